@@ -1,0 +1,16 @@
+"""The app: it finds the jobs of the project and says what is set up wrongly."""
+
+from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
+from django.utils.translation import gettext_lazy as _
+
+
+class DjangoDelayedConfig(AppConfig):
+    """Background jobs in the application's own database."""
+
+    name = "django_delayed"
+    verbose_name = _("Delayed jobs")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        autodiscover_modules("jobs")

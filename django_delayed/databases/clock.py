@@ -1,0 +1,28 @@
+"""The database's clock as an expression of the ORM."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import DateTimeField, Func
+
+from . import database
+
+
+class DatabaseNow(Func):
+    """The database's now, plus a timedelta: the one clock by which jobs are due and workers are dead.
+
+    Not Django's `Now()`: on a MySQL or MariaDB server whose zone is not UTC, that is hours off what Django stores.
+    """
+
+    output_field = DateTimeField()
+
+    def __init__(self, plus: timedelta = timedelta(0)) -> None:
+        super().__init__()
+        self.plus = plus
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> tuple[str, tuple[Any, ...]]:
+        sql, params = database(connection, compiler.query.model).now(plus=self.plus)
+        return sql, tuple(params)

@@ -1,0 +1,63 @@
+"""SQLite: one UPDATE … RETURNING, so that a claim never has to upgrade a read lock."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db import DatabaseError
+
+from .base import SQL, Database, Lane
+
+PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+class SQLite(Database):
+    """SQLite 3.35 and later (RETURNING)."""
+
+    def now(self, plus: timedelta = timedelta(0)) -> SQL:
+        plus += self.utc_offset()
+        if not plus:
+            return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')", []
+        return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s)", [f"{plus.total_seconds():+.6f} seconds"]
+
+    def scan_lanes(self) -> Iterable[tuple[str, int, float]]:
+        # Scalar min() seeks the index once a step; GROUP BY or a row value reads the whole of it, 90 ms.
+        first = f"FROM {self.table} WHERE claimable = 1"
+        now, params = self.now()
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"WITH RECURSIVE served(queue) AS (SELECT min(queue) {first} UNION ALL"
+                f" SELECT (SELECT min(queue) {first} AND queue > served.queue) FROM served"
+                " WHERE served.queue IS NOT NULL),"
+                f" lane(queue, priority) AS (SELECT queue, (SELECT min(priority) {first} AND queue = served.queue)"
+                " FROM served WHERE queue IS NOT NULL UNION ALL"
+                f" SELECT queue, (SELECT min(priority) {first} AND queue = lane.queue AND priority > lane.priority)"
+                " FROM lane WHERE priority IS NOT NULL)"
+                " SELECT queue, priority, (julianday((SELECT min(run_at)"
+                f" {first} AND queue = lane.queue AND priority = lane.priority)) - julianday({now})) * 86400"
+                " FROM lane WHERE priority IS NOT NULL",
+                params,
+            )
+            return cursor.fetchall()
+
+    def take(self, worker: str, lanes: Sequence[Lane], limit: int) -> list[Any]:
+        columns, params = self.claim_columns(worker, limit)
+        now, now_params = self.now()
+        due = (
+            f"SELECT id FROM (SELECT id FROM {self.table} WHERE claimable = 1 AND queue = %s AND priority = %s"
+            f" AND run_at <= {now} ORDER BY run_at, id LIMIT %s)"
+        )
+        for lane in lanes:
+            params += [lane.queue, lane.priority, *now_params, limit]
+        statement = (
+            f"UPDATE {self.table} SET {columns} WHERE id IN (SELECT id FROM"
+            f" ({' UNION ALL '.join([due] * len(lanes))}) LIMIT %s) RETURNING *"
+        )
+        alias = self.connection.alias
+        return list(self.model._base_manager.db_manager(alias).raw(statement, [*params, limit]))
+
+    def is_passing(self, error: DatabaseError) -> bool:
+        return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF in PASSING

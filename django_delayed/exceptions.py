@@ -1,0 +1,28 @@
+"""What can go wrong with a job, by name."""
+
+
+class DelayedError(Exception):
+    """Base of every error that django_delayed raises about a job."""
+
+
+class SerializationError(DelayedError, ValueError):
+    """Something in a call cannot be written down: raised where the call is made, before any SQL."""
+
+
+class DeserializationError(DelayedError):
+    """A row cannot be turned into its job again: the code or the record is gone. Fails the job at once."""
+
+
+class RecordNotFound(DeserializationError):
+    """A model instance that the job is about no longer exists."""
+
+
+class WorkerCrashed(DelayedError):
+    """Recorded for a job whose worker's process died while it performed the job."""
+
+
+class JobTimeout(BaseException):
+    """Raised inside a job that runs longer than its max_run_time.
+
+    Not an `Exception`, so that a job's own `except Exception` does not swallow it by accident.
+    """

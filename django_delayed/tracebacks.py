@@ -1,0 +1,150 @@
+"""An error as text that always fits and can always be stored, and the fingerprint of its kind."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import sysconfig
+import traceback
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+TEXT_LIMIT = 64 * 1024  # bytes of `last_error`
+MESSAGE_LIMIT = 16 * 1024  # characters of the message that stand in it
+SHORT_LIMIT = 255  # characters of error_class and error_message
+TEMPLATE_LIMIT = 2048  # characters of the message that go into the fingerprint
+CHAIN_LIMIT = 50  # causes that are told; a chain of thousands is a loop, not an explanation
+CUT = "\n… cut …\n"
+
+_LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+_VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F-]{32,36}|\d+|'[^']*'|\"[^\"]*\"")
+
+
+@dataclass(frozen=True)
+class ErrorText:
+    """An error written down: its class, the first line of its message, the whole text, the mark of its kind."""
+
+    error_class: str
+    message: str
+    text: str
+    fingerprint: str
+
+    def in_ascii(self) -> ErrorText:
+        """The same for a column whose charset refuses what is not ASCII."""
+        return replace(
+            self,
+            error_class=_ascii(self.error_class)[:SHORT_LIMIT],
+            message=_ascii(self.message)[:SHORT_LIMIT],
+            text=cut(_ascii(self.text)),
+        )
+
+    def withheld(self) -> ErrorText:
+        """The same without its text, for when the database refuses even that."""
+        return replace(self, error_class="Error", message="(the text of the error could not be stored)", text="Error")
+
+
+def describe(error: BaseException, name: str = "") -> ErrorText:
+    """The error as text: its message, then its traceback, without local variables. Never raises.
+
+    `name` is the name of the job, a part of the fingerprint.
+    """
+    kind = storable(type(error).__name__)[:SHORT_LIMIT]
+    message = _message(error)
+    headline = f"{kind}: {message}" if message else kind
+    text = cut(f"{headline}\n\n{_traceback(error)}".rstrip())
+    first_line = message.strip().split("\n", 1)[0][:SHORT_LIMIT]
+    return ErrorText(kind, first_line, text, _fingerprint(error, kind, message, name))
+
+
+def storable(text: str) -> str:
+    """The text without what some database refuses: NUL becomes �, lone surrogates their escapes."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def cut(text: str, limit: int = TEXT_LIMIT) -> str:
+    """At most `limit` bytes of UTF-8: the head and the tail, where the message and the innermost frame are."""
+    if len(text) * 4 <= limit or len(encoded := text.encode("utf-8")) <= limit:
+        return text
+    half = (limit - len(CUT.encode("utf-8"))) // 2
+    return encoded[:half].decode("utf-8", "ignore") + CUT + encoded[-half:].decode("utf-8", "ignore")
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return storable(str(error)[:MESSAGE_LIMIT])
+    except BaseException as broken:  # a __str__ that raises must not cost us the record of the error
+        return f"(its message could not be read: {type(broken).__name__})"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return storable(_head_and_tail(_lines(error)))
+    except BaseException as broken:
+        return f"(its traceback could not be written: {type(broken).__name__})"
+
+
+def _head_and_tail(lines: Iterable[str]) -> str:
+    head: list[str] = []
+    tail: deque[str] = deque(maxlen=400)
+    size = 0
+    for line in lines:
+        line = line if len(line) <= 2000 else f"{line[:1000]} … {line[-1000:]}"
+        if size < TEXT_LIMIT:
+            head.append(line)
+            size += len(line)
+        else:
+            tail.append(line)
+    return "".join(head) + (CUT if len(tail) == tail.maxlen else "") + "".join(tail)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error and what caused it, innermost cause first, as Python tells it."""
+    chain = [error]
+    while len(chain) < CHAIN_LIMIT:
+        last = chain[-1]
+        cause = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
+        if cause is None or cause in chain:
+            break
+        chain.append(cause)
+    return chain[::-1]
+
+
+def _lines(error: BaseException) -> Iterable[str]:
+    for number, link in enumerate(_chain(error)):
+        if number:
+            yield "\nThe error above led to the next one:\n\n"
+        if link.__traceback__:
+            yield "Traceback (most recent call last):\n"
+            yield from traceback.StackSummary.extract(_frames(link.__traceback__), limit=-200).format()
+        yield f"{type(link).__name__}: {_message(link)}\n"
+        for member in getattr(link, "exceptions", ())[:10]:
+            yield f"  | {type(member).__name__}: {_message(member)}\n"
+
+
+def _frames(tb: TracebackType) -> Iterable[tuple]:
+    return traceback.walk_tb(tb)
+
+
+def _fingerprint(error: BaseException, kind: str, message: str, name: str) -> str:
+    template = _VARIABLE.sub("?", message[:TEMPLATE_LIMIT])
+    parts = "\0".join(("1", kind, _innermost_frame(error), template, name))
+    return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _innermost_frame(error: BaseException) -> str:
+    """The module and function, without a line number, where the application's own code failed."""
+    place = ""
+    tb = error.__traceback__
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        if not code.co_filename.startswith((*_LIBRARIES, "<frozen", sys.prefix)):
+            place = f"{tb.tb_frame.f_globals.get('__name__', '?')}:{code.co_name}"
+        tb = tb.tb_next
+    return place
