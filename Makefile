@@ -1,0 +1,64 @@
+# The Python to make the virtual environment with, and the requirement that says which Django goes into it.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+DJANGO ?= Django
+VENV ?= .venv
+# The databases to test on, each of which must then be there: sqlite postgresql mariadb.
+DATABASES ?=
+
+bin := $(VENV)/bin
+pip := $(bin)/python -m pip --disable-pip-version-check --quiet
+manage := $(bin)/python testproject/manage.py
+export VENV
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo admin test servers lint bench clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@echo 'Variables: PYTHON=python3.13  DJANGO="Django~=6.1.0"  VENV=.venv  DATABASES="sqlite postgresql mariadb"'
+
+demo: $(VENV)/.demo ## A shop with work to do: enqueue every kind of it, work it off, look at it
+	@rm -rf testproject/db.sqlite3* testproject/media
+	@DATABASE=sqlite $(manage) migrate --verbosity 0
+	@DATABASE=sqlite $(manage) shop_demo
+
+admin: $(VENV)/.demo ## Serve the demo's admin at http://127.0.0.1:8000/admin/
+	@DATABASE=sqlite $(manage) runserver
+
+test: $(VENV)/.test ## Run the tests on SQLite and on each server that can be reached
+	@scripts/test $(DATABASES)
+
+servers: ## Start PostgreSQL and MariaDB where they are installed
+	@scripts/servers
+
+lint: $(VENV)/.lint ## Look at the code without running it: ruff, import-linter, mypy, missing migrations
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	$(bin)/lint-imports
+	$(bin)/mypy
+	$(manage) makemigrations --check --dry-run
+
+bench: $(VENV)/.test ## Measure, and compare with bare SQL
+	$(bin)/python -m benchmarks
+
+clean: ## Remove what the other targets made
+	rm -rf .venv* .cache .*_cache .hypothesis build dist testproject/*.sqlite3* testproject/media
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed and was not found. Say where: make PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or later is needed; this is $$($(PYTHON) --version 2>&1). Say which: make PYTHON=…" >&2; exit 1; }
+	@echo "Making the virtual environment $(VENV) …"
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make virtual environments; Debian has that in the package python3-venv." >&2; exit 1; }
+	@$(pip) install --upgrade 'pip>=25.1'
+	@touch $@
+
+# One set of packages each, in files named after their dependency groups: the demo needs few, and should come up fast.
+$(VENV)/.demo $(VENV)/.test $(VENV)/.lint: $(VENV)/.python pyproject.toml
+	@echo "Installing what 'make $(@F:.%=%)' needs …"
+	@$(pip) install --editable . --group $(@F:.%=%) '$(DJANGO)'
+	@touch $@

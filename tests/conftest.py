@@ -1,0 +1,52 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parent.parent
+MANAGE = ROOT / "testproject" / "manage.py"
+
+os.environ["DEBUG"] = "0"  # for the processes that tests start; in this one pytest-django has seen to it
+
+
+@pytest.fixture(autouse=True)
+def media_root(settings, tmp_path):
+    """What a test uploads or draws goes with the test, not into the demo's files."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    return settings.MEDIA_ROOT
+
+
+@pytest.fixture
+def child_environment(transactional_db):
+    """The environment in which `manage.py`, in a process of its own, works on the database of the tests."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "DATABASE_NAME": str(connection.settings_dict["NAME"]), "PYTHONPATH": path}
+
+
+@pytest.fixture
+def manage(child_environment):
+    """Start `manage.py` with these arguments as a process on the database of the tests.
+
+    `environment` goes on top of the surrounding one, other keywords to Popen. Gives the Popen, its output and
+    errors as one pipe of text; whatever still runs at the end of the test is killed.
+    """
+    processes = []
+
+    def start(*arguments, environment=None, **options):
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options
+        process = subprocess.Popen(
+            [sys.executable, MANAGE, *map(str, arguments)],
+            env={**child_environment, "PYTHONUNBUFFERED": "1", **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            **options,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        with process:  # waits, and closes the pipes
+            process.kill()
