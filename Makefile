@@ -7,7 +7,7 @@ VENV ?= .venv
 DATABASES ?=
 
 bin := $(VENV)/bin
-pip := $(bin)/python -m pip --disable-pip-version-check --quiet
+pip := $(bin)/python -m pip --disable-pip-version-check -qq
 manage := $(bin)/python testproject/manage.py
 export VENV
 
