@@ -1,0 +1,21 @@
+"""delayed_job for Django: work that a request should not wait for, kept in the application's own database."""
+
+from .calls import DelayMixin, delay, handle_asynchronously
+from .enqueueing import enqueue, enqueue_all
+from .exceptions import DelayedError, DeserializationError, JobTimeout, RecordNotFound, SerializationError
+from .jobs import Job
+
+__all__ = [
+    "DelayMixin",
+    "DelayedError",
+    "DeserializationError",
+    "Job",
+    "JobTimeout",
+    "RecordNotFound",
+    "SerializationError",
+    "delay",
+    "enqueue",
+    "enqueue_all",
+    "handle_asynchronously",
+]
+__version__ = "0.1.0"

@@ -13,4 +13,7 @@ class DjangoDelayedConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from . import checks, enqueueing, execution  # noqa: F401 - models are there only now
+
+        enqueueing.runner = execution.perform_inline
         autodiscover_modules("jobs")

@@ -89,8 +89,12 @@ class DelayedJob(models.Model):
                 lead_by=["claimable"],
             ),
             PartialIndex(fields=["locked_by"], name="delayed_job_held", where=Q(locked_at__isnull=False)),
-            PartialIndex(fields=["failed_at", "id"], name="delayed_job_failed", where=Q(failed_at__isnull=False)),
-            PartialIndex(fields=["finished_at"], name="delayed_job_finished", where=Q(finished_at__isnull=False)),
+            PartialIndex(
+                fields=["failed_at", "id"], name="delayed_job_failed", where=Q(failed_at__isnull=False)
+            ),
+            PartialIndex(
+                fields=["finished_at"], name="delayed_job_finished", where=Q(finished_at__isnull=False)
+            ),
             models.Index(fields=["subject"], name="delayed_job_subject"),
         ]
         constraints = [

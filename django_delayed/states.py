@@ -28,7 +28,9 @@ def claimable(times: dict[str, Any]) -> Any:
     """What `claimable` becomes when these of the three timestamps are written and the others stay."""
     if any(times.values()):
         return None
-    stay = {f"{name}__isnull": True for name in ("locked_at", "failed_at", "finished_at") if name not in times}
+    stay = {
+        f"{name}__isnull": True for name in ("locked_at", "failed_at", "finished_at") if name not in times
+    }
     return Case(When(**stay, then=1), default=None) if stay else 1
 
 
@@ -166,7 +168,9 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def _discard_now(self) -> int:
         discarded = 0
         with transaction.atomic(using=self.db):
-            ids: Sequence[int] = list(self.exclude(OPEN, locked_at__isnull=False).values_list("pk", flat=True))
+            ids: Sequence[int] = list(
+                self.exclude(OPEN, locked_at__isnull=False).values_list("pk", flat=True)
+            )
             for start in range(0, len(ids), 500):
                 rows = self.model._base_manager.using(self.db).filter(pk__in=ids[start : start + 500])
                 # Asked again in the DELETE: a worker may have claimed it meanwhile.

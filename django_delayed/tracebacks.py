@@ -19,7 +19,9 @@ TEMPLATE_LIMIT = 2048  # characters of the message that go into the fingerprint
 CHAIN_LIMIT = 50  # causes that are told; a chain of thousands is a loop, not an explanation
 CUT = "\n… cut …\n"
 
-_LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+_LIBRARIES = tuple(
+    {sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+)
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F-]{32,36}|\d+|'[^']*'|\"[^\"]*\"")
 
 
@@ -43,7 +45,9 @@ class ErrorText:
 
     def withheld(self) -> ErrorText:
         """The same without its text, for when the database refuses even that."""
-        return replace(self, error_class="Error", message="(the text of the error could not be stored)", text="Error")
+        return replace(
+            self, error_class="Error", message="(the text of the error could not be stored)", text="Error"
+        )
 
 
 def describe(error: BaseException, name: str = "") -> ErrorText:

@@ -49,7 +49,9 @@ class PostgreSQL(Database):
             " FROM picked WHERE job.id = picked.id RETURNING job.*"
         )
         alias = self.connection.alias
-        return list(self.model._base_manager.db_manager(alias).raw(statement, [*names, limit, limit, *params]))
+        return list(
+            self.model._base_manager.db_manager(alias).raw(statement, [*names, limit, limit, *params])
+        )
 
     def is_passing(self, error: DatabaseError) -> bool:
         return getattr(error.__cause__, "sqlstate", None) in PASSING

@@ -8,83 +8,187 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='WorkerProcess',
+            name="WorkerProcess",
             fields=[
-                ('id', models.CharField(help_text='Random, new at each start.', max_length=32, primary_key=True, serialize=False)),
-                ('hostname', models.CharField(max_length=255, verbose_name='hostname')),
-                ('pid', models.PositiveIntegerField(verbose_name='pid')),
-                ('queues', models.TextField(blank=True, help_text='Separated by commas; empty: all.', verbose_name='queues')),
-                ('min_priority', models.IntegerField(blank=True, null=True, verbose_name='min priority')),
-                ('max_priority', models.IntegerField(blank=True, null=True, verbose_name='max priority')),
-                ('started_at', models.DateTimeField(verbose_name='started at')),
-                ('beat_at', models.DateTimeField(verbose_name='beat at')),
+                (
+                    "id",
+                    models.CharField(
+                        help_text="Random, new at each start.",
+                        max_length=32,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("hostname", models.CharField(max_length=255, verbose_name="hostname")),
+                ("pid", models.PositiveIntegerField(verbose_name="pid")),
+                (
+                    "queues",
+                    models.TextField(
+                        blank=True, help_text="Separated by commas; empty: all.", verbose_name="queues"
+                    ),
+                ),
+                ("min_priority", models.IntegerField(blank=True, null=True, verbose_name="min priority")),
+                ("max_priority", models.IntegerField(blank=True, null=True, verbose_name="max priority")),
+                ("started_at", models.DateTimeField(verbose_name="started at")),
+                ("beat_at", models.DateTimeField(verbose_name="beat at")),
             ],
             options={
-                'verbose_name': 'worker',
-                'verbose_name_plural': 'workers',
+                "verbose_name": "worker",
+                "verbose_name_plural": "workers",
             },
         ),
         migrations.CreateModel(
-            name='DelayedJob',
+            name="DelayedJob",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('name', models.CharField(help_text='What it does, for people.', max_length=255, verbose_name='name')),
-                ('subject', models.CharField(blank=True, help_text='The object it is about, as "blog.post:9".', max_length=255, verbose_name='subject')),
-                ('payload', models.TextField(help_text='The job as JSON.', verbose_name='payload')),
-                ('queue', models.CharField(default='default', max_length=255, verbose_name='queue')),
-                ('priority', models.IntegerField(default=0, help_text='Lower runs first.', verbose_name='priority')),
-                ('run_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='run at')),
-                ('attempts', models.PositiveIntegerField(default=0, verbose_name='attempts')),
-                ('crashes', models.PositiveSmallIntegerField(default=0, verbose_name='crashes')),
-                ('max_attempts', models.PositiveIntegerField(default=25, verbose_name='max attempts')),
-                ('last_error', models.TextField(blank=True, default='', verbose_name='last error')),
-                ('error_class', models.CharField(blank=True, default='', max_length=255, verbose_name='error class')),
-                ('error_message', models.CharField(blank=True, default='', max_length=255, verbose_name='error message')),
-                ('error_fingerprint', models.CharField(blank=True, default='', max_length=16, verbose_name='error fingerprint')),
-                ('locked_at', models.DateTimeField(blank=True, null=True, verbose_name='locked at')),
-                ('locked_by', models.CharField(blank=True, default='', max_length=32, verbose_name='locked by')),
-                ('lock_token', models.BigIntegerField(default=0, editable=False, verbose_name='lock token')),
-                ('started_at', models.DateTimeField(blank=True, null=True, verbose_name='started at')),
-                ('failed_at', models.DateTimeField(blank=True, null=True, verbose_name='failed at')),
-                ('finished_at', models.DateTimeField(blank=True, null=True, verbose_name='finished at')),
-                ('keep_for', models.DurationField(blank=True, null=True, verbose_name='keep for')),
-                ('result', models.TextField(blank=True, default='', verbose_name='result')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created at')),
-                ('claimable', django_delayed.models.ClaimableField(default=1, editable=False, null=True)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="What it does, for people.", max_length=255, verbose_name="name"
+                    ),
+                ),
+                (
+                    "subject",
+                    models.CharField(
+                        blank=True,
+                        help_text='The object it is about, as "blog.post:9".',
+                        max_length=255,
+                        verbose_name="subject",
+                    ),
+                ),
+                ("payload", models.TextField(help_text="The job as JSON.", verbose_name="payload")),
+                ("queue", models.CharField(default="default", max_length=255, verbose_name="queue")),
+                (
+                    "priority",
+                    models.IntegerField(default=0, help_text="Lower runs first.", verbose_name="priority"),
+                ),
+                ("run_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="run at")),
+                ("attempts", models.PositiveIntegerField(default=0, verbose_name="attempts")),
+                ("crashes", models.PositiveSmallIntegerField(default=0, verbose_name="crashes")),
+                ("max_attempts", models.PositiveIntegerField(default=25, verbose_name="max attempts")),
+                ("last_error", models.TextField(blank=True, default="", verbose_name="last error")),
+                (
+                    "error_class",
+                    models.CharField(blank=True, default="", max_length=255, verbose_name="error class"),
+                ),
+                (
+                    "error_message",
+                    models.CharField(blank=True, default="", max_length=255, verbose_name="error message"),
+                ),
+                (
+                    "error_fingerprint",
+                    models.CharField(blank=True, default="", max_length=16, verbose_name="error fingerprint"),
+                ),
+                ("locked_at", models.DateTimeField(blank=True, null=True, verbose_name="locked at")),
+                (
+                    "locked_by",
+                    models.CharField(blank=True, default="", max_length=32, verbose_name="locked by"),
+                ),
+                ("lock_token", models.BigIntegerField(default=0, editable=False, verbose_name="lock token")),
+                ("started_at", models.DateTimeField(blank=True, null=True, verbose_name="started at")),
+                ("failed_at", models.DateTimeField(blank=True, null=True, verbose_name="failed at")),
+                ("finished_at", models.DateTimeField(blank=True, null=True, verbose_name="finished at")),
+                ("keep_for", models.DurationField(blank=True, null=True, verbose_name="keep for")),
+                ("result", models.TextField(blank=True, default="", verbose_name="result")),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, editable=False, verbose_name="created at"
+                    ),
+                ),
+                ("claimable", django_delayed.models.ClaimableField(default=1, editable=False, null=True)),
             ],
             options={
-                'verbose_name': 'delayed job',
-                'verbose_name_plural': 'delayed jobs',
-                'permissions': [('retry_delayedjob', 'Can retry failed delayed jobs'), ('discard_delayedjob', 'Can discard delayed jobs')],
-                'indexes': [django_delayed.databases.indexes.PartialIndex(fields=['queue', 'priority', 'run_at', 'id'], lead_by=('claimable',), name='delayed_job_lanes', where=models.Q(('claimable', 1))), django_delayed.databases.indexes.PartialIndex(fields=['locked_by'], lead_by=(), name='delayed_job_held', where=models.Q(('locked_at__isnull', False))), django_delayed.databases.indexes.PartialIndex(fields=['failed_at', 'id'], lead_by=(), name='delayed_job_failed', where=models.Q(('failed_at__isnull', False))), django_delayed.databases.indexes.PartialIndex(fields=['finished_at'], lead_by=(), name='delayed_job_finished', where=models.Q(('finished_at__isnull', False))), models.Index(fields=['subject'], name='delayed_job_subject')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('claimable', 1), ('failed_at__isnull', True), ('finished_at__isnull', True), ('locked_at__isnull', True)), models.Q(('claimable__isnull', True), models.Q(('failed_at__isnull', True), ('finished_at__isnull', True), ('locked_at__isnull', True), _negated=True)), _connector='OR'), name='delayed_job_claimable')],
+                "verbose_name": "delayed job",
+                "verbose_name_plural": "delayed jobs",
+                "permissions": [
+                    ("retry_delayedjob", "Can retry failed delayed jobs"),
+                    ("discard_delayedjob", "Can discard delayed jobs"),
+                ],
+                "indexes": [
+                    django_delayed.databases.indexes.PartialIndex(
+                        fields=["queue", "priority", "run_at", "id"],
+                        lead_by=("claimable",),
+                        name="delayed_job_lanes",
+                        where=models.Q(("claimable", 1)),
+                    ),
+                    django_delayed.databases.indexes.PartialIndex(
+                        fields=["locked_by"],
+                        lead_by=(),
+                        name="delayed_job_held",
+                        where=models.Q(("locked_at__isnull", False)),
+                    ),
+                    django_delayed.databases.indexes.PartialIndex(
+                        fields=["failed_at", "id"],
+                        lead_by=(),
+                        name="delayed_job_failed",
+                        where=models.Q(("failed_at__isnull", False)),
+                    ),
+                    django_delayed.databases.indexes.PartialIndex(
+                        fields=["finished_at"],
+                        lead_by=(),
+                        name="delayed_job_finished",
+                        where=models.Q(("finished_at__isnull", False)),
+                    ),
+                    models.Index(fields=["subject"], name="delayed_job_subject"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("claimable", 1),
+                                ("failed_at__isnull", True),
+                                ("finished_at__isnull", True),
+                                ("locked_at__isnull", True),
+                            ),
+                            models.Q(
+                                ("claimable__isnull", True),
+                                models.Q(
+                                    ("failed_at__isnull", True),
+                                    ("finished_at__isnull", True),
+                                    ("locked_at__isnull", True),
+                                    _negated=True,
+                                ),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="delayed_job_claimable",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='FailedAttempt',
+            name="FailedAttempt",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('number', models.PositiveIntegerField(verbose_name='number')),
-                ('worker', models.CharField(blank=True, max_length=32, verbose_name='worker')),
-                ('started_at', models.DateTimeField(null=True, verbose_name='started at')),
-                ('ended_at', models.DateTimeField(verbose_name='ended at')),
-                ('error_class', models.CharField(max_length=255, verbose_name='error class')),
-                ('error_message', models.CharField(blank=True, max_length=255, verbose_name='error message')),
-                ('error', models.TextField(blank=True, verbose_name='error')),
-                ('job', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='failed_attempts', to='django_delayed.delayedjob', verbose_name='job')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("number", models.PositiveIntegerField(verbose_name="number")),
+                ("worker", models.CharField(blank=True, max_length=32, verbose_name="worker")),
+                ("started_at", models.DateTimeField(null=True, verbose_name="started at")),
+                ("ended_at", models.DateTimeField(verbose_name="ended at")),
+                ("error_class", models.CharField(max_length=255, verbose_name="error class")),
+                ("error_message", models.CharField(blank=True, max_length=255, verbose_name="error message")),
+                ("error", models.TextField(blank=True, verbose_name="error")),
+                (
+                    "job",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="failed_attempts",
+                        to="django_delayed.delayedjob",
+                        verbose_name="job",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'failed attempt',
-                'verbose_name_plural': 'failed attempts',
-                'ordering': ['pk'],
+                "verbose_name": "failed attempt",
+                "verbose_name_plural": "failed attempts",
+                "ordering": ["pk"],
             },
         ),
     ]

@@ -1,0 +1,155 @@
+"""From a Job to a row: its options, its hooks, one or many in one INSERT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+
+from .conf import settings
+from .databases import database
+from .options import check_options, evaluate, evaluate_options, merge_options
+from .signals import job_enqueued
+
+if TYPE_CHECKING:
+    from .jobs import Job
+    from .models import DelayedJob
+
+ROWS_AN_INSERT = 1000  # SQLite takes 32,766 variables a statement
+BYTES_AN_INSERT = 4 * 1024 * 1024  # MySQL's max_allowed_packet is 16 MiB or more
+
+# Performs a row at once, in this process: the one call upwards. `apps` fills it with execution's.
+runner: Callable[[DelayedJob], Any] | None = None
+
+
+def enqueue(job: Job, **options: Any) -> DelayedJob | None:
+    """Write the job down, in the transaction that is open on the queue's database.
+
+    Options: `queue`, `priority` (lower runs first), `run_at` or `wait_until` (an aware datetime), `wait` (a
+    timedelta or seconds), each a value or a function that gives one. Returns the row; None when the job's
+    `before_enqueue` vetoed. Raises TypeError, ValueError or SerializationError for what a worker could not
+    perform, before any SQL.
+    """
+    return enqueue_all([job], **options)[0]
+
+
+def enqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
+    """Write many jobs down with one INSERT; None stands for each job that its `before_enqueue` vetoed."""
+    options = check_options(options)
+    pairs = [(job, write_down(job, options)) for job in jobs]
+    rows = [(job, row) for job, row in pairs if row is not None]
+    inline = [(job, row) for job, row in rows if not _is_delayed(job)]
+    delayed = [(job, row) for job, row in rows if _is_delayed(job)] if inline else rows
+    if delayed:
+        _MODES[settings.ENQUEUE](delayed)
+    for job, row in inline:
+        _perform_inline(job, row)
+    return [row for _, row in pairs]
+
+
+def write_down(job: Job, options: dict[str, Any]) -> DelayedJob | None:
+    """The unsaved row of a job; None when its `before_enqueue` says False."""
+    if isinstance(job, type) or not hasattr(job, "perform_later"):
+        raise TypeError(f"enqueue() takes an instance of a Job, as in enqueue(MyJob(…)), not {job!r}.")
+    if job.before_enqueue() is False:
+        return None
+    chosen = evaluate_options(merge_options(job.options, options), about=job.about)
+    queue = chosen.get("queue") or job.queue or settings.DEFAULT_QUEUE
+    now = timedelta(0)  # as every time given as a timedelta: counted from the database's now
+    row: DelayedJob = apps.get_model("django_delayed", "DelayedJob")(
+        name=job.name[:255],
+        subject=job.subject,
+        payload=job.dump(),
+        queue=queue,
+        priority=_first(chosen.get("priority"), job.priority, _priority_of(queue)),
+        run_at=chosen.get("run_at") or chosen.get("wait") or now,
+        max_attempts=job.max_attempts or settings.MAX_ATTEMPTS,
+        keep_for=settings.KEEP_FINISHED_FOR,
+        created_at=now,
+    )
+    return row
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)
+
+
+def _priority_of(queue: str) -> int:
+    return settings.QUEUE_ATTRIBUTES.get(queue, {}).get("priority", settings.DEFAULT_PRIORITY)
+
+
+def _is_delayed(job: Job) -> bool:
+    return bool(evaluate(settings.DELAY_JOBS, job))
+
+
+def _perform_inline(job: Job, row: DelayedJob) -> None:
+    if runner is None:
+        raise RuntimeError("A job can be performed inline once the apps are ready.")
+    row.run_at = row.created_at = timezone.now()
+    job.written_down(row)
+    runner(row)
+
+
+# Where and when the INSERT happens: the setting ENQUEUE.
+
+
+def _insert(pairs: Sequence[tuple[Job, DelayedJob]], own: BaseDatabaseWrapper | None = None) -> None:
+    alias = settings.DATABASE
+    chunks = list(_chunks([row for _, row in pairs]))
+    backend = database(own or connections[alias], type(chunks[0][0]))
+
+    def insert() -> None:
+        with transaction.atomic(using=alias) if len(chunks) > 1 and not own else nullcontext():
+            for chunk in chunks:
+                backend.insert(chunk)
+
+    backend.retrying(insert)
+    for job, row in pairs:
+        job.written_down(row)
+        job_enqueued.send_robust(sender=type(job), delayed_job=row, job=job)
+
+
+def _chunks(rows: list[DelayedJob]) -> Iterable[list[DelayedJob]]:
+    chunk: list[DelayedJob] = []
+    size = 0
+    for row in rows:
+        if chunk and (len(chunk) == ROWS_AN_INSERT or size + len(row.payload) > BYTES_AN_INSERT):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(row)
+        size += len(row.payload)
+    yield chunk
+
+
+def _insert_on_commit(pairs: Sequence[tuple[Job, DelayedJob]]) -> None:
+    """Insert once every transaction that is open now has committed; after a rollback of one, never."""
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            transaction.on_commit(partial(_insert_on_commit, pairs), using=connection.alias)
+            return
+    _insert(pairs)
+
+
+def _insert_immediately(pairs: Sequence[tuple[Job, DelayedJob]]) -> None:
+    """Insert on a connection of its own, so that the job outlives a rollback of the caller."""
+    connection = connections[settings.DATABASE]
+    if not connection.in_atomic_block:
+        _insert(pairs)
+        return
+    own = connection.copy()
+    try:
+        own.set_autocommit(False)
+        _insert(pairs, own)
+        own.commit()
+    finally:
+        own.close()
+
+
+_MODES = {"transaction": _insert, "on_commit": _insert_on_commit, "immediate": _insert_immediately}
