@@ -9,6 +9,7 @@ DATABASES ?=
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check -qq
 manage := $(bin)/python testproject/manage.py
+on_sqlite := DATABASE=sqlite DATABASE_NAME=db.sqlite3
 export VENV
 
 .DEFAULT_GOAL := help
@@ -21,11 +22,11 @@ help: ## Say what there is
 
 demo: $(VENV)/.demo ## A shop with work to do: enqueue every kind of it, work it off, look at it
 	@rm -rf testproject/db.sqlite3* testproject/media
-	@DATABASE=sqlite $(manage) migrate --verbosity 0
-	@DATABASE=sqlite $(manage) shop_demo
+	@$(on_sqlite) $(manage) migrate --verbosity 0
+	@$(on_sqlite) $(manage) shop_demo
 
 admin: $(VENV)/.demo ## Serve the demo's admin at http://127.0.0.1:8000/admin/
-	@DATABASE=sqlite $(manage) runserver
+	@$(on_sqlite) $(manage) runserver
 
 test: $(VENV)/.test ## Run the tests on SQLite and on each server that can be reached
 	@scripts/test $(DATABASES)
@@ -38,7 +39,7 @@ lint: $(VENV)/.lint ## Look at the code without running it: ruff, import-linter,
 	$(bin)/ruff format --check
 	$(bin)/lint-imports
 	$(bin)/mypy
-	$(manage) makemigrations --check --dry-run
+	$(on_sqlite) $(manage) makemigrations --check --dry-run
 
 bench: $(VENV)/.test ## Measure, and compare with bare SQL
 	$(bin)/python -m benchmarks
