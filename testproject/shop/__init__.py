@@ -1,0 +1,1 @@
+"""A small real shop; its background work is what delayed jobs were invented for."""
