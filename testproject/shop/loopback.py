@@ -21,9 +21,11 @@ class WebServer(ThreadingHTTPServer):
         self.files = files
         self.tokens = tokens
         self.tweets: list[str] = []
-        self.busy: set[str] = set()  # the next request for such a path is asked to come back
+        self.busy: set[str] = set()  # the next request for such a path is asked to come back later
+        self.broken: set[str] = set()  # the connection breaks in the middle of such a file
         self.retry_after = 1  # seconds
         self.url = f"http://127.0.0.1:{self.server_port}/"
+        self.tweets_url = self.url + "2/tweets"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -42,7 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         _, _, token = self.headers.get("Authorization", "").partition(" ")
-        if token not in self.server.tokens:
+        if not self.server.tweets_url.endswith(self.path):
+            self._answer(404, b"")
+        elif token not in self.server.tokens:
             error = {"type": "OAuthException", "message": EXPIRED}
             self._answer(401, json.dumps({"error": error}).encode())
         else:
@@ -60,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (*headers, ("Content-Length", str(len(content)))):
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(content[: len(content) // 2] if self.path in self.server.broken else content)
 
     def log_message(self, *arguments):
         """The summary at the end tells enough."""

@@ -37,7 +37,7 @@ def encoded(picture: Image.Image, kind: str) -> ContentFile:
 
 def make_thumbnail(product, width, kind="WEBP"):
     """Shrink the picture of a product to `width` pixels; its thumbnail of that width is replaced."""
-    with Image.open(product.picture) as picture:
+    with product.picture.open() as file, Image.open(file) as picture:
         picture.thumbnail((width, picture.height))
         thumbnail, _ = product.thumbnails.get_or_create(width=width, defaults={"height": picture.height})
         thumbnail.height = picture.height

@@ -1,0 +1,57 @@
+import csv
+from decimal import Decimal
+
+import pytest
+
+from shop.feed import COLUMNS, import_products
+from shop.models import Product
+from shop.sample import feed_csv
+
+pytestmark = pytest.mark.django_db
+
+
+def feed(*rows):
+    return [",".join(COLUMNS), *rows]
+
+
+def test_the_products_of_the_feed_are_there_to_the_last_comma():
+    lines = feed_csv().decode().splitlines()
+    result = import_products(lines)
+    good = [
+        row for row in csv.DictReader(lines) if row["price"] != "n/a" and row["stock"] != "-3" and row["name"]
+    ]
+    imported = Product.objects.values_list(*COLUMNS)
+    assert [tuple(map(str, values)) for values in imported] == [tuple(row.values()) for row in good]
+    assert len(result.new) == len(good) == 2997
+    assert [reason.split(": ")[:2] for reason in result.rejected] == [
+        ["line 102", "price"],
+        ["line 1002", "stock"],
+        ["line 2002", "name"],
+    ]
+
+
+def test_imported_again_only_what_changed_is_written(django_assert_max_num_queries):
+    lines = feed_csv().decode().splitlines()
+    import_products(lines)
+    lines[1] = lines[1].replace("Made of", "Built from")
+    Product.objects.filter(sku="SB-00002").update(price=Decimal("0.01"))
+    with django_assert_max_num_queries(20):
+        result = import_products(lines)
+    assert (len(result.new), result.changed, result.unchanged) == (0, ["SB-00001", "SB-00002"], 2995)
+
+
+def test_the_last_line_about_a_product_counts():
+    import_products(feed("B1,Board,Forge,Snowboard,,10.00,1", "B1,Board,Forge,Snowboard,,12.00,1"))
+    assert Product.objects.get().price == 12
+
+
+def test_a_feed_without_a_column_is_no_feed():
+    with pytest.raises(KeyError, match="vendor"):
+        import_products(["sku,name", "B1,Board"])
+    assert not Product.objects.exists()
+
+
+def test_the_report_names_each_line_that_was_rejected():
+    result = import_products(feed("B1,Board,Forge,Snowboard,,10.00,1", "B2,Boot,Forge,Boot,,free,1"))
+    assert str(result).splitlines()[0] == "1 new, 0 changed, 0 unchanged, 1 rejected"
+    assert str(result).splitlines()[1].startswith("line 3: price: ")
