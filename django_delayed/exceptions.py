@@ -26,3 +26,7 @@ class JobTimeout(BaseException):
 
     Not an `Exception`, so that a job's own `except Exception` does not swallow it by accident.
     """
+
+
+class JobInterrupted(BaseException):
+    """Raised inside a job whose worker was told to stop at once; the job goes back with its attempt."""

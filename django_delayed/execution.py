@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone, translation
 
 from .conf import settings
-from .exceptions import JobTimeout
+from .exceptions import JobInterrupted, JobTimeout
 from .jobs import Job
 from .models import DelayedJob
 from .outcomes import Discarded, Failed, Finished, Outcome, Released, Retried, choose
@@ -27,22 +27,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_delayed")
 
 
-def perform(row: DelayedJob) -> Outcome:
-    """Perform the job of a row that this process holds; writes nothing. Never raises, whatever the job does."""
+def perform(row: DelayedJob, loaded: Callable[[Job], None] | None = None) -> Outcome:
+    """Perform the job of a row that this process holds; writes nothing. Never raises, whatever the job does.
+
+    `loaded` is told the job before it is performed.
+    """
     job: Job | None = None
     own = _own_connections()
     began = time.perf_counter()
     job_started.send_robust(sender=Job, delayed_job=row, job=None)
     try:
         job = Job.load(row)
+        if loaded:
+            loaded(job)
         with job.surroundings, deadline(job.run_time, row.name) as alarm:
             result = job.run()
         if alarm.struck:
             raise JobTimeout(f"{row.name} ran longer than its max_run_time, and swallowed the JobTimeout.")
         outcome: Outcome = Finished(job, time.perf_counter() - began, result)
-    except (
-        BaseException
-    ) as error:  # SystemExit and JobTimeout too: whatever a job raises is an error of that job
+    except JobInterrupted:
+        outcome = Released()
+        _close(own)
+    except BaseException as error:
+        # SystemExit and JobTimeout too: whatever a job raises is an error of that job.
         outcome = choose(row, job, error)
         _tell(row, job, outcome, error)
         if isinstance(error, JobTimeout):

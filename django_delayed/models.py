@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -32,6 +33,14 @@ class State(models.TextChoices):
     FINISHED = "finished", _("finished")
 
 
+class QueueField(models.CharField):
+    """A name that is compared letter by letter; by default "Mail" and "mail" are one to MySQL and MariaDB."""
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        parameters = super().db_parameters(connection)
+        return {**parameters, "collation": "utf8mb4_bin"} if connection.vendor == "mysql" else parameters
+
+
 class ClaimableField(models.SmallIntegerField):
     """1 while the row may be claimed, else NULL; follows the timestamps at every save."""
 
@@ -51,7 +60,7 @@ class DelayedJob(models.Model):
         _("subject"), max_length=255, blank=True, help_text=_('The object it is about, as "blog.post:9".')
     )
     payload = models.TextField(_("payload"), help_text=_("The job as JSON."))
-    queue = models.CharField(_("queue"), max_length=255, default="default")
+    queue = QueueField(_("queue"), max_length=255, default="default")
     priority = models.IntegerField(_("priority"), default=0, help_text=_("Lower runs first."))
     run_at = models.DateTimeField(_("run at"), default=timezone.now)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
@@ -125,7 +134,7 @@ class FailedAttemptQuerySet(models.QuerySet["FailedAttempt"]):
     """The failed attempts of a job."""
 
     def record(self, job: DelayedJob, error: ErrorText) -> None:
-        """Write down that the job's present attempt failed; only the newest attempts stay, one with its whole text."""
+        """Write down that the job's present attempt failed; the newest ten stay, one with its whole text."""
         attempts = self.filter(job=job)
         attempts.exclude(error="").update(error="")
         attempts.create(
@@ -171,10 +180,6 @@ class FailedAttempt(models.Model):
 
 class WorkerProcessQuerySet(models.QuerySet["WorkerProcess"]):
     """Workers, by the age of their beat."""
-
-    def beat(self) -> int:
-        """Say that these workers are alive; returns how many of them still have their row."""
-        return self.update(beat_at=DatabaseNow())
 
     def silent(self, lease: timedelta) -> WorkerProcessQuerySet:
         """Workers that count as dead: their last beat is `lease` old."""

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 MOST_CRASHES = 3  # a job that kept killing its worker is given up
 SECOND_CRASH_WAIT = timedelta(seconds=30)
 ATTEMPTS_KEPT = 10
+ROWS_A_DELETE = 500  # in one transaction, so that no worker waits long for it
 OPEN = Q(failed_at__isnull=True, finished_at__isnull=True)
+HELD = OPEN & Q(locked_at__isnull=False)
 WAITING = OPEN & Q(locked_at__isnull=True)
 LET_GO: dict[str, Any] = {"locked_at": None, "locked_by": "", "started_at": None}
 
@@ -53,7 +55,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     def running(self) -> DelayedJobQuerySet:
         """Held by a worker."""
-        return self.filter(OPEN, locked_at__isnull=False)
+        return self.filter(HELD)
 
     def failed(self) -> DelayedJobQuerySet:
         """Given up; an operator may retry or discard it."""
@@ -73,7 +75,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         """Free to be claimed now or later: scheduled, enqueued or retrying."""
         return self.filter(claimable=1)
 
-    # The worker's moves. Each is guarded by the claim: once that is lost, it changes nothing and returns False.
+    # The worker's moves, each guarded by the claim: once that is lost, it changes nothing and returns False.
 
     def claim(self, worker: str, limit: int = 1, filters: Filters = Filters()) -> list[DelayedJob]:
         """Take at most `limit` ready rows for the worker of this id, and count the attempt."""
@@ -109,7 +111,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         return self._record(job, error, failed_at=DatabaseNow(), crashes=0)
 
     def crash(self, job: DelayedJob, error: ErrorText) -> bool:
-        """running → ready, or failed when its attempts or its crashes are spent: its worker's process died."""
+        """running → ready, or failed when attempts or crashes are spent: its worker's process died."""
         crashes = job.crashes + 1
         if job.attempts >= job.max_attempts or crashes >= MOST_CRASHES:
             return self._record(job, error, failed_at=DatabaseNow(), crashes=crashes)
@@ -118,10 +120,25 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     def release(self, jobs: Iterable[DelayedJob]) -> int:
         """running → ready, with the attempt given back: the job was interrupted, or never began."""
+        by_claim: dict[tuple[str, int], list[int]] = {}
+        for job in jobs:
+            by_claim.setdefault((job.locked_by, job.lock_token), []).append(job.pk)
         return sum(
-            self._retrying(lambda job=job: self.held(job).update(**LET_GO, attempts=F("attempts") - 1))  # type: ignore[misc]
-            for job in jobs
+            self.filter(pk__in=ids, locked_by=worker, lock_token=token)._release()
+            for (worker, token), ids in by_claim.items()
         )
+
+    def release_rest(self, worker: str, current: int, age: timedelta) -> int:
+        """Give back what the worker claimed together with its current job, which it has performed for `age`."""
+        job = self.running().filter(pk=current, locked_by=worker).first()
+        if job is None:
+            return 0
+        self._retrying(lambda: self.held(job).update(started_at=DatabaseNow(plus=-age)))
+        together = self.running().filter(locked_by=worker, locked_at=job.locked_at, started_at=None)
+        return together.exclude(pk=current)._release()
+
+    def _release(self) -> int:
+        return self._retrying(lambda: self.update(**LET_GO, attempts=F("attempts") - 1))
 
     # The operator's moves, on the rows of this query.
 
@@ -133,7 +150,10 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     def discard(self) -> int:
         """Any state but running → gone. Returns how many."""
-        return self._retrying(lambda: self._discard_now())
+        free = self.exclude(HELD).values_list("pk", flat=True)
+        ids: list[int] = self._retrying(lambda: list(free.all()))
+        chunks = [ids[start : start + ROWS_A_DELETE] for start in range(0, len(ids), ROWS_A_DELETE)]
+        return sum(self._retrying(lambda chunk=chunk: self._remove_free(chunk)) for chunk in chunks)
 
     def prune(self) -> int:
         """finished → gone, for rows whose `keep_for` has passed. Returns how many."""
@@ -163,20 +183,26 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         if not job.last_error:  # it never failed, so there are no failed attempts to remove with it
             return self._database.delete(**held)
         with transaction.atomic(using=self.db):
-            return bool(self.held(job).delete()[0])
+            if removed := self._database.delete(**held):
+                self._attempts.filter(job=job.pk)._raw_delete(self.db)
+            return removed
 
-    def _discard_now(self) -> int:
-        discarded = 0
+    def _remove_free(self, ids: Sequence[int]) -> int:
+        """Remove those of these rows that no worker holds, with their failed attempts; returns how many.
+
+        Not QuerySet.delete(): that deletes by id what it selected before, whoever has claimed it meanwhile.
+        """
+        rows = self.model._base_manager.using(self.db).filter(pk__in=ids)
         with transaction.atomic(using=self.db):
-            ids: Sequence[int] = list(
-                self.exclude(OPEN, locked_at__isnull=False).values_list("pk", flat=True)
-            )
-            for start in range(0, len(ids), 500):
-                rows = self.model._base_manager.using(self.db).filter(pk__in=ids[start : start + 500])
-                # Asked again in the DELETE: a worker may have claimed it meanwhile.
-                _, by_model = rows.exclude(OPEN, locked_at__isnull=False).delete()
-                discarded += by_model.get(self.model._meta.label, 0)
-        return discarded
+            removed: int = rows.exclude(HELD)._raw_delete(self.db)
+            gone = set(ids).difference(rows.values_list("pk", flat=True))
+            self._attempts.filter(job__in=gone)._raw_delete(self.db)
+        return removed
+
+    @property
+    def _attempts(self) -> models.QuerySet[Any]:
+        attempts: Any = self.model._meta.get_field("failed_attempts").related_model
+        return attempts._base_manager.using(self.db)  # type: ignore[no-any-return]
 
     def _record(self, job: DelayedJob, error: ErrorText, **columns: Any) -> bool:
         """Move a held row on after a failed attempt, and write the attempt down with it."""

@@ -1,0 +1,66 @@
+"""`manage.py jobs_workoff`: perform what is ready, then exit."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser, OutputWrapper
+
+from ...outcomes import Finished, Outcome, Released
+from ...worker.work_off import work_off
+from ..worker_command import WorkerCommand
+
+REDRAW = 0.1  # seconds between two drawings of the progress
+
+
+class Command(WorkerCommand):
+    """One pass in this process; its exit code can tell whether a job failed."""
+
+    help = "Perform the delayed jobs that are ready, and those that fall due meanwhile, then exit."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The filters of a worker, and the exit code."""
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--fail-on-error", action="store_true", help="Exit with 1 when an attempt failed."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Work off; in a terminal with a line of progress instead of the log."""
+        configuration = self.configuration(options)
+        in_terminal = self.stdout.isatty() and options["verbosity"] == 1 and not options["quiet"]
+        if not in_terminal:
+            self.log_to_terminal(options)
+        progress = Progress(self.stdout if in_terminal else None)
+        completed = work_off(configuration, on_settled=progress.count)
+        if not options["quiet"]:
+            self.stdout.write(f"\r{progress}" if in_terminal else str(progress))
+        if not completed:
+            self.stderr.write("Stopped before all was done.")
+        if options["fail_on_error"] and progress.failed:
+            raise CommandError(f"{progress.failed} of {progress.performed} attempts failed.", returncode=1)
+
+
+class Progress:
+    """How many jobs were performed and how many of them failed, drawn now and then on one line of a terminal."""
+
+    def __init__(self, terminal: OutputWrapper | None) -> None:
+        self.terminal = terminal
+        self.performed = self.failed = 0
+        self._began = self._drawn = time.monotonic()
+
+    def __str__(self) -> str:
+        took = time.monotonic() - self._began
+        return f"{self.performed} jobs performed in {took:.1f} s, {self.failed} failed"
+
+    def count(self, outcome: Outcome) -> None:
+        """One more attempt has ended."""
+        if isinstance(outcome, Released):
+            return
+        self.performed += 1
+        self.failed += not isinstance(outcome, Finished)
+        if self.terminal and time.monotonic() - self._drawn > REDRAW:
+            self._drawn = time.monotonic()
+            self.terminal.write(f"\r{self}", ending="")
+            self.terminal.flush()

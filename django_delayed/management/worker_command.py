@@ -1,0 +1,131 @@
+"""What the commands that perform jobs have in common: their filters, and where the log goes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.dateparse import parse_duration
+
+from ..conf import settings
+from ..databases import Filters
+from ..worker.worker import Configuration
+
+
+def seconds(text: str) -> timedelta:
+    """A duration from the command line: seconds, or as "1:30:00". Raises ValueError, which argparse explains."""
+    span = parse_duration(text)
+    if span is None or span < timedelta(0):
+        raise ValueError(text)
+    return span
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1 from the command line. Raises ValueError."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Queue names from the command line, separated by commas. Raises ValueError when there is none."""
+    queues = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not queues:
+        raise ValueError(text)
+    return queues
+
+
+for _type in (seconds, positive, names):
+    _type.__name__ = f"{_type.__name__} value"  # argparse says: invalid seconds value: 'x'
+
+
+class WorkerCommand(BaseCommand):
+    """A command that performs jobs. Flags win over delayed_job's environment variables, and these over settings."""
+
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The filters of a worker."""
+        parser.add_argument(
+            "--queue",
+            "--queues",
+            dest="queues",
+            type=names,
+            action="append",
+            metavar="A,B",
+            help="Serve these queues only; may be given several times. Environment: QUEUES, QUEUE.",
+        )
+        parser.add_argument(
+            "--min-priority",
+            type=int,
+            metavar="N",
+            help="Leave jobs of a lower number. Environment: MIN_PRIORITY.",
+        )
+        parser.add_argument(
+            "--max-priority",
+            type=int,
+            metavar="N",
+            help="Leave jobs of a higher number. Environment: MAX_PRIORITY.",
+        )
+        parser.add_argument(
+            "--sleep-delay",
+            type=seconds,
+            metavar="SECONDS",
+            help="Sleep at most this long when nothing is ready; 0: make one pass, then exit."
+            " Environment: SLEEP_DELAY.",
+        )
+        parser.add_argument(
+            "--read-ahead",
+            type=positive,
+            metavar="N",
+            help="Claim at most so many jobs at once. Environment: READ_AHEAD.",
+        )
+        parser.add_argument("--quiet", action="store_true", help="Write no log to the terminal.")
+
+    def configuration(self, options: dict[str, Any]) -> Configuration:
+        """What the flags, the environment and the settings say. Raises CommandError for what makes no sense."""
+        queues = tuple(name for group in options["queues"] or () for name in group)
+        queues = queues or _from_environment("QUEUES", names) or _from_environment("QUEUE", names) or ()
+        lowest = _chosen(options["min_priority"], "MIN_PRIORITY", int, None)
+        highest = _chosen(options["max_priority"], "MAX_PRIORITY", int, None)
+        if lowest is not None and highest is not None and lowest > highest:
+            raise CommandError(
+                f"--min-priority {lowest} is above --max-priority {highest}: no job is between them."
+            )
+        return Configuration(
+            Filters(tuple(dict.fromkeys(queues)), lowest, highest),
+            _chosen(options["sleep_delay"], "SLEEP_DELAY", seconds, settings.SLEEP_DELAY),
+            _chosen(options["read_ahead"], "READ_AHEAD", positive, settings.READ_AHEAD),
+        )
+
+    def log_to_terminal(self, options: dict[str, Any]) -> None:
+        """Show the log of a project that does not say where it goes: from INFO on, from DEBUG with -v 2."""
+        logger = logging.getLogger("django_delayed")
+        if options["quiet"] or logger.hasHandlers():
+            return
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG if options["verbosity"] > 1 else logging.INFO)
+
+
+def _chosen(flag: Any, variable: str, parse: Callable[[str], Any], default: Any) -> Any:
+    if flag is not None:
+        return flag
+    value = _from_environment(variable, parse)
+    return default if value is None else value
+
+
+def _from_environment(variable: str, parse: Callable[[str], Any]) -> Any:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return None
+    try:
+        return parse(text)
+    except ValueError:
+        raise CommandError(f"The environment variable {variable} has an invalid value: {text!r}.") from None

@@ -1,0 +1,43 @@
+"""The one place where a worker or its parent sleeps, and anything may wake it."""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import threading
+
+
+class Wakeup:
+    """Sleeps until the time is up, a signal arrives, or somebody calls `wake`."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._before: int | None = None
+        if threading.current_thread() is threading.main_thread():
+            # Without it a signal that arrives just before the sleep would be seen only after it.
+            self._before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep at most this long."""
+        select.select([self._reader], [], [], max(seconds, 0))
+        try:
+            self._reader.recv(4096)
+        except BlockingIOError:
+            pass
+
+    def wake(self) -> None:
+        """End the sleep of now, or the next one; from any thread."""
+        try:
+            self._writer.send(b"\0")
+        except BlockingIOError:  # so many are waiting to be read that it wakes anyhow
+            pass
+
+    def close(self) -> None:
+        """Give the signals back."""
+        if self._before is not None:
+            signal.set_wakeup_fd(self._before)
+        self._reader.close()
+        self._writer.close()
