@@ -15,7 +15,7 @@ SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
 def duration(value: timedelta | float, what: str) -> timedelta:
-    """A timedelta >= 0 from a timedelta or a number of seconds. Raises TypeError or ValueError that names `what`."""
+    """A timedelta >= 0 from one or from seconds. Raises TypeError or ValueError that names `what`."""
     if isinstance(value, bool) or not isinstance(value, (timedelta, int, float)):
         raise TypeError(f"{what} must be a timedelta or a number of seconds, not {value!r}.")
     try:

@@ -27,7 +27,7 @@ _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F-]{32,36}|\d+|'[^']*'|\"[^\"]*
 
 @dataclass(frozen=True)
 class ErrorText:
-    """An error written down: its class, the first line of its message, the whole text, the mark of its kind."""
+    """An error written down: its class, its message's first line, the whole text, the mark of its kind."""
 
     error_class: str
     message: str
@@ -69,7 +69,7 @@ def storable(text: str) -> str:
 
 
 def cut(text: str, limit: int = TEXT_LIMIT) -> str:
-    """At most `limit` bytes of UTF-8: the head and the tail, where the message and the innermost frame are."""
+    """At most `limit` bytes of UTF-8: the head and the tail, where the message and the last frame are."""
     if len(text) * 4 <= limit or len(encoded := text.encode("utf-8")) <= limit:
         return text
     half = (limit - len(CUT.encode("utf-8"))) // 2

@@ -22,5 +22,6 @@ def database(connection: BaseDatabaseWrapper, model: type[models.Model]) -> Data
         return VENDORS[connection.vendor](connection, model)
     except KeyError:
         raise ImproperlyConfigured(
-            f"django_delayed keeps its jobs in {', '.join(VENDORS)}; {connection.alias!r} is {connection.vendor}."
+            f"django_delayed keeps its jobs in {', '.join(VENDORS)};"
+            f" the database {connection.alias!r} is {connection.vendor}."
         ) from None

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 from django.db import DatabaseError, models
@@ -64,7 +64,7 @@ class Database(ABC):
 
     @abstractmethod
     def scan_lanes(self) -> Iterable[tuple[str, int, float]]:
-        """Each lane with the seconds until its first row is due, at a cost that grows with lanes, not rows."""
+        """Each lane with the seconds until its first row is due, at a cost of lanes, not of rows."""
 
     @abstractmethod
     def take(self, worker: str, lanes: Sequence[Lane], limit: int) -> list[Any]:
@@ -72,7 +72,7 @@ class Database(ABC):
 
     @abstractmethod
     def is_passing(self, error: DatabaseError) -> bool:
-        """Whether the same statement may well succeed in a moment: a deadlock, a lock, a serialization failure."""
+        """Whether the same statement may succeed in a moment: deadlock, lock, serialization failure."""
 
     def lanes(self) -> list[Lane]:
         """All lanes now; a list longer than MANY_LANES may be up to REMEMBER_LANES seconds old."""
@@ -93,7 +93,7 @@ class Database(ABC):
         self._remember([lane for lane in lanes if (lane.queue, lane.priority) not in gone], scanned_at)
 
     def claim(self, worker: str, limit: int, filters: Filters) -> list[Any]:
-        """Claim at most `limit` due rows for `worker`, best priority first, then the lane that waited longest."""
+        """Claim at most `limit` due rows: best priority first, then the lane that waited longest."""
         ready = [lane for lane in self.lanes() if filters.serve(lane) and lane.due_in <= 0]
         ready.sort(key=lambda lane: (lane.priority, lane.due_in))
         width = max(LANES_A_CLAIM, min(limit, MANY_LANES))
@@ -125,7 +125,7 @@ class Database(ABC):
     def retrying(self, operation: Callable[[], T]) -> T:
         """The operation's result; tried again after passing errors, unless a caller's transaction is open.
 
-        A transaction that met a deadlock is lost with what the caller did in it, so there the error is the caller's.
+        A transaction that met a deadlock is lost with all the caller did in it: there the error is theirs.
         """
         if self.connection.in_atomic_block:
             return operation()
@@ -149,7 +149,7 @@ class Database(ABC):
         return columns, [*params, *started_params, worker]
 
     def insert(self, rows: Sequence[models.Model]) -> None:
-        """Write unsaved rows in one statement; a time given as a timedelta is counted from the database's now."""
+        """Write at most 1,000 unsaved rows in one statement; a timedelta counts from the database's now."""
         statement, params = self._insert_sql(rows)
         with self.connection.cursor() as cursor:
             if self.connection.features.can_return_rows_from_bulk_insert:
@@ -190,8 +190,10 @@ class Database(ABC):
         columns = ", ".join(self.connection.ops.quote_name(field.column) for field in fields)
         return f"INSERT INTO {self.table} ({columns}) VALUES {', '.join(values)}", params
 
-    def utc_offset(self) -> timedelta:
-        """How far Django's stored datetimes are from UTC here: 0 but for USE_TZ=False or a TIME_ZONE of the alias."""
-        zone = self.connection.timezone
-        now = datetime.now(zone) if zone else datetime.now().astimezone()
-        return now.utcoffset() or timedelta(0)
+    def utc_offset(self, plus: timedelta) -> timedelta:
+        """How far the datetime that Django stores for now + `plus` is from UTC here.
+
+        0 but for USE_TZ=False or a TIME_ZONE of the alias; there it may change between now and then.
+        """
+        then = datetime.now(UTC) + plus
+        return then.astimezone(self.connection.timezone).utcoffset() or timedelta(0)

@@ -14,7 +14,8 @@ from . import database
 class DatabaseNow(Func):
     """The database's now, plus a timedelta: the one clock by which jobs are due and workers are dead.
 
-    Not Django's `Now()`: on a MySQL or MariaDB server whose zone is not UTC, that is hours off what Django stores.
+    Not Django's `Now()`: on a MySQL or MariaDB server whose zone is not UTC, that is hours off what Django
+    stores.
     """
 
     output_field = DateTimeField()

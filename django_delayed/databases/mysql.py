@@ -19,7 +19,7 @@ class MySQL(Database):
 
     def now(self, plus: timedelta = timedelta(0)) -> SQL:
         # Not NOW(): that is the server's local time, and what Django stores is not.
-        plus += self.utc_offset()
+        plus += self.utc_offset(plus)
         if not plus:
             return "UTC_TIMESTAMP(6)", []
         return "(UTC_TIMESTAMP(6) + INTERVAL %s MICROSECOND)", [plus // timedelta(microseconds=1)]

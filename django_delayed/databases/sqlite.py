@@ -18,7 +18,7 @@ class SQLite(Database):
     """SQLite 3.35 and later (RETURNING)."""
 
     def now(self, plus: timedelta = timedelta(0)) -> SQL:
-        plus += self.utc_offset()
+        plus += self.utc_offset(plus)
         if not plus:
             return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')", []
         return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s)", [f"{plus.total_seconds():+.6f} seconds"]
@@ -32,9 +32,10 @@ class SQLite(Database):
                 f"WITH RECURSIVE served(queue) AS (SELECT min(queue) {first} UNION ALL"
                 f" SELECT (SELECT min(queue) {first} AND queue > served.queue) FROM served"
                 " WHERE served.queue IS NOT NULL),"
-                f" lane(queue, priority) AS (SELECT queue, (SELECT min(priority) {first} AND queue = served.queue)"
-                " FROM served WHERE queue IS NOT NULL UNION ALL"
-                f" SELECT queue, (SELECT min(priority) {first} AND queue = lane.queue AND priority > lane.priority)"
+                " lane(queue, priority) AS (SELECT queue,"
+                f" (SELECT min(priority) {first} AND queue = served.queue)"
+                " FROM served WHERE queue IS NOT NULL UNION ALL SELECT queue,"
+                f" (SELECT min(priority) {first} AND queue = lane.queue AND priority > lane.priority)"
                 " FROM lane WHERE priority IS NOT NULL)"
                 " SELECT queue, priority, (julianday((SELECT min(run_at)"
                 f" {first} AND queue = lane.queue AND priority = lane.priority)) - julianday({now})) * 86400"
@@ -47,8 +48,9 @@ class SQLite(Database):
         columns, params = self.claim_columns(worker, limit)
         now, now_params = self.now()
         due = (
-            f"SELECT id FROM (SELECT id FROM {self.table} WHERE claimable = 1 AND queue = %s AND priority = %s"
-            f" AND run_at <= {now} ORDER BY run_at, id LIMIT %s)"
+            f"SELECT id FROM (SELECT id FROM {self.table}"
+            f" WHERE claimable = 1 AND queue = %s AND priority = %s AND run_at <= {now}"
+            " ORDER BY run_at, id LIMIT %s)"
         )
         for lane in lanes:
             params += [lane.queue, lane.priority, *now_params, limit]

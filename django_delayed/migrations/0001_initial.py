@@ -63,7 +63,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("payload", models.TextField(help_text="The job as JSON.", verbose_name="payload")),
-                ("queue", models.CharField(default="default", max_length=255, verbose_name="queue")),
+                (
+                    "queue",
+                    django_delayed.models.QueueField(default="default", max_length=255, verbose_name="queue"),
+                ),
                 (
                     "priority",
                     models.IntegerField(default=0, help_text="Lower runs first.", verbose_name="priority"),

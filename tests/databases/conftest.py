@@ -1,0 +1,61 @@
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connection, connections
+from django_delayed.databases import Database, database
+from django_delayed.models import DelayedJob
+
+
+@pytest.fixture(autouse=True)
+def no_lanes_are_remembered():
+    """A long list of lanes is good for a second: longer than a test."""
+    Database._remembered.clear()
+    yield
+    Database._remembered.clear()
+
+
+@pytest.fixture
+def backend():
+    """What is under test: the database of this run, over the table of delayed jobs."""
+    return database(connection, DelayedJob)
+
+
+@pytest.fixture
+def add(backend):
+    """Write one delayed job, `due` seconds from the database's now; gives the row."""
+
+    def add(name="a job", *, due=0, **columns):
+        row = DelayedJob(
+            name=name,
+            payload="{}",
+            run_at=timedelta(seconds=due),
+            created_at=timedelta(0),
+            **columns,
+        )
+        backend.insert([row])
+        return row
+
+    return add
+
+
+@pytest.fixture
+def other():
+    """A second connection to the same database, as another process would have."""
+    copy = connection.copy()
+    yield copy
+    copy.close()
+
+
+@pytest.fixture
+def in_thread():
+    """Run a function in a thread with connections of its own; gives its future, and waits at the end."""
+
+    def run(function, *arguments):
+        try:
+            return function(*arguments)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        yield lambda function, *arguments: pool.submit(run, function, *arguments)

@@ -1,0 +1,215 @@
+"""What a claim takes, in which order, and what it writes: the same on every database."""
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django_delayed.databases import Filters, Lane
+from django_delayed.databases.base import MANY_LANES
+from django_delayed.models import DelayedJob
+
+pytestmark = pytest.mark.django_db
+
+W1, W2 = "1" * 32, "2" * 32
+
+
+def claimed(worker=W1, limit=1, **filters):
+    return [row.name for row in DelayedJob.objects.claim(worker, limit, Filters(**filters))]
+
+
+def test_the_best_priority_goes_first(add):
+    add("usual", due=-60)
+    add("urgent", due=-1, priority=-10)
+    add("some day", due=-600, priority=10)
+    assert claimed(limit=10) == ["urgent", "usual", "some day"]
+
+
+def test_of_equal_priority_the_lane_whose_head_waited_longest_goes_first(add):
+    add("mail 1", due=-30, queue="mail")
+    add("mail 2", due=-1, queue="mail")
+    add("images 1", due=-20, queue="images")
+    add("search 1", due=-40, queue="search")
+    assert claimed(limit=10) == ["search 1", "mail 1", "mail 2", "images 1"]
+
+
+def test_in_a_lane_the_rows_go_by_run_at_and_then_by_id(add):
+    for name, due in [("third", -10), ("first", -30), ("second", -20)]:
+        add(name, due=due)
+    same = DelayedJob.objects.order_by("run_at").first().run_at
+    twins = [add(name, due=-5) for name in ("fourth", "fifth")]
+    DelayedJob.objects.filter(pk__in=[row.pk for row in twins]).update(run_at=same)
+    assert claimed(limit=10) == ["first", "fourth", "fifth", "second", "third"]
+
+
+def test_single_claims_take_the_rows_in_the_same_order(add):
+    add("b", due=-20)
+    add("c", due=-40, priority=1)
+    add("a", due=-30)
+    assert [claimed() for _ in range(4)] == [["a"], ["b"], ["c"], []]
+
+
+def test_a_claim_takes_at_most_its_limit_across_lanes(add):
+    for number in range(6):
+        add(f"mail {number}", due=-60 + number, queue="mail")
+        add(f"images {number}", due=-50 + number, queue="images")
+    assert claimed(limit=4) == [f"mail {number}" for number in range(4)]
+    assert claimed(limit=4) == ["mail 4", "mail 5", "images 0", "images 1"]
+    assert len(claimed(limit=100)) == 4
+
+
+def test_a_row_that_is_not_due_is_not_claimed(add):
+    add("later", due=3600, priority=-100)
+    add("now")
+    assert claimed(limit=10) == ["now"]
+
+
+@pytest.mark.parametrize("column", ["locked_at", "failed_at", "finished_at"])
+def test_a_row_in_another_hand_or_at_its_end_is_not_claimed(add, column):
+    row = add(due=-60)
+    DelayedJob.objects.filter(pk=row.pk).update(**{column: row.created_at})
+    assert claimed(limit=10) == []
+    assert DelayedJob.objects.next_due() is None
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ({}, {"mail -5", "mail 0", "mail 5", "images -5", "images 0", "images 5"}),
+        ({"queues": ("mail",)}, {"mail -5", "mail 0", "mail 5"}),
+        ({"queues": ("mail", "nothing")}, {"mail -5", "mail 0", "mail 5"}),
+        ({"queues": ("nothing",)}, set()),
+        ({"min_priority": 0}, {"mail 0", "mail 5", "images 0", "images 5"}),
+        ({"max_priority": 0}, {"mail -5", "mail 0", "images -5", "images 0"}),
+        ({"min_priority": 0, "max_priority": 0}, {"mail 0", "images 0"}),
+        ({"queues": ("images",), "min_priority": -5, "max_priority": -1}, {"images -5"}),
+    ],
+)
+def test_filters_choose_the_lanes_and_their_bounds_are_inclusive(add, filters, names):
+    for queue in ("mail", "images"):
+        for priority in (-5, 0, 5):
+            add(f"{queue} {priority}", due=-1, queue=queue, priority=priority)
+    assert set(claimed(limit=100, **filters)) == names
+
+
+@pytest.mark.parametrize("pair", [("mail", "Mail"), ("resume", "résumé"), ("a", "á")])
+def test_queues_whose_names_look_alike_are_two_queues(add, backend, pair):
+    for queue in pair:
+        add(queue, queue=queue, due=-1)
+    assert {lane.queue for lane in backend.lanes()} == set(pair)
+    for queue in pair:
+        assert claimed(limit=10, queues=(queue,)) == [queue]
+
+
+@pytest.mark.parametrize("queue", ["", "q'uo\"te", "100% %s", "back\\slash", "日本語", "🦀", "x" * 255])
+def test_a_queue_may_have_any_name(add, queue):
+    add("a", queue=queue, due=-1)
+    [row] = DelayedJob.objects.claim(W1, 10, Filters(queues=(queue,)))
+    assert row.queue == queue
+
+
+def test_a_claim_counts_the_attempt_and_its_own_number(add):
+    row = add(due=-60)
+    for number in (1, 2):
+        [held] = DelayedJob.objects.claim(W1)
+        assert (held.attempts, held.lock_token, held.locked_by) == (number, number, W1)
+        assert held.locked_at >= row.created_at
+        row.refresh_from_db()
+        assert (row.attempts, row.lock_token, row.locked_at) == (number, number, held.locked_at)
+        DelayedJob.objects.filter(pk=row.pk).update(locked_at=None)
+
+
+def test_a_row_claimed_alone_has_started_one_of_a_batch_has_not(add):
+    add("single", due=-60)
+    add("batch", due=-30)
+    [single] = DelayedJob.objects.claim(W1, 1)
+    [batch] = DelayedJob.objects.claim(W1, 10)
+    assert single.started_at == single.locked_at
+    assert batch.started_at is None
+
+
+def test_a_claimed_row_is_whole(add):
+    add("whole", queue="mail", priority=-3, subject="blog.post:9", max_attempts=7, due=-1)
+    [row] = DelayedJob.objects.claim(W1)
+    assert row.get_deferred_fields() == set()
+    assert row._state.db == connection.alias
+    assert row == DelayedJob.objects.get()
+    assert {field.name: getattr(row, field.name) for field in row._meta.fields} == {
+        field.name: getattr(DelayedJob.objects.get(), field.name) for field in row._meta.fields
+    }
+
+
+def test_what_one_worker_has_the_other_does_not_get(add):
+    for number in range(10):
+        add(f"job {number}", due=-20 + number)
+    first, second = claimed(W1, limit=6), claimed(W2, limit=6)
+    assert len(first) == 6
+    assert len(second) == 4
+    assert not set(first) & set(second)
+
+
+def test_the_claim_works_in_a_callers_transaction_and_goes_with_it(add):
+    add(due=-1)
+    with transaction.atomic():
+        assert claimed() == ["a job"]
+        transaction.set_rollback(True)
+    row = DelayedJob.objects.get()
+    assert (row.attempts, row.locked_at, row.claimable) == (0, None, 1)
+
+
+def test_next_due_tells_how_long_to_wait(add):
+    assert DelayedJob.objects.next_due() is None
+    add(due=3600, queue="mail")
+    add(due=600, queue="images", priority=5)
+    assert 500 < DelayedJob.objects.next_due() <= 601
+    assert 3500 < DelayedJob.objects.next_due(Filters(queues=("mail",))) <= 3601
+    assert 3500 < DelayedJob.objects.next_due(Filters(max_priority=4)) <= 3601
+    assert DelayedJob.objects.next_due(Filters(queues=("search",))) is None
+    add(due=-7)
+    assert -60 < DelayedJob.objects.next_due() < -6
+
+
+def test_the_lanes_are_all_pairs_that_have_waiting_rows(add, backend):
+    add(queue="mail", priority=1, due=60)
+    add(queue="mail", priority=1, due=30)
+    add(queue="mail", priority=-1)
+    add(queue="images", priority=1)
+    assert backend.lanes() == [
+        Lane("images", 1, pytest.approx(0, abs=20)),
+        Lane("mail", -1, pytest.approx(0, abs=20)),
+        Lane("mail", 1, pytest.approx(30, abs=20)),
+    ]
+
+
+def fill_lanes(backend, count, rows_each=1):
+    numbers = range(count * rows_each)
+    rows = [
+        DelayedJob(name=f"job {n}", payload="{}", queue=f"queue {n % count}", priority=n % 7) for n in numbers
+    ]
+    for start in range(0, len(rows), 1000):
+        backend.insert(rows[start : start + 1000])
+
+
+def test_every_lane_of_a_thousand_is_served(backend):
+    fill_lanes(backend, 1000)
+    names = []
+    while batch := DelayedJob.objects.claim(W1, 100):
+        assert len(batch) <= 100
+        names += batch
+    assert len(names) == len({row.pk for row in names}) == 1000
+    assert [row.priority for row in names] == sorted(row.priority for row in names)
+
+
+def test_a_long_list_of_lanes_is_remembered_and_read_anew_when_it_is_used_up(backend, monkeypatch):
+    monkeypatch.setattr("django_delayed.databases.base.REMEMBER_LANES", 3600)
+    fill_lanes(backend, MANY_LANES + 1, rows_each=2)
+    with CaptureQueriesContext(connection) as queries:
+        rows = [row for _ in range(MANY_LANES + 2) for row in backend.claim(W1, 2, Filters())]
+    assert len({row.pk for row in rows}) == 2 * (MANY_LANES + 1)
+    scans = [query for query in queries if "1000000" in query["sql"] or "RECURSIVE" in query["sql"]]
+    assert len(scans) < 5
+
+
+def test_a_short_list_of_lanes_is_never_remembered(add, backend):
+    add("first", due=-1)
+    assert claimed(limit=10) == ["first"]
+    add("second", due=-1, queue="another")
+    assert claimed(limit=10) == ["second"]

@@ -1,0 +1,120 @@
+"""The database's clock is the one clock, and it speaks in the datetimes that Django stores.
+
+These hold on a server in any time zone; one run of the suite has MariaDB at +09:00. What must be set before Django
+is, USE_TZ and the TIME_ZONE of the database, is looked at in other processes.
+"""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from django_delayed.databases.clock import DatabaseNow
+from django_delayed.models import DelayedJob, WorkerProcess
+
+WALL_CLOCK = Path(__file__).with_name("wall_clock.py")
+ABOUT = timedelta(minutes=10)
+
+
+def is_about(value, expected):
+    return abs(value - expected) < ABOUT
+
+
+@pytest.mark.django_db
+def test_now_is_now(add):
+    row = add()
+    assert is_about(row.created_at, timezone.now())
+    assert row.created_at.utcoffset() == timedelta(0)
+    read = DelayedJob.objects.get()
+    assert (read.run_at, read.created_at) == (row.run_at, row.created_at)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "wait", [timedelta(seconds=1), timedelta(days=-1), timedelta(days=400), timedelta(microseconds=1500)]
+)
+def test_a_wait_is_counted_by_the_database(add, wait):
+    row = add(due=wait.total_seconds())
+    row = DelayedJob.objects.get(pk=row.pk)
+    assert abs(row.run_at - row.created_at - wait) <= timedelta(seconds=1)
+
+
+@pytest.mark.django_db
+def test_what_django_stores_and_what_the_database_says_are_one_time(add):
+    row = add()
+    for run_at, is_due in [(timezone.now() - ABOUT, True), (timezone.now() + ABOUT, False)]:
+        DelayedJob.objects.update(run_at=run_at)
+        assert DelayedJob.objects.ready().exists() is is_due
+        assert DelayedJob.objects.scheduled().exists() is not is_due
+        assert (DelayedJob.objects.next_due() <= 0) is is_due
+        assert [claimed.pk for claimed in DelayedJob.objects.claim("1" * 32)] == [row.pk] * is_due
+        DelayedJob.objects.update(locked_at=None, attempts=0)
+
+
+@pytest.mark.django_db
+def test_every_time_that_a_move_writes_is_the_databases_now(add):
+    add(due=-1, keep_for=timedelta(hours=1))
+    [row] = DelayedJob.objects.claim("1" * 32)
+    assert is_about(row.locked_at, timezone.now())
+    assert row.started_at == row.locked_at
+    DelayedJob.objects.finish(row)
+    assert is_about(DelayedJob.objects.get().finished_at, timezone.now())
+
+
+@pytest.mark.django_db
+def test_a_worker_is_silent_when_its_beat_is_a_lease_old():
+    WorkerProcess.objects.create(
+        id="1" * 32, hostname="host", pid=1, started_at=timezone.now(), beat_at=DatabaseNow()
+    )
+    WorkerProcess.objects.create(
+        id="2" * 32,
+        hostname="host",
+        pid=2,
+        started_at=timezone.now(),
+        beat_at=DatabaseNow(plus=timedelta(hours=-1)),
+    )
+    silent = WorkerProcess.objects.silent(timedelta(minutes=30))
+    assert list(silent.values_list("pid", flat=True)) == [2]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_clock_moves_on_inside_a_long_transaction(add):
+    with transaction.atomic():
+        first = add().created_at
+        with connection.cursor() as cursor:
+            cursor.execute(
+                {"postgresql": "SELECT pg_sleep(0.05)", "mysql": "SELECT sleep(0.05)"}.get(
+                    connection.vendor,
+                    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+                    " WHERE i < 1000000) SELECT max(i) FROM n",
+                )
+            )
+            cursor.fetchall()
+        assert add().created_at > first
+        assert DelayedJob.objects.filter(created_at__lt=DatabaseNow()).exists()
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("use_tz", ["use_tz", "use_tz and a zone of the database", "naive"])
+def test_the_clock_agrees_with_what_django_stores(child_environment, zone, use_tz):
+    if "zone of the" in use_tz and connection.vendor == "postgresql":
+        zone = "UTC"  # its datetimes have a time zone: the option changes nothing there
+    environment = {**child_environment, "WALL_CLOCK": f"{use_tz}, {zone}"}
+    done = subprocess.run(
+        [sys.executable, WALL_CLOCK], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "all is well\n")
+
+
+def test_a_wait_across_a_change_of_the_clocks_is_as_long_as_it_says(backend):
+    if connection.vendor == "postgresql":
+        return  # stores no wall clock
+    backend.connection = connection.copy()
+    zone = backend.connection.timezone = ZoneInfo("Europe/Paris")
+    for days in range(0, 366, 30):
+        then = datetime.now(UTC) + timedelta(days=days)
+        assert backend.utc_offset(timedelta(days=days)) == then.astimezone(zone).utcoffset()

@@ -1,0 +1,338 @@
+"""The states by name, and every move between them; run on each database."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+from django_delayed.models import DelayedJob, FailedAttempt, State
+from django_delayed.states import ATTEMPTS_KEPT
+from django_delayed.tracebacks import describe
+
+W1, W2 = "1" * 32, "2" * 32
+HOUR = timedelta(hours=1)
+STATES = [state.value for state in State]
+
+pytestmark = pytest.mark.django_db
+
+
+def write(name="a job", due=-HOUR, **columns):
+    return DelayedJob.objects.create(name=name, payload="{}", run_at=timezone.now() + due, **columns)
+
+
+def claim(worker=W1):
+    [row] = DelayedJob.objects.claim(worker)
+    return row
+
+
+def error(text="it broke"):
+    return describe(ValueError(text), "a job")
+
+
+# States.
+
+
+@pytest.mark.parametrize("attempts", [0, 3])
+@pytest.mark.parametrize("due", [-HOUR, HOUR])
+@pytest.mark.parametrize("times", list(itertools.product([False, True], repeat=3)))
+def test_a_row_is_in_exactly_one_state(times, due, attempts):
+    columns = dict(zip(("locked_at", "failed_at", "finished_at"), times, strict=True))
+    row = write(due=due, attempts=attempts, **{name: timezone.now() for name, on in columns.items() if on})
+    assert [state for state in STATES if getattr(DelayedJob.objects, state)().exists()] == [row.state]
+
+
+def test_the_states_are_read_in_the_order_finished_failed_running():
+    now = timezone.now()
+    assert write(finished_at=now, failed_at=now, locked_at=now).state == "finished"
+    assert write(failed_at=now, locked_at=now).state == "failed"
+    assert write(locked_at=now, attempts=1).state == "running"
+    assert write(attempts=1, due=HOUR).state == write(attempts=1).state == "retrying"
+    assert write(due=HOUR).state == "scheduled"
+    assert write().state == "enqueued"
+
+
+def test_ready_are_the_due_and_waiting_are_all_that_may_be_claimed_now_or_later():
+    for columns in ({}, {"attempts": 1}, {"due": HOUR}, {"attempts": 1, "due": HOUR}):
+        write(name=f"{columns.get('attempts', 0)} {columns.get('due', -HOUR) > timedelta(0)}", **columns)
+    for column in ("locked_at", "failed_at", "finished_at"):
+        write(**{column: timezone.now()})
+    ready = set(DelayedJob.objects.ready().values_list("name", flat=True))
+    waiting = set(DelayedJob.objects.waiting().values_list("name", flat=True))
+    assert ready == {"0 False", "1 False"}
+    assert waiting == {"0 False", "1 False", "0 True", "1 True"}
+
+
+# The worker's moves.
+
+MOVES = {
+    "finish": lambda jobs, row: jobs.finish(row),
+    "finish and keep": lambda jobs, row: jobs.finish(row, result="42"),
+    "discard_held": lambda jobs, row: jobs.discard_held(row),
+    "reschedule": lambda jobs, row: jobs.reschedule(row, error("late"), HOUR),
+    "fail": lambda jobs, row: jobs.fail(row, error("late")),
+    "crash": lambda jobs, row: jobs.crash(row, error("late")),
+    "release": lambda jobs, row: jobs.release([row]),
+}
+
+
+def columns_of(row):
+    [columns] = DelayedJob.objects.filter(pk=row.pk).values()
+    return columns
+
+
+@pytest.mark.parametrize("errors_before", [0, 1])
+@pytest.mark.parametrize("name", MOVES)
+def test_a_move_after_the_claim_was_lost_changes_nothing(name, errors_before):
+    write(keep_for=HOUR if name == "finish and keep" else None)
+    for _ in range(errors_before):
+        DelayedJob.objects.reschedule(claim(), error(), -HOUR)
+    lost = claim(W1)
+    DelayedJob.objects.release([lost])
+    claim(W2)
+    before = columns_of(lost), list(FailedAttempt.objects.values())
+    assert not MOVES[name](DelayedJob.objects, lost)
+    assert (columns_of(lost), list(FailedAttempt.objects.values())) == before
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_a_move_is_made_once_even_when_the_same_worker_claims_again(name):
+    write(keep_for=HOUR if name == "finish and keep" else None)
+    first = claim(W1)
+    DelayedJob.objects.release([first])
+    assert not MOVES[name](DelayedJob.objects, first)
+    second = claim(W1)
+    assert not MOVES[name](DelayedJob.objects, first)
+    assert MOVES[name](DelayedJob.objects, second)
+    assert not MOVES[name](DelayedJob.objects, second)
+
+
+def test_held_is_the_row_while_this_claim_is_the_valid_one():
+    write()
+    row = claim()
+    assert DelayedJob.objects.held(row).get() == row
+    DelayedJob.objects.release([row])
+    assert not DelayedJob.objects.held(row).exists()
+    claim(W2)
+    assert not DelayedJob.objects.held(row).exists()
+
+
+def test_a_finished_job_is_gone():
+    write()
+    assert DelayedJob.objects.finish(claim()) is True
+    assert not DelayedJob.objects.exists()
+
+
+def test_a_finished_job_that_is_to_be_kept_keeps_its_result():
+    write(keep_for=HOUR, crashes=2)
+    held = claim()
+    assert DelayedJob.objects.finish(held, result='"forty-two"') is True
+    row = DelayedJob.objects.get()
+    assert (row.state, row.result, row.attempts, row.crashes) == ("finished", '"forty-two"', 1, 0)
+    assert (row.locked_at, row.locked_by, row.claimable) == (None, "", None)
+    assert row.started_at == held.started_at
+    assert row.finished_at >= held.locked_at
+
+
+def test_a_job_that_failed_before_takes_its_failed_attempts_with_it_when_it_finishes():
+    write()
+    keeper = write(name="another", due=HOUR)
+    FailedAttempt.objects.create(job=keeper, number=1, ended_at=timezone.now(), error_class="E")
+    DelayedJob.objects.reschedule(claim(), error(), -HOUR)
+    assert DelayedJob.objects.finish(claim()) is True
+    assert list(FailedAttempt.objects.values_list("job", flat=True)) == [keeper.pk]
+
+
+@pytest.mark.parametrize("errors_before", [0, 1])
+def test_a_discarded_job_is_gone_with_its_failed_attempts(errors_before):
+    write(keep_for=HOUR)
+    for _ in range(errors_before):
+        DelayedJob.objects.reschedule(claim(), error(), -HOUR)
+    assert DelayedJob.objects.discard_held(claim()) is True
+    assert not DelayedJob.objects.exists()
+    assert not FailedAttempt.objects.exists()
+
+
+def test_a_rescheduled_job_waits_and_keeps_its_error():
+    write(crashes=1)
+    held = claim()
+    assert DelayedJob.objects.reschedule(held, error("first line\nsecond"), HOUR) is True
+    row = DelayedJob.objects.get()
+    assert (row.state, row.attempts, row.crashes, row.locked_by) == ("retrying", 1, 0, "")
+    assert timedelta(minutes=59) < row.run_at - held.locked_at < timedelta(minutes=61)
+    assert row.last_error.startswith("ValueError: first line\nsecond")
+    assert (row.error_class, row.error_message) == ("ValueError", "first line")
+    assert len(row.error_fingerprint) == 16
+
+
+def test_a_failed_job_is_kept_and_not_claimed():
+    write()
+    held = claim()
+    assert DelayedJob.objects.fail(held, error()) is True
+    row = DelayedJob.objects.get()
+    assert (row.state, row.attempts, row.locked_by, row.claimable) == ("failed", 1, "", None)
+    assert row.failed_at >= held.locked_at
+    assert DelayedJob.objects.claim(W1) == []
+
+
+def test_each_failed_attempt_is_written_down():
+    write()
+    held = claim()
+    DelayedJob.objects.reschedule(held, error("once"), -HOUR)
+    DelayedJob.objects.fail(claim(W2), error("twice"))
+    first, second = FailedAttempt.objects.all()
+    assert (first.number, first.worker, first.error_message) == (1, W1, "once")
+    assert (second.number, second.worker, second.error_message) == (2, W2, "twice")
+    assert first.started_at == held.started_at
+    assert first.started_at <= first.ended_at <= second.started_at <= second.ended_at
+
+
+def test_the_last_ten_failed_attempts_stay_and_only_the_newest_with_its_whole_text():
+    write()
+    for number in range(1, ATTEMPTS_KEPT + 4):
+        assert DelayedJob.objects.reschedule(claim(), error(f"number {number}"), -HOUR)
+    kept = list(FailedAttempt.objects.all())
+    assert [attempt.number for attempt in kept] == list(range(4, 14))
+    assert [bool(attempt.error) for attempt in kept] == [False] * 9 + [True]
+    assert kept[-1].error == DelayedJob.objects.get().last_error
+    assert kept[0].error_message == "number 4"
+
+
+def test_ten_failed_attempts_stay_across_retries_of_the_operator():
+    write(max_attempts=1)
+    for _ in range(ATTEMPTS_KEPT + 2):
+        DelayedJob.objects.fail(claim(), error())
+        DelayedJob.objects.retry()
+    assert FailedAttempt.objects.count() == ATTEMPTS_KEPT
+
+
+def test_a_released_job_gets_its_attempt_back():
+    write(name="1", due=-3 * HOUR, attempts=4, crashes=1)
+    write(name="2", due=-2 * HOUR)
+    held = DelayedJob.objects.claim(W1, 2)
+    run_at = [row.run_at for row in held]
+    assert DelayedJob.objects.release(held) == 2
+    rows = DelayedJob.objects.order_by("name")
+    assert [(row.state, row.attempts, row.crashes, row.started_at) for row in rows] == [
+        ("retrying", 4, 1, None),
+        ("enqueued", 0, 0, None),
+    ]
+    assert [row.run_at for row in rows] == run_at
+    assert DelayedJob.objects.release(held) == 0
+    assert len(DelayedJob.objects.claim(W2, 2)) == 2
+
+
+def test_the_third_crash_fails_the_job_and_the_second_waits_half_a_minute():
+    row = write()
+    waits = []
+    for _ in range(3):
+        DelayedJob.objects.update(run_at=timezone.now() - HOUR)
+        held = claim()
+        assert DelayedJob.objects.crash(held, error("killed by SIGKILL")) is True
+        row.refresh_from_db()
+        waits.append((row.state, row.run_at - held.locked_at > timedelta(seconds=29)))
+    assert waits == [("retrying", False), ("retrying", True), ("failed", False)]
+    assert (row.attempts, row.crashes, row.error_message) == (3, 3, "killed by SIGKILL")
+    assert FailedAttempt.objects.count() == 3
+
+
+def test_a_crash_spends_the_last_attempt():
+    write(max_attempts=1)
+    assert DelayedJob.objects.crash(claim(), error()) is True
+    assert DelayedJob.objects.get().state == "failed"
+
+
+@pytest.mark.parametrize("move", ["reschedule", "fail", "finish and keep"])
+def test_another_outcome_ends_the_count_of_crashes(move):
+    write(keep_for=HOUR)
+    DelayedJob.objects.crash(claim(), error())
+    assert DelayedJob.objects.get().crashes == 1
+    assert MOVES[move](DelayedJob.objects, claim())
+    assert DelayedJob.objects.get().crashes == 0
+
+
+# The operator's moves.
+
+
+def one_in_each_state():
+    now = timezone.now()
+    write(name="scheduled", due=HOUR)
+    write(name="enqueued")
+    write(name="retrying", attempts=1)
+    write(name="running", locked_at=now, locked_by=W1, attempts=1)
+    write(name="failed", failed_at=now, attempts=25, crashes=3, last_error="it broke")
+    write(name="finished", finished_at=now, attempts=1, keep_for=HOUR)
+
+
+def test_retry_gives_failed_jobs_a_fresh_start_and_touches_no_others():
+    one_in_each_state()
+    before = {row.pk: columns_of(row) for row in DelayedJob.objects.exclude(name="failed")}
+    assert DelayedJob.objects.retry() == 1
+    assert {row.pk: columns_of(row) for row in DelayedJob.objects.exclude(name="failed")} == before
+    row = DelayedJob.objects.get(name="failed")
+    assert (row.state, row.attempts, row.crashes, row.last_error) == ("enqueued", 0, 0, "it broke")
+    assert (row.failed_at, row.claimable) == (None, 1)
+    assert DelayedJob.objects.ready().filter(pk=row.pk).exists()
+
+
+def test_retry_and_discard_move_the_rows_of_their_query_only():
+    one, other = (write(name=name, failed_at=timezone.now()) for name in ("one", "other"))
+    assert DelayedJob.objects.filter(pk=one.pk).retry() == 1
+    assert DelayedJob.objects.filter(pk=other.pk).discard() == 1
+    assert DelayedJob.objects.get() == one
+
+
+def test_discard_removes_every_state_but_running():
+    one_in_each_state()
+    for row in DelayedJob.objects.all():
+        FailedAttempt.objects.create(job=row, number=1, ended_at=timezone.now(), error_class="E")
+    assert DelayedJob.objects.discard() == 5
+    assert [row.name for row in DelayedJob.objects.all()] == ["running"]
+    assert [attempt.job.name for attempt in FailedAttempt.objects.all()] == ["running"]
+
+
+def test_discard_takes_any_number_of_rows():
+    DelayedJob.objects.bulk_create(DelayedJob(name=str(n), payload="{}") for n in range(1201))
+    held = DelayedJob.objects.claim(W1, 3)
+    assert DelayedJob.objects.discard() == 1198
+    assert set(DelayedJob.objects.all()) == set(held)
+
+
+def test_prune_removes_finished_jobs_whose_time_is_over():
+    ago = timezone.now() - timedelta(minutes=30)
+    write(name="over", finished_at=ago, keep_for=timedelta(minutes=29))
+    write(name="still", finished_at=ago, keep_for=HOUR)
+    write(name="for good", finished_at=ago)
+    write(name="failed", failed_at=ago, keep_for=timedelta(minutes=1))
+    write(name="running", locked_at=ago, keep_for=timedelta(minutes=1))
+    assert DelayedJob.objects.prune() == 1
+    names = set(DelayedJob.objects.values_list("name", flat=True))
+    assert names == {"still", "for good", "failed", "running"}
+    assert DelayedJob.objects.prune() == 0
+
+
+# Changes by hand.
+
+
+@pytest.mark.parametrize("column", ["locked_at", "failed_at", "finished_at"])
+def test_an_update_by_hand_keeps_claimable_right(column):
+    row = write()
+    DelayedJob.objects.update(**{column: timezone.now()})
+    assert DelayedJob.objects.get().claimable is None
+    DelayedJob.objects.update(**{column: None})
+    assert DelayedJob.objects.get().claimable == 1
+    DelayedJob.objects.update(locked_at=timezone.now(), failed_at=timezone.now())
+    DelayedJob.objects.update(**{column: None})
+    assert DelayedJob.objects.get().claimable is None
+    DelayedJob.objects.update(locked_at=None, failed_at=None, finished_at=None)
+    assert claim() == row
+
+
+def test_moves_in_a_callers_transaction_go_with_it():
+    write()
+    with transaction.atomic():
+        assert DelayedJob.objects.fail(claim(), error())
+        transaction.set_rollback(True)
+    row = DelayedJob.objects.get()
+    assert (row.state, row.attempts, row.last_error) == ("enqueued", 0, "")
+    assert not FailedAttempt.objects.exists()
