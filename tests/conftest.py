@@ -21,9 +21,14 @@ def media_root(settings, tmp_path):
 
 @pytest.fixture
 def child_environment(transactional_db):
-    """The environment in which `manage.py`, in a process of its own, works on the database of the tests."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "DATABASE_NAME": str(connection.settings_dict["NAME"]), "PYTHONPATH": path}
+    """The environment in which a Python process of its own works on the database of the tests."""
+    paths = [ROOT, MANAGE.parent, os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "DATABASE_NAME": str(connection.settings_dict["NAME"]),
+        "PYTHONPATH": os.pathsep.join(map(str, filter(None, paths))),
+        "PYTHONWARNINGS": "error",
+    }
 
 
 @pytest.fixture
