@@ -1,7 +1,7 @@
 """The database's clock is the one clock, and it speaks in the datetimes that Django stores.
 
-These hold on a server in any time zone; one run of the suite has MariaDB at +09:00. What must be set before Django
-is, USE_TZ and the TIME_ZONE of the database, is looked at in other processes.
+These hold on a server in any time zone; one run of the suite has MariaDB at +09:00. What must be set before
+Django is, USE_TZ and the TIME_ZONE of the database, is looked at in other processes.
 """
 
 import subprocess
