@@ -59,7 +59,7 @@ def latency(filters: Filters = Filters()) -> timedelta:
 
 
 def late(by: timedelta, jobs: DelayedJobQuerySet | None = None) -> DelayedJobQuerySet:
-    """The jobs that fell due more than `by` ago and no worker took. Future, running, failed ones are not late."""
+    """The jobs that fell due more than `by` ago and no worker took; by run_at, not by age."""
     return _rows(jobs).filter(claimable=1, run_at__lt=DatabaseNow(plus=-by))
 
 

@@ -1,0 +1,108 @@
+"""Ask before jobs are moved; move them once the answer is there; say what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import django
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.forms import BooleanField
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.utils.dateparse import parse_datetime
+
+from ..databases.clock import DatabaseNow
+from ..models import DelayedJob
+from ..states import DelayedJobQuerySet
+from .display import chip
+from .operations import Operation, as_of, carry_out, log
+from .paginator import LIMIT, capped_count
+
+SAMPLES = 5
+NOT_FILTERS = {"p", "o", "all", "e"}  # of the admin's list: page, order, show all, error
+
+
+class Confirmation:
+    """One operation on the jobs that an operator chose: by hand, or all that a filter finds (`across`)."""
+
+    def __init__(self, request: HttpRequest, operation: Operation, jobs: DelayedJobQuerySet) -> None:
+        self.request = request
+        self.operation = operation
+        self.chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        self.across = bool(BooleanField(required=False).clean(request.POST.get("select_across")))
+        self.filters = " and ".join(
+            f"{name}={value}" for name, value in request.GET.items() if value and name not in NOT_FILTERS
+        )
+        self.until = _moment(request.POST.get("as_of", "")) if self.across else None
+        self.jobs = as_of(jobs, self.until) if self.until else jobs
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the operator has seen the page and said yes."""
+        answered = self.request.method == "POST" and "confirmed" in self.request.POST
+        return answered and (self.until is not None or not self.across)
+
+    def carry_out(self, job: DelayedJob | None = None) -> None:
+        """Do it, write it into the admin's log and tell the operator."""
+        moved, ids = carry_out(self.operation, self.jobs)
+        where = f"{self.filters or 'all'} as of {self.until}" if self.until else ""
+        log(self.operation, self.request.user, moved, ids, where, job)
+        skipped = max(self._expected() - moved, 0)
+        if skipped:
+            text = self.operation.partly_done % {"moved": moved, "skipped": skipped}
+        else:
+            text = self.operation.done % {"moved": moved}
+        messages.add_message(self.request, messages.WARNING if skipped else messages.SUCCESS, text)
+
+    def page(self, context: dict[str, Any], back: str) -> TemplateResponse | None:
+        """The question: what would happen, and to how many. None when there is nothing that may be moved."""
+        allowed = self.operation.allowed(self.jobs)
+        samples = list(allowed.annotate(now=DatabaseNow()).defer("payload", "last_error", "result")[:SAMPLES])
+        if not samples:
+            messages.warning(self.request, self.operation.refused)
+            return None
+        until: datetime = samples[0].now  # type: ignore[attr-defined]
+        found = capped_count(as_of(allowed, until) if self.across else allowed)
+        count = min(found, LIMIT)
+        context |= {
+            "title": self.operation.question % {"count": count},
+            "operation": self.operation,
+            "button": self.operation.button % {"count": count},
+            "count": count,
+            "has_more": found > LIMIT,
+            "skipped": 0 if self.across else max(len(set(self.chosen)) - count, 0),
+            "filters": self.filters if self.across else "",
+            "samples": [(job, chip(job.state)) for job in samples],
+            "hidden": list(self._hidden(count, until)),
+            "back": back,
+            # Django 6.1 made them a list, and its style sheet knows no other kind.
+            "breadcrumbs_are_a_list": django.VERSION >= (6, 1),
+        }
+        return TemplateResponse(self.request, "admin/django_delayed/delayedjob/confirmation.html", context)
+
+    def _hidden(self, count: int, until: datetime) -> Iterable[tuple[str, Any]]:
+        yield "confirmed", "yes"
+        if not self.chosen:
+            return
+        yield "action", self.operation.name
+        if self.across:
+            yield from {"select_across": "1", "as_of": until.isoformat(), "expected": str(count)}.items()
+        # The admin hears an action only with a row or more ticked.
+        for pk in self.chosen[:1] if self.across else self.chosen:
+            yield ACTION_CHECKBOX_NAME, pk
+
+    def _expected(self) -> int:
+        if not self.across:
+            return len(set(self.chosen)) or 1
+        number = self.request.POST.get("expected", "")
+        return int(number) if number.isascii() and number.isdecimal() else 0
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return parse_datetime(text)
+    except ValueError:
+        return None

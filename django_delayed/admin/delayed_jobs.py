@@ -1,0 +1,225 @@
+"""The list of delayed jobs, the page of one, and what an operator may do with them."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from ..models import DelayedJob, State
+from ..states import DelayedJobQuerySet
+from . import job_page
+from .confirmation import Confirmation
+from .display import ago, chip
+from .filters import MomentRangeFilter, QueueFilter, StateFilter
+from .operations import DISCARD, RETRY, Operation
+from .paginator import CappedPaginator
+from .readonly import ReadOnlyAdmin
+
+try:
+    from django.middleware.csp import get_nonce
+except ImportError:  # Django 5.2 has no policy of its own, and django-csp sets `csp_nonce` itself
+    get_nonce = None  # type: ignore[assignment]
+
+
+WIDE = ("payload", "last_error", "result")  # up to megabytes a row, and the list shows none of them
+LARGEST_ID = 2**63 - 1
+ERROR_LENGTH = 120
+
+
+class JobList(ChangeList):
+    """The list without the wide columns."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
+        return super().get_queryset(request, exclude_parameters).defer(*WIDE)
+
+
+class DelayedJobAdmin(ReadOnlyAdmin):
+    """Delayed jobs: found by state, queue and time; looked at; retried and discarded by whoever may."""
+
+    list_display = ("name_and_subject", "state", "queue", "tries", "due", "error", "created")
+    list_display_links = ("name_and_subject",)
+    list_filter = (
+        StateFilter,
+        QueueFilter,
+        ("run_at", MomentRangeFilter),
+        ("failed_at", MomentRangeFilter),
+        ("created_at", MomentRangeFilter),
+    )
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # one COUNT a choice
+    paginator = CappedPaginator
+    sortable_by = ("created",)
+    search_fields = ("id", "name", "subject")
+    search_help_text = gettext_lazy("An id, the beginning of a name, or a subject such as shop.post:9")
+    actions = ("retry", "discard")
+
+    class Media:
+        css = {"all": ["django_delayed/admin.css"]}
+
+    # Who may do what.
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may retry failed jobs."""
+        return self._may(request, RETRY)
+
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may discard jobs."""
+        return self._may(request, DISCARD)
+
+    def _may(self, request: HttpRequest, operation: Operation) -> bool:
+        codename = get_permission_codename(operation.name, self.opts)
+        return bool(request.user.has_perm(f"{self.opts.app_label}.{codename}"))
+
+    # The list.
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return JobList
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        # Each as an index has it: to sort a large table takes seconds.
+        return ("-failed_at", "-id") if request.GET.get("state") == State.FAILED else ("-id",)
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        term = search_term.strip().removeprefix("#")
+        if not term:
+            return queryset, False
+        if term.isdecimal():
+            return (queryset.filter(pk=int(term)) if int(term) <= LARGEST_ID else queryset.none()), False
+        return queryset.filter(Q(name__startswith=term) | Q(subject=term)), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        share_nonce(request)
+        response = super().changelist_view(request, extra_context)
+        if isinstance(response, TemplateResponse) and "cl" in (response.context_data or {}):
+            for spec in response.context_data["cl"].filter_specs:  # type: ignore[index]
+                for problem in getattr(spec, "problems", ()):
+                    messages.error(request, problem)
+        return response
+
+    @admin.display(description=gettext_lazy("name"))
+    def name_and_subject(self, job: DelayedJob) -> str:
+        return format_html('{} <span class="delayed-subject">{}</span>', job.name, job.subject)
+
+    @admin.display(description=gettext_lazy("state"))
+    def state(self, job: DelayedJob) -> str:
+        return chip(job.state)
+
+    @admin.display(description=gettext_lazy("attempts"))
+    def tries(self, job: DelayedJob) -> str:
+        return job_page.tries(job)
+
+    @admin.display(description=gettext_lazy("run at"))
+    def due(self, job: DelayedJob) -> str | None:
+        return ago(job.run_at)
+
+    @admin.display(description=gettext_lazy("last error"))
+    def error(self, job: DelayedJob) -> str | None:
+        text = f"{job.error_class}: {job.error_message}" if job.error_message else job.error_class
+        if not text:
+            return None
+        short = text if len(text) <= ERROR_LENGTH else f"{text[:ERROR_LENGTH]}…"
+        return format_html('<span class="delayed-error" title="{}">{}</span>', text, short)
+
+    @admin.display(description=gettext_lazy("created"), ordering="id")
+    def created(self, job: DelayedJob) -> str | None:
+        return ago(job.created_at)
+
+    # One job.
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return job_page.fieldsets(obj)
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        job = context["original"]
+        row = self._jobs(request, job.pk)
+        context["operations"] = [
+            operation
+            for operation in (RETRY, DISCARD)
+            if self._may(request, operation) and operation.allowed(row).exists()
+        ]
+        context["failed_attempts"] = job_page.failed_attempts(job)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _jobs(self, request: HttpRequest, pk: int) -> DelayedJobQuerySet:
+        jobs: Any = self.get_queryset(request)
+        return jobs.filter(pk=pk)
+
+    def get_urls(self) -> list[URLPattern]:
+        return [self._url_of(RETRY), self._url_of(DISCARD), *super().get_urls()]
+
+    def _url_of(self, operation: Operation) -> URLPattern:
+        def view(request: HttpRequest, object_id: str) -> HttpResponse:
+            return self.operate_on_one(request, operation, object_id)
+
+        name = f"{self.opts.app_label}_{self.opts.model_name}_{operation.name}"
+        return path(f"<path:object_id>/{operation.name}/", self.admin_site.admin_view(view), name=name)
+
+    # Operations.
+
+    @admin.action(permissions=["retry"], description=gettext_lazy("Retry selected %(verbose_name_plural)s"))
+    def retry(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        return self.operate_on_many(request, RETRY, queryset)
+
+    @admin.action(
+        permissions=["discard"], description=gettext_lazy("Discard selected %(verbose_name_plural)s")
+    )
+    def discard(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        return self.operate_on_many(request, DISCARD, queryset)
+
+    def operate_on_many(self, request: HttpRequest, operation: Operation, jobs: Any) -> HttpResponse | None:
+        """Ask about the chosen jobs, or do it when that was answered. None leads back to the same list."""
+        confirmation = Confirmation(request, operation, jobs)
+        if confirmation.is_given:
+            confirmation.carry_out()
+            return None
+        return confirmation.page(self._context(request), back=request.get_full_path())
+
+    def operate_on_one(self, request: HttpRequest, operation: Operation, object_id: str) -> HttpResponse:
+        """Ask about one job, or do it when that was answered; leads back to where it was seen."""
+        job = self.get_object(request, object_id)
+        if not (self.has_view_permission(request, job) and self._may(request, operation)):
+            raise PermissionDenied
+        if job is None:
+            messages.warning(request, _("The delayed job %(id)s is gone.") % {"id": object_id})
+            return HttpResponseRedirect(self._url(request, "changelist"))
+        confirmation = Confirmation(request, operation, self._jobs(request, job.pk))
+        page_of_job = self._url(request, "change", job.pk)
+        if confirmation.is_given:
+            confirmation.carry_out(job)
+            is_there = self._jobs(request, job.pk).exists()
+            return HttpResponseRedirect(page_of_job if is_there else self._url(request, "changelist"))
+        page = confirmation.page(self._context(request), back=page_of_job)
+        return page or HttpResponseRedirect(page_of_job)
+
+    def _context(self, request: HttpRequest) -> dict[str, Any]:
+        request.current_app = self.admin_site.name
+        return {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+
+    def _url(self, request: HttpRequest, page: str, *args: Any) -> str:
+        """A page of ours that remembers, or goes back to, the filters of the list that one came from."""
+        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{page}"
+        filters = request.GET.get("_changelist_filters", "")
+        query = filters if page == "changelist" else urlencode({"_changelist_filters": filters})
+        return f"{reverse(name, args=args)}?{query}" if filters else reverse(name, args=args)
+
+
+def share_nonce(request: HttpRequest) -> None:
+    """Put the nonce of Django's own policy where rangefilter looks for it: where django-csp keeps its."""
+    nonce = get_nonce(request) if get_nonce and not hasattr(request, "csp_nonce") else None  # type: ignore[truthy-function]
+    if nonce is not None:
+        request.csp_nonce = nonce  # type: ignore[attr-defined]

@@ -1,0 +1,53 @@
+"""How states, moments and texts look in the admin."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.timesince import timesince, timeuntil
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from ..models import State
+
+MINUTE = timedelta(minutes=1)
+TEXT_LIMIT = 100_000  # characters of a payload or a result that a page shows
+
+
+def chip(state: State) -> str:
+    """The state as a coloured word."""
+    return format_html('<span class="delayed-state delayed-{}">{}</span>', state.value, state.label)
+
+
+def ago(moment: datetime | None) -> str | None:
+    """ "3 hours ago", "in 5 minutes"; the exact time when one points at it. None for None."""
+    if moment is None:
+        return None
+    distance = moment - timezone.now() if timezone.is_aware(moment) else moment - datetime.now()
+    if abs(distance) < MINUTE:
+        words = _("just now") if distance <= timedelta(0) else _("in less than a minute")
+    elif distance > timedelta(0):
+        words = _("in %(time)s") % {"time": timeuntil(moment, depth=1)}
+    else:
+        words = _("%(time)s ago") % {"time": timesince(moment, depth=1)}
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact(moment), words)
+
+
+def exact(moment: datetime | None) -> str | None:
+    """The moment in the zone of the reader, to the second, with the name of the zone. None for None."""
+    if moment is None:
+        return None
+    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
+    return f"{date_format(local, 'DATE_FORMAT')}, {local:%H:%M:%S} {local.tzname() or ''}".rstrip()
+
+
+def preformatted(text: str) -> str:
+    """The text as it is, line by line, the start of it when it is very long."""
+    left = len(text) - TEXT_LIMIT
+    if left > 0:
+        more = ngettext("… and %(left)d more character", "… and %(left)d more characters", left)
+        text = f"{text[:TEXT_LIMIT]}\n{more % {'left': left}}"
+    return format_html('<pre class="delayed-text" tabindex="0">{}</pre>', text)

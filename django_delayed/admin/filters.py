@@ -1,0 +1,108 @@
+"""The filters of the list: state, queue, and ranges of time that cannot be ignored by mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.forms import BaseForm
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from rangefilter.filters import DateTimeRangeFilter
+
+from .. import stats
+from ..models import State
+
+START_OF_DAY, END_OF_DAY = "00:00:00", "23:59:59.999999"
+
+
+class StateFilter(admin.SimpleListFilter):
+    """Jobs in one state."""
+
+    title = gettext_lazy("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(state.value, state.label) for state in State]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the value in the address, as sentences."""
+        known = self.value() is None or self.value() in State.values
+        return [] if known else [_("There is no state “%(state)s”.") % {"state": self.value()}]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.problems:
+            return queryset.none()
+        return getattr(queryset, self.value() or "all")()
+
+
+class QueueFilter(admin.SimpleListFilter):
+    """Jobs of one queue. Offers the queues that are cheap to know; any other name in the address works."""
+
+    title = gettext_lazy("queue")
+    parameter_name = "queue"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = request.GET.get(self.parameter_name)
+        names = {*stats.queues(), chosen} if chosen else set(stats.queues())
+        return [(name, name) for name in sorted(names)]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the value in the address, as sentences."""
+        return [_("The name of a queue has no NUL in it.")] if "\0" in (self.value() or "") else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.problems:
+            return queryset.none()
+        return queryset.filter(queue=self.value()) if self.value() else queryset
+
+
+class MomentRangeFilter(DateTimeRangeFilter):  # type: ignore[misc]
+    """Jobs from one moment to another. A date alone means all of that day; what is no date finds nothing.
+
+    rangefilter's own would ignore both, and a bulk action would then be about every job there is.
+    """
+
+    def get_form(self, request: HttpRequest) -> BaseForm:
+        form: BaseForm = super().get_form(request)
+        data = dict(self.used_parameters)
+        for bound, time in ((self.lookup_kwarg_gte, START_OF_DAY), (self.lookup_kwarg_lte, END_OF_DAY)):
+            if data.get(f"{bound}_0") and not data.get(f"{bound}_1"):
+                data[f"{bound}_1"] = time
+        return type(form)(data or None)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the values in the address, as sentences."""
+        if not self.form.is_bound:
+            return []
+        self._refuse_what_no_database_stores()
+        return [f"{self.title}: {error}" for errors in self.form.errors.values() for error in errors]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.none() if self.problems else super().queryset(request, queryset)
+
+    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
+        # rangefilter makes the id from the title, which has nothing in it for that in many languages.
+        for choice in super().choices(changelist):
+            yield choice | {"system_name": self.field_path.replace("_", "-")}
+
+    def _refuse_what_no_database_stores(self) -> None:
+        for name, moment in list(self.form.cleaned_data.items()) if self.form.is_valid() else []:
+            if moment and not self._fits(moment):
+                self.form.add_error(name, _("This date is out of range."))
+
+    def _fits(self, moment: datetime) -> bool:
+        # The first hours of the year 1 and the last ones of 9999 may not exist in UTC.
+        aware = self.make_dt_aware(moment, self.get_timezone(self.request))
+        try:
+            return timezone.is_naive(aware) or bool(aware.astimezone(UTC))
+        except OverflowError:
+            return False

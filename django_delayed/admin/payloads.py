@@ -1,0 +1,136 @@
+"""A payload as people would write the call. Reads the JSON only: no code of the job is looked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from ..arguments import TYPE
+
+LONGEST_CALL = 2000  # characters
+LONGEST_VALUE = 200
+
+
+def call_in(payload: str) -> str | None:
+    """ "send_to_twitter(3, y=4) on blog.post 9"; None when the payload is not what a job writes."""
+    try:
+        return _cut(_call(json.loads(payload)), LONGEST_CALL)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        return None
+
+
+def indented(payload: str) -> str:
+    """The JSON with a line for each value; as it is when it is no JSON."""
+    try:
+        return json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+    except (RecursionError, ValueError):
+        return payload
+
+
+def _call(payload: dict[str, Any]) -> str:
+    arguments = [_value(value) for value in _list(payload["args"])]
+    arguments += [f"{name}={_value(value)}" for name, value in payload["kwargs"].items()]
+    return _called(payload, ", ".join(arguments))
+
+
+def _called(payload: dict[str, Any], arguments: str) -> str:
+    if "function" in payload:
+        return f"{_name(payload['function'])}({arguments})"
+    if "class" in payload:
+        return f"{_name(payload['class'])}.{payload['method']}({arguments})"
+    if "target" in payload:
+        return f"{payload['method']}({arguments}) on {_value(payload['target'])}"
+    return f"{_name(payload['job'])}({arguments})"
+
+
+def _name(stored: str) -> str:
+    """ "shop.jobs:Clean" without its module."""
+    return stored.partition(":")[2] or stored
+
+
+def _list(data: Any) -> list[Any]:
+    if not isinstance(data, list):
+        raise TypeError(f"{data!r} is no list")
+    return data
+
+
+def _value(data: Any) -> str:
+    if isinstance(data, list):
+        return f"[{_joined(data)}]"
+    if not isinstance(data, dict):
+        return _cut(repr(data), LONGEST_VALUE)
+    if TYPE not in data:
+        return _pairs(data.items())
+    write = _WRITE.get(data[TYPE])
+    if write is not None:
+        return write(data)
+    values = [f"{name}={_value(value)}" for name, value in data.items() if name != TYPE]
+    return f"{data[TYPE]}({', '.join(values)})"
+
+
+def _joined(items: list[Any]) -> str:
+    return ", ".join(map(_value, _list(items)))
+
+
+def _pairs(pairs: Any) -> str:
+    return f"{{{', '.join(f'{key!r}: {_value(value)}' for key, value in pairs)}}}"
+
+
+def _record(data: dict[str, Any]) -> str:
+    elsewhere = "" if data["db"] in (None, "default") else f" in {data['db']}"
+    return f"{data['model']} {_value(data['pk'])}{elsewhere}"
+
+
+def _moment(data: dict[str, Any]) -> str:
+    zone = data["zone"]
+    if isinstance(zone, (int, float)):
+        zone = f"UTC{timedelta(microseconds=zone) / timedelta(hours=1):+g}"
+    return f"{data['value']} {zone}" if zone else str(data["value"])
+
+
+def _tuple(data: dict[str, Any]) -> str:
+    return f"({_joined(data['value'])}{',' if len(data['value']) == 1 else ''})"
+
+
+def _enum(data: dict[str, Any]) -> str:
+    member = data["value"]
+    return (
+        f"{_name(data['class'])}.{member}" if isinstance(member, str) else f"{_name(data['class'])}({member})"
+    )
+
+
+def _set(data: dict[str, Any]) -> str:
+    return f"{data[TYPE]}({_joined(data['value'])})"
+
+
+def _plain(data: dict[str, Any]) -> str:
+    return _cut(str(data["value"]), LONGEST_VALUE)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+_WRITE: dict[str, Callable[[dict[str, Any]], str]] = {
+    "record": _record,
+    "model": lambda data: str(data["value"]),
+    "datetime": _moment,
+    "time": _moment,
+    "date": _plain,
+    "timedelta": lambda data: str(timedelta(*data["value"])),
+    "decimal": _plain,
+    "uuid": _plain,
+    "int": _plain,
+    "safe": lambda data: _value(data["value"]),
+    "bytes": lambda data: f"bytes({_cut(data['value'], LONGEST_VALUE)!r})",
+    "tuple": _tuple,
+    "set": _set,
+    "frozenset": _set,
+    "dict": lambda data: _pairs(data["value"]),
+    "enum": _enum,
+    "path": lambda data: _value(data["value"]),
+    "posixpath": lambda data: _value(data["value"]),
+    "windowspath": lambda data: _value(data["value"]),
+}

@@ -1,0 +1,125 @@
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.views.main import ORDER_VAR
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django_delayed.admin import paginator
+from django_delayed.models import DelayedJob, State
+
+MINUTE = timedelta(minutes=1)
+
+
+def shown(response):
+    return [row.pk for row in response.context["cl"].result_list]
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_is_listed_by_its_name(operator, page, job, state):
+    job(state)
+    text = operator.get(page()).text
+    assert f'<span class="delayed-state delayed-{state.value}">{state.label}</span>' in text
+
+
+def test_a_line_says_what_failed_and_why(operator, page, job):
+    job(queue="tweets", attempts=2, max_attempts=25)
+    text = operator.get(page()).text
+    for words in ["Post.send_to_twitter", "shop.post:1", "tweets", "2 of 25", "1 hour ago"]:
+        assert words in text.replace("\xa0", " ")
+    assert "ConnectionError: the server hung up" in text
+    assert "Traceback" not in text
+
+
+def test_the_list_leaves_the_wide_columns_in_the_database(operator, page, job):
+    job()
+    with CaptureQueriesContext(connection, ) as queries:
+        operator.get(page())
+    rows = [query["sql"] for query in queries if "django_delayed_delayedjob" in query["sql"]]
+    assert rows
+    for column in ["payload", "last_error", "result"]:
+        assert not any(f'"{column}"' in sql or f"`{column}`" in sql for sql in rows)
+
+
+def test_the_number_of_queries_does_not_depend_on_the_number_of_rows(operator, page, job):
+    job()
+    with CaptureQueriesContext(connection) as few:
+        operator.get(page())
+    for state in State:
+        for number in range(10):
+            job(state, queue=f"queue-{number}")
+    with CaptureQueriesContext(connection) as many:
+        operator.get(page())
+    assert len(many) == len(few) <= 12
+
+
+def test_the_newest_jobs_come_first(operator, page, job):
+    rows = [job(State.ENQUEUED) for _ in range(3)]
+    assert shown(operator.get(page())) == [row.pk for row in reversed(rows)]
+
+
+def test_the_newest_failure_comes_first_among_failed_jobs(operator, page, job):
+    now = timezone.now()
+    late, early = job(failed_at=now), job(failed_at=now - MINUTE)
+    assert shown(operator.get(page(state="failed"))) == [late.pk, early.pk]
+
+
+def test_only_a_column_with_an_index_sorts(operator, page, job):
+    rows = [job(State.ENQUEUED, run_at=timezone.now() - number * MINUTE) for number in range(3)]
+    columns = operator.get(page()).context["cl"].list_display
+    created, due = columns.index("created"), columns.index("due")
+    assert shown(operator.get(page(**{ORDER_VAR: created}))) == [row.pk for row in rows]
+    assert 'class="sortable column-due' not in operator.get(page(**{ORDER_VAR: due})).text
+
+
+def test_the_count_stops_before_it_costs_seconds(operator, page, job, monkeypatch):
+    monkeypatch.setattr(paginator, "LIMIT", 4)
+    for _ in range(6):
+        job()
+    response = operator.get(page())
+    assert response.context["cl"].result_count == 4
+    assert "the count stops at 4" in response.text
+
+
+def test_no_limit_is_told_below_it(operator, page, job):
+    job()
+    assert "the count stops" not in operator.get(page()).text
+
+
+@pytest.mark.parametrize("words", ["{pk}", "#{pk}", " {pk} ", "Newsletter", "shop.post:77"])
+def test_the_search_finds_ids_beginnings_of_names_and_subjects(operator, page, job, words):
+    job()
+    row = job(name="NewsletterJob", subject="shop.post:77")
+    job()
+    assert shown(operator.get(page(q=words.format(pk=row.pk)))) == [row.pk]
+
+
+@pytest.mark.parametrize("words", ["9" * 30, "letterJob", "%", "hung up", "'", "٣٣٣٣٣٣٣"])
+def test_what_the_search_does_not_find_is_an_empty_list(operator, page, job, words):
+    job(name="NewsletterJob")
+    assert shown(operator.get(page(q=words))) == []
+
+
+@pytest.mark.parametrize("payload", ["", "{", "null", "[]", '{"job": 7}', '{"job": "gone.jobs:Gone", "args": [], "kwargs": {}}'])
+def test_jobs_whose_payload_nobody_can_read_are_listed(operator, page, job, payload):
+    row = job(payload=payload)
+    assert shown(operator.get(page())) == [row.pk]
+
+
+def test_there_is_no_action_that_deletes_rows_past_the_states(operator, page, job):
+    job()
+    actions = operator.get(page()).context["action_form"].fields["action"].choices
+    assert [name for name, _ in actions if name] == ["retry", "discard"]
+
+
+def test_what_a_job_says_cannot_become_markup(operator, page, job):
+    evil = "<script>alert(1)</script>"
+    job(name=evil, queue=evil, subject=evil, error_class=evil, error_message='"><img src=x onerror=alert(1)>')
+    text = operator.get(page()).text
+    assert evil not in text
+    assert "<img src=x" not in text
+
+
+def test_the_jobs_come_from_the_database_of_the_queue(operator, page, job):
+    job()
+    assert operator.get(page()).context["cl"].queryset.db == DelayedJob.objects.db
