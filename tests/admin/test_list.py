@@ -33,7 +33,9 @@ def test_a_line_says_what_failed_and_why(operator, page, job):
 
 def test_the_list_leaves_the_wide_columns_in_the_database(operator, page, job):
     job()
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
         operator.get(page())
     rows = [query["sql"] for query in queries if "django_delayed_delayedjob" in query["sql"]]
     assert rows
@@ -100,7 +102,9 @@ def test_what_the_search_does_not_find_is_an_empty_list(operator, page, job, wor
     assert shown(operator.get(page(q=words))) == []
 
 
-@pytest.mark.parametrize("payload", ["", "{", "null", "[]", '{"job": 7}', '{"job": "gone.jobs:Gone", "args": [], "kwargs": {}}'])
+@pytest.mark.parametrize(
+    "payload", ["", "{", "null", "[]", '{"job": 7}', '{"job": "gone.jobs:Gone", "args": [], "kwargs": {}}']
+)
 def test_jobs_whose_payload_nobody_can_read_are_listed(operator, page, job, payload):
     row = job(payload=payload)
     assert shown(operator.get(page())) == [row.pk]

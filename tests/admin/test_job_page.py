@@ -1,0 +1,210 @@
+import json
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django_delayed.models import DelayedJob, State, WorkerProcess
+
+
+@pytest.fixture
+def opened(operator, page):
+    """The text of the page of this job."""
+
+    def open_page(row):
+        response = operator.get(page(row.pk, of="change"))
+        assert response.status_code == 200
+        return response.text
+
+    return open_page
+
+
+@pytest.fixture
+def worker(db):
+    now = timezone.now()
+    return WorkerProcess.objects.create(id="w" * 32, hostname="web-2", pid=77, started_at=now, beat_at=now)
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_job_opens_whatever_state_it_is_in(opened, job, state):
+    assert f'<span class="delayed-state delayed-{state.value}">{state.label}</span>' in opened(job(state))
+
+
+def test_the_page_says_what_is_called_with_which_arguments(opened, job):
+    assert "send_to_twitter(3, y=4) on shop.post 9" in opened(job())
+
+
+def test_the_page_has_the_whole_error(opened, job):
+    row = job(last_error="ValueError: no\n\n" + "\n".join(f"  line {number}" for number in range(2000)))
+    text = opened(row)
+    assert "  line 0\n" in text
+    assert "  line 1999</pre>" in text
+
+
+def test_the_page_has_every_failed_attempt(opened, job, failed_attempt, worker):
+    row = job()
+    for number in range(1, 11):
+        failed_attempt(row, number, error_message=f"hung up {number} times", error=f"traceback {number}")
+    failed_attempt(job(), 1, error_message="of another job")
+    text = opened(row)
+    assert re.findall(r'<th scope="row">(\d+)</th>', text) == [str(number) for number in range(10, 0, -1)]
+    for number in range(1, 11):
+        assert f"ConnectionError: hung up {number} times" in text
+        assert f"traceback {number}</pre>" in text
+    assert "host:web-2 pid:77" in text
+    assert "of another job" not in text
+
+
+def test_attempts_need_no_permission_of_their_own(client, staff, page, job, failed_attempt):
+    row = job()
+    failed_attempt(row)
+    client.force_login(staff("view_delayedjob"))
+    assert "Failed attempts" in client.get(page(row.pk, of="change")).text
+
+
+def test_a_running_job_says_where(opened, job, worker):
+    assert "host:web-2 pid:77" in opened(job(State.RUNNING))
+
+
+def test_a_worker_that_is_gone_is_known_by_its_id(opened, job):
+    assert "w" * 32 in opened(job(State.RUNNING))
+
+
+def test_a_kept_result_is_shown(opened, job):
+    assert "41.5" in opened(job(State.FINISHED, result='{"total": 41.5}'))
+
+
+@pytest.mark.parametrize(
+    "payload", ["", "{", "null", "[]", '{"job": 7}', '{"args": 5, "kwargs": []}', "\x01 € "]
+)
+def test_a_job_whose_payload_nobody_can_read_opens(opened, job, payload):
+    opened(job(payload=payload))
+
+
+def test_a_job_whose_code_is_gone_opens(opened, job):
+    payload = json.dumps(
+        {"job": "gone.jobs:Gone", "args": [1], "kwargs": {}, "language": "xx", "timezone": 7}
+    )
+    assert "Gone(1)" in opened(job(payload=payload))
+
+
+def test_nothing_is_imported_for_a_look(opened, job, monkeypatch, tmp_path):
+    (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    opened(job(payload=json.dumps({"job": "trap:Trap", "args": [], "kwargs": {}})))
+
+
+def test_a_payload_of_megabytes_does_not_make_a_page_of_megabytes(opened, job):
+    payload = json.dumps({"job": "a:B", "args": ["x" * 5_000_000], "kwargs": {}})
+    text = opened(job(payload=payload))
+    assert len(text) < 300_000
+    assert re.search("… and [0-9,]+ more characters", text)
+
+
+def test_what_a_job_says_cannot_become_markup(opened, job, failed_attempt):
+    evil = "</pre><script>alert(1)</script>"
+    row = job(
+        name=evil,
+        queue=evil,
+        subject=evil,
+        last_error=evil,
+        payload=json.dumps({"job": f"a:{evil}", "args": [evil], "kwargs": {evil: evil}}),
+        result=evil,
+    )
+    failed_attempt(row, error_class=evil, error_message=evil, error=evil, worker=evil)
+    broken = job(payload=evil)
+    assert "<script>alert" not in opened(row)
+    assert "<script>alert" not in opened(broken)
+
+
+def test_the_number_of_queries_does_not_depend_on_the_attempts(opened, job, failed_attempt):
+    row = job()
+    failed_attempt(row)
+    opened(row)
+    with CaptureQueriesContext(connection) as few:
+        opened(row)
+    for number in range(2, 11):
+        failed_attempt(row, number, worker=str(number))
+    with CaptureQueriesContext(connection) as many:
+        opened(row)
+    assert len(many) == len(few) <= 12
+
+
+def test_there_is_nothing_to_edit(opened, job):
+    text = opened(job())
+    form = text[text.index('<form method="post" id="delayedjob_form"') : text.index("submit-row")]
+    assert re.findall("<(?:input|select|textarea)[^>]*", form.replace("csrfmiddlewaretoken", "")) == [
+        tag
+        for tag in re.findall("<(?:input|select|textarea)[^>]*", form.replace("csrfmiddlewaretoken", ""))
+        if 'type="hidden"' in tag
+    ]
+    assert 'name="_save"' not in text
+
+
+def test_an_edit_is_refused(operator, page, job):
+    row = job()
+    before = DelayedJob.objects.values().get(pk=row.pk)
+    assert operator.post(page(row.pk, of="change"), {"queue": "other", "_save": "Save"}).status_code == 403
+    assert operator.post(page(row.pk, of="delete"), {"post": "yes"}).status_code == 403
+    assert operator.post(page(of="add"), {"name": "new", "payload": "{}"}).status_code == 403
+    assert DelayedJob.objects.values().get() == before
+
+
+def test_even_a_superuser_edits_nothing(client, page, job):
+    client.force_login(User.objects.create_superuser("root"))
+    row = job()
+    assert client.post(page(row.pk, of="change"), {"queue": "other"}).status_code == 403
+    assert client.post(page(row.pk, of="delete"), {"post": "yes"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("state", "offered"),
+    [
+        (State.SCHEDULED, ["discard"]),
+        (State.ENQUEUED, ["discard"]),
+        (State.RUNNING, []),
+        (State.RETRYING, ["discard"]),
+        (State.FAILED, ["retry", "discard"]),
+        (State.FINISHED, ["discard"]),
+    ],
+)
+def test_a_job_offers_what_its_state_allows(opened, job, state, offered):
+    row = job(state)
+    assert re.findall(rf"/{row.pk}/(\w+)/\"", opened(row).split('class="object-tools"')[1]) == [
+        *offered,
+        "history",
+    ]
+
+
+def test_a_job_that_is_gone_leads_back(operator, page):
+    assert operator.get(page(404, of="change")).status_code == 302
+
+
+def test_times_have_seconds_and_a_zone(opened, job):
+    row = job(failed_at=timezone.now() - timedelta(days=1))
+    local = timezone.localtime(row.failed_at)
+    assert f"{local:%H:%M:%S} {local.tzname()}" in opened(row)
+
+
+def test_workers_are_listed_with_their_beat(operator, staff, client, worker):
+    long_ago = timezone.now() - timedelta(hours=1)
+    WorkerProcess.objects.create(
+        id="x" * 32,
+        hostname="web-3",
+        pid=78,
+        queues="mail,index",
+        max_priority=5,
+        started_at=long_ago,
+        beat_at=long_ago,
+    )
+    client.force_login(staff("view_workerprocess"))
+    text = client.get("/admin/django_delayed/workerprocess/").text
+    alive, silent = text[text.index("<tbody>") :].split("</tr>")[:2]
+    assert "web-2" in alive
+    assert 'alt="True"' in alive
+    assert "mail, index" in silent
+    assert 'alt="False"' in silent
+    assert "1\xa0hour ago" in silent

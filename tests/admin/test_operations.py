@@ -1,0 +1,289 @@
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.messages import get_messages
+from django.utils import timezone
+from django_delayed.admin import confirmation, operations, paginator
+from django_delayed.models import DelayedJob, FailedAttempt, State
+
+
+def said(response):
+    return [str(message) for message in get_messages(response.wsgi_request)]
+
+
+def hidden_fields(response):
+    """What the form of a confirmation page sends."""
+    fields = {}
+    for name, value in re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', response.text):
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
+@pytest.fixture
+def rows():
+    """All rows as they are in the database."""
+    return lambda: list(DelayedJob.objects.order_by("pk").values())
+
+
+@pytest.fixture
+def ask(operator, page):
+    """Choose jobs in the list, and an action: gives the page that asks."""
+
+    def choose(action, *jobs, across=False, **query):
+        data = {"action": action, "select_across": int(across), "index": 0}
+        return operator.post(page(**query), data | {"_selected_action": [job.pk for job in jobs]})
+
+    return choose
+
+
+@pytest.fixture
+def answer(operator):
+    """Say yes on the page that asks; gives the list again, with its messages."""
+    return lambda question: operator.post(question.wsgi_request.get_full_path(), hidden_fields(question))
+
+
+@pytest.mark.parametrize("action", ["retry", "discard"])
+def test_an_action_asks_before_anything_moves(ask, job, rows, action):
+    jobs = [job() for _ in range(3)]
+    before = rows()
+    question = ask(action, *jobs[:2])
+    assert f"{action.capitalize()} 2" in question.text
+    assert str(jobs[0]) in question.text
+    assert str(jobs[2]) not in question.text
+    assert (
+        str(operations.RETRY.consequence if action == "retry" else operations.DISCARD.consequence)
+        in question.text
+    )
+    assert rows() == before
+
+
+def test_retry_makes_failed_jobs_ready_and_keeps_their_errors(ask, answer, job):
+    row, other = job(crashes=2), job()
+    response = answer(ask("retry", row))
+    row.refresh_from_db()
+    assert (row.state, row.attempts, row.crashes) == (State.ENQUEUED, 0, 0)
+    assert row.last_error
+    other.refresh_from_db()
+    assert other.state == State.FAILED
+    assert said(response) == ["1 job retried."]
+
+
+def test_discard_deletes_jobs_with_their_attempts(ask, answer, job, failed_attempt):
+    row, other = job(), job()
+    failed_attempt(row)
+    kept = failed_attempt(other)
+    response = answer(ask("discard", row))
+    assert list(DelayedJob.objects.all()) == [other]
+    assert list(FailedAttempt.objects.all()) == [kept]
+    assert said(response) == ["1 job discarded."]
+
+
+def test_what_cannot_be_retried_is_skipped_and_counted(ask, answer, job):
+    jobs = [job(), job(), job(State.SCHEDULED)]
+    question = ask("retry", *jobs)
+    assert "Retry 2 failed jobs?" in question.text
+    assert "1 of the chosen jobs stays as it is" in question.text
+    assert said(answer(question))[-1].startswith("2 retried, 1 skipped:")
+
+
+def test_a_running_job_is_not_discarded(ask, answer, job):
+    running, failed = job(State.RUNNING), job()
+    response = answer(ask("discard", running, failed))
+    assert list(DelayedJob.objects.all()) == [running]
+    assert said(response)[-1].startswith("1 discarded, 1 skipped:")
+
+
+@pytest.mark.parametrize("state", set(State) - {State.RUNNING})
+def test_every_other_state_can_be_discarded(ask, answer, job, state):
+    answer(ask("discard", job(state)))
+    assert not DelayedJob.objects.exists()
+
+
+def test_a_job_that_a_worker_claimed_meanwhile_is_skipped(ask, answer, job):
+    claimed, left = job(State.ENQUEUED, queue="claimed"), job(State.ENQUEUED)
+    question = ask("discard", claimed, left)
+    now = timezone.now()
+    DelayedJob.objects.filter(pk=claimed.pk).update(locked_at=now, locked_by="w", attempts=1)
+    assert said(answer(question))[-1].startswith("1 discarded, 1 skipped:")
+    assert list(DelayedJob.objects.all()) == [claimed]
+
+
+def test_a_second_operator_moves_nothing_twice(ask, answer, job):
+    row = job()
+    questions = [ask("retry", row), ask("retry", row)]
+    assert said(answer(questions[0]))[-1] == "1 job retried."
+    DelayedJob.objects.update(attempts=1, run_at=timezone.now() + timedelta(hours=1))
+    assert said(answer(questions[1]))[-1].startswith("0 retried, 1 skipped:")
+    row.refresh_from_db()
+    assert row.attempts == 1
+
+
+def test_a_job_that_is_gone_is_skipped(ask, answer, job):
+    jobs = [job(), job()]
+    question = ask("retry", *jobs)
+    DelayedJob.objects.filter(pk=jobs[0].pk).delete()
+    assert said(answer(question))[-1].startswith("1 retried, 1 skipped:")
+
+
+@pytest.mark.parametrize(("action", "state"), [("retry", State.ENQUEUED), ("discard", State.RUNNING)])
+def test_nothing_to_do_is_said_without_a_question(ask, job, rows, action, state):
+    row = job(state)
+    before = rows()
+    response = ask(action, row, state=state.value)
+    assert response.status_code == 302
+    assert response.url.endswith(f"?state={state.value}")
+    assert said(response)[-1].startswith(f"Nothing to {action}")
+    assert rows() == before
+
+
+def test_all_of_a_filter_means_all_of_it_not_the_page(ask, answer, job, monkeypatch):
+    monkeypatch.setattr(confirmation, "SAMPLES", 2)
+    mail = [job(queue="mail") for _ in range(7)]
+    others = [job(queue="index"), job(State.SCHEDULED, queue="mail")]
+    question = ask("retry", mail[-1], across=True, queue="mail")
+    assert "Retry 7 failed jobs?" in question.text
+    assert "queue=mail" in question.text
+    assert len(hidden_fields(question)["_selected_action"]) == 1
+    response = answer(question)
+    assert said(response) == ["7 jobs retried."]
+    assert response.url.endswith("?queue=mail")
+    assert {row.state for row in DelayedJob.objects.filter(pk__in=[row.pk for row in mail])} == {
+        State.ENQUEUED
+    }
+    for row in others:
+        before = row.state
+        row.refresh_from_db()
+        assert row.state == before
+
+
+def test_all_without_a_filter_means_every_job(ask, answer, job):
+    jobs = [job() for _ in range(3)] + [job(State.RUNNING)]
+    answer(ask("discard", jobs[0], across=True))
+    assert list(DelayedJob.objects.all()) == [jobs[-1]]
+
+
+def test_a_job_that_joins_the_filter_after_the_question_is_left_alone(ask, answer, job):
+    job(queue="mail")
+    question = ask("discard", job(queue="mail"), across=True, queue="mail")
+    later = timezone.now() + timedelta(minutes=1)
+    created, failed, finished = (
+        job(State.ENQUEUED, queue="mail", created_at=later),
+        job(State.FAILED, queue="mail", failed_at=later),
+        job(State.FINISHED, queue="mail", finished_at=later),
+    )
+    assert said(answer(question))[-1] == "2 jobs discarded."
+    assert set(DelayedJob.objects.all()) == {created, failed, finished}
+
+
+def test_more_than_the_limit_is_done_in_several_goes(ask, answer, job, monkeypatch):
+    monkeypatch.setattr(paginator, "LIMIT", 4)
+    monkeypatch.setattr(operations, "LIMIT", 4)
+    monkeypatch.setattr(confirmation, "LIMIT", 4)
+    monkeypatch.setattr(operations, "BATCH", 2)
+    jobs = [job() for _ in range(6)]
+    question = ask("retry", jobs[0], across=True)
+    assert "Retry 4 failed jobs?" in question.text
+    assert "More than 4 were found" in question.text
+    assert said(answer(question))[-1] == "4 jobs retried."
+    question = ask("retry", jobs[0], across=True)
+    assert "More than" not in question.text
+    assert said(answer(question))[-1] == "2 jobs retried."
+
+
+@pytest.mark.parametrize("broken", [{"as_of": "soon"}, {"as_of": ""}, {"as_of": "2026-13-45T00:00"}])
+def test_an_answer_without_its_moment_is_asked_again(ask, operator, job, rows, broken):
+    question = ask("discard", job(), across=True)
+    before = rows()
+    response = operator.post(question.wsgi_request.get_full_path(), hidden_fields(question) | broken)
+    assert "Discard 1 job?" in response.text
+    assert rows() == before
+
+
+@pytest.mark.parametrize("expected", ["", "-1", "many", "9" * 30])
+def test_a_wrong_number_in_an_answer_does_no_harm(ask, operator, job, expected):
+    question = ask("retry", job(), across=True)
+    operator.post(question.wsgi_request.get_full_path(), hidden_fields(question) | {"expected": expected})
+    assert DelayedJob.objects.enqueued().count() == 1
+
+
+@pytest.mark.parametrize("action", ["retry", "discard"])
+def test_the_buttons_of_the_page_ask_too(operator, page, job, rows, action):
+    row = job()
+    before = rows()
+    question = operator.get(page(row.pk, of=action))
+    assert f"{action.capitalize()} 1 " in question.text
+    assert operator.get(page(row.pk, of=action, confirmed="yes")).status_code == 200
+    assert operator.head(page(row.pk, of=action, confirmed="yes")).status_code == 200
+    assert rows() == before
+
+
+def test_retry_on_the_page_leads_back_to_it(operator, page, answer, job):
+    row = job()
+    response = answer(operator.get(page(row.pk, of="retry", _changelist_filters="state=failed")))
+    assert response.url == page(row.pk, of="change", _changelist_filters="state=failed")
+    assert said(response) == ["1 job retried."]
+    row.refresh_from_db()
+    assert row.state == State.ENQUEUED
+
+
+def test_discard_on_the_page_leads_back_to_the_same_list(operator, page, answer, job):
+    row = job()
+    response = answer(operator.get(page(row.pk, of="discard", _changelist_filters="state=failed&p=2")))
+    assert response.url == page() + "?state=failed&p=2"
+    assert not DelayedJob.objects.exists()
+
+
+def test_the_page_of_a_running_job_discards_nothing(operator, page, job):
+    row = job(State.RUNNING)
+    response = operator.post(page(row.pk, of="discard"), {"confirmed": "yes"})
+    assert response.url == page(row.pk, of="change")
+    assert said(response)[-1].startswith("0 discarded, 1 skipped:")
+    assert DelayedJob.objects.exists()
+
+
+@pytest.mark.parametrize("action", ["retry", "discard"])
+@pytest.mark.parametrize("key", ["404", "nonsense", "_3A"])
+def test_the_buttons_for_a_job_that_is_gone_lead_to_the_list(operator, page, action, key):
+    response = operator.post(page(key, of=action), {"confirmed": "yes"})
+    assert response.url == page()
+    assert "is gone" in said(response)[0]
+
+
+def test_each_operation_is_one_entry_in_the_log(ask, answer, job):
+    jobs = [job(queue="mail") for _ in range(3)]
+    answer(ask("retry", jobs[0], across=True, queue="mail"))
+    entry = LogEntry.objects.get()
+    assert entry.action_flag == CHANGE
+    assert "retry: 3 of 3 where queue=mail" in entry.change_message
+    assert all(str(row.pk) in entry.change_message for row in jobs)
+    assert entry.user.username.startswith("view_delayedjob")
+    assert str(entry)
+
+
+def test_the_history_of_a_job_tells_who_retried_it(operator, page, answer, job):
+    row = job()
+    answer(operator.get(page(row.pk, of="retry")))
+    assert "retry: 1 of 1" in operator.get(page(row.pk, of="history")).text
+
+
+def test_a_discarded_job_leaves_its_name_in_the_log(operator, page, answer, job):
+    row = job()
+    answer(operator.get(page(row.pk, of="discard")))
+    entry = LogEntry.objects.get()
+    assert (entry.action_flag, entry.object_repr) == (DELETION, f"Post.send_to_twitter #{row.pk}")
+    assert operator.get("/admin/").status_code == 200
+
+
+def test_what_a_job_says_cannot_become_markup_in_the_question(ask, job):
+    evil = '"><script>alert(1)</script>'
+    row = job(name=evil, error_class=evil, error_message=evil)
+    text = ask("discard", row, across=True, q=evil).text
+    assert "<script>alert" not in text
+
+
+def test_a_question_costs_the_same_queries_for_many_jobs(ask, job, django_assert_max_num_queries):
+    jobs = [job() for _ in range(30)]
+    with django_assert_max_num_queries(18):
+        ask("retry", *jobs)

@@ -1,0 +1,125 @@
+import json
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.utils.safestring import SafeString
+from django_delayed import arguments
+from django_delayed.admin import payloads
+from django_delayed.admin.payloads import LONGEST_CALL, LONGEST_VALUE, call_in, indented
+from django_delayed.arguments import encode, encode_call, to_json
+from django_delayed.models import State
+
+POST = {"@type": "record", "model": "shop.post", "pk": 9, "db": "default"}
+
+
+def payload(*args, **columns):
+    return to_json({"job": "shop.jobs:ImportFeed", "args": list(args), "kwargs": {}} | columns)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({}, "ImportFeed()"),
+        ({"args": [POST], "kwargs": {"dry_run": True}}, "ImportFeed(shop.post 9, dry_run=True)"),
+        (
+            {"target": POST, "method": "publish", "args": [3], "kwargs": {"y": "z"}},
+            "publish(3, y='z') on shop.post 9",
+        ),
+        ({"target": {"@type": "model", "value": "shop.post"}, "method": "rebuild"}, "rebuild() on shop.post"),
+        (
+            {"class": "shop.mail:UserMailer", "method": "welcome", "args": [POST]},
+            "UserMailer.welcome(shop.post 9)",
+        ),
+        ({"function": "shop.pictures:resize", "kwargs": {"width": 200}}, "resize(width=200)"),
+    ],
+    ids=lambda case: case if isinstance(case, str) else "",
+)
+def test_a_call_reads_as_people_would_write_it(columns, words):
+    assert call_in(payload(**columns)) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "None"),
+        (-1.5, "-1.5"),
+        ("it's", '"it\'s"'),
+        ([1, [2]], "[1, [2]]"),
+        ((1,), "(1,)"),
+        ((1, 2), "(1, 2)"),
+        ({3}, "set(3)"),
+        (frozenset(), "frozenset()"),
+        ({"a": (1, 2)}, "{'a': (1, 2)}"),
+        ({"@type": 1}, "{'@type': 1}"),
+        (b"abc", "bytes('YWJj')"),
+        (2**1024, hex(2**1024)[:LONGEST_VALUE] + "…"),
+        (date(2026, 3, 10), "2026-03-10"),
+        (time(10, 30), "10:30:00"),
+        (datetime(2026, 3, 10, 12, tzinfo=ZoneInfo("Europe/Paris")), "2026-03-10T12:00:00 Europe/Paris"),
+        (datetime(2026, 3, 10, 12, tzinfo=UTC), "2026-03-10T12:00:00 UTC+0"),
+        (timedelta(days=1, minutes=5), "1 day, 0:05:00"),
+        (Decimal("1.10"), "1.10"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (Path("a/b"), "'a/b'"),
+        (SafeString("<b>"), "'<b>'"),
+        (State.FAILED, "State.FAILED"),
+    ],
+    ids=repr,
+)
+def test_each_type_that_travels_can_be_read(value, words):
+    assert call_in(payload(encode(value))) == f"ImportFeed({words})"
+
+
+def test_every_type_that_travels_has_a_way_to_be_read():
+    own = {name for name in arguments._load if "." not in name}
+    assert own <= set(payloads._WRITE)
+
+
+def test_a_type_of_the_project_shows_what_it_stores():
+    value = {"@type": "shop.Money", "value": [5, "EUR"]}
+    assert call_in(payload(value)) == "ImportFeed(shop.Money(value=[5, 'EUR']))"
+
+
+def test_a_record_elsewhere_says_where():
+    assert call_in(payload(POST | {"db": "archive"})) == "ImportFeed(shop.post 9 in archive)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        "7",
+        "[]",
+        "{}",
+        '{"job": 7, "args": [], "kwargs": {}}',
+        '{"job": "a:B", "args": 5, "kwargs": {}}',
+        '{"job": "a:B", "args": [], "kwargs": []}',
+        '{"job": "a:B", "args": "text", "kwargs": {}}',
+        '{"job": "a:B", "args": [{"@type": "record"}], "kwargs": {}}',
+        '{"job": "a:B", "args": [{"@type": []}], "kwargs": {}}',
+        '{"job": "a:B", "args": [{"@type": "timedelta", "value": [1e300]}], "kwargs": {}}',
+        '{"job": "a:B", "args": ' + "[" * 5000 + "]" * 5000 + ', "kwargs": {}}',
+        '{"job": "a:B", "args": ' + "[" * 100_000 + "]" * 100_000 + ', "kwargs": {}}',
+        '{"job": "a:B", "args": [' + "9" * 5000 + '], "kwargs": {}}',
+    ],
+    ids=lambda text: f"{len(text)} {text[:50]}",
+)
+def test_what_no_job_writes_is_left_as_it_is(text):
+    assert call_in(text) is None
+    assert isinstance(indented(text), str)
+
+
+def test_long_values_and_long_calls_are_cut():
+    text = call_in(to_json({"job": "a:B", **encode_call(["x" * 1_000_000] * 100, {})}))
+    assert len(text) == LONGEST_CALL + 1
+    assert text.endswith("…")
+
+
+def test_the_payload_is_indented_and_its_letters_readable():
+    assert indented(json.dumps({"a": ["é"]})) == '{\n  "a": [\n    "é"\n  ]\n}'
