@@ -1,7 +1,6 @@
 """The servers that the shop talks to, on this machine: a supplier's, a social network's, a mail server."""
 
 import json
-import socket
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -73,26 +72,27 @@ class _Handler(BaseHTTPRequestHandler):
 class MailServer(Controller):
     """A mail server that keeps what arrives, in `mails`."""
 
-    def __init__(self) -> None:
-        super().__init__(self, hostname="127.0.0.1")
+    def __init__(self, port: int) -> None:
+        super().__init__(
+            self, hostname="127.0.0.1", port=port, ready_timeout=30, server_hostname="mail.example"
+        )
         self.mails: list[bytes] = []
 
     async def handle_DATA(self, server, session, envelope):
         self.mails.append(envelope.original_content)
         return "250 OK"
 
-    def _create_server(self):
-        listener = socket.create_server((self.hostname, 0))
-        self.port = listener.getsockname()[1]  # the controller connects to it once, to see that it is up
-        return self.loop.create_server(self._factory_invoker, sock=listener)
+    def _trigger_server(self):
+        self.port = self.server.sockets[0].getsockname()[1]  # for port 0, the system has chosen a free one
+        super()._trigger_server()
 
 
 class LoopbackServers:
     """Both servers, for the length of a `with` block."""
 
-    def __init__(self, files: dict[str, bytes], tokens: set[str]) -> None:
+    def __init__(self, files: dict[str, bytes], tokens: set[str], smtp_port: int = 0) -> None:
         self.web = WebServer(files, tokens)
-        self.mail = MailServer()
+        self.mail = MailServer(smtp_port)
 
     def __enter__(self):
         self._thread = Thread(target=self.web.serve_forever, args=(0.05,))

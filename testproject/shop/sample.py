@@ -2,18 +2,19 @@
 
 import csv
 from io import StringIO
+from itertools import islice
 from itertools import product as combinations
 from random import Random
 
 from django.db import transaction
 from django.utils.text import slugify
 
+from shop.feed import COLUMNS
 from shop.models import (
     CollectionRule,
     Comment,
     Customer,
     Download,
-    Newsletter,
     Order,
     OrderLine,
     Post,
@@ -24,9 +25,13 @@ from shop.models import (
 )
 from shop.pictures import draw, encoded
 
-CUSTOMERS = 360
+GOOD_TOKEN = "token-of-this-winter"
+EXPIRED_TOKEN = "token-of-last-summer"
+
+CUSTOMERS = 600
 PRODUCTS = 12
 FEED_ROWS = 3000
+MISTAKEN = {"SB-00101": ("price", "n/a"), "SB-01001": ("stock", "-3"), "SB-02001": ("name", "")}
 CATALOGUES = 4
 
 VENDORS = ["Fjällvind", "Alpenglow Works", "Tundra & Sons", "Blå Is", 'The "Old" Forge', "Crème de la Neige"]
@@ -54,7 +59,7 @@ def spam(random):
 
 
 def product_rows():
-    """What the supplier offers, without end in practice: one dict for each product."""
+    """All that the supplier could offer, as the rows of its feed: every kind of thing in every style."""
     random = Random(1)
     kinds = list(combinations(VENDORS, STYLES, CATEGORIES, MATERIALS))
     random.shuffle(kinds)
@@ -71,13 +76,13 @@ def product_rows():
 
 
 def feed_csv():
-    """The supplier's feed: FEED_ROWS products, three of them with a mistake in their line."""
-    rows = [row for row, _ in zip(product_rows(), range(FEED_ROWS), strict=False)]
-    rows[100]["price"], rows[1000]["stock"], rows[2000]["name"] = "n/a", "-3", ""
+    """The supplier's feed: FEED_ROWS products, a few of them with a mistake in their line."""
     text = StringIO()
-    table = csv.DictWriter(text, list(rows[0]))
+    table = csv.DictWriter(text, COLUMNS)
     table.writeheader()
-    table.writerows(rows)
+    for row in islice(product_rows(), FEED_ROWS):
+        column, mistake = MISTAKEN.get(row["sku"], ("sku", row["sku"]))
+        table.writerow({**row, column: mistake})
     return text.getvalue().encode()
 
 
@@ -98,7 +103,6 @@ def load():
     _load_supplier()
     _load_orders()
     _load_posts()
-    Newsletter.objects.get_or_create(subject="Winter is coming", body="The new boards are here.")
 
 
 def _load_customers():
@@ -115,7 +119,7 @@ def _load_customers():
 
 
 def _load_products():
-    for number, row in zip(range(PRODUCTS), product_rows(), strict=False):
+    for number, row in enumerate(islice(product_rows(), PRODUCTS)):
         if not Product.objects.filter(sku=row["sku"]).exists():
             product = Product(**row)
             product.picture.save(f"{product.sku}.jpeg", encoded(draw(number), "JPEG"), save=False)
@@ -154,7 +158,7 @@ def _load_orders():
 def _load_posts():
     random = Random(3)
     accounts = {}
-    for name, token in [("Snowboard shop", "token-of-this-winter"), ("Summer shop", "token-of-last-summer")]:
+    for name, token in [("Snowboard shop", GOOD_TOKEN), ("Summer shop", EXPIRED_TOKEN)]:
         defaults = {"api_url": "http://127.0.0.1:8001/2/tweets", "access_token": token}
         accounts[name], _ = SocialAccount.objects.get_or_create(name=name, defaults=defaults)
     for title, account in [

@@ -1,9 +1,10 @@
 from django.core.management import call_command
 from PIL import Image
 
+from shop import sample
 from shop.models import Comment, Customer, Post, Product
 
-COUNTS = {Customer: 360, Product: 12, Post: 5, Comment: 120}
+COUNTS = {Customer: sample.CUSTOMERS, Product: 12, Post: 5, Comment: 120}
 
 
 def test_the_shop_is_loaded_once_however_often_one_asks(db, capsys):
