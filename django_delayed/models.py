@@ -97,7 +97,13 @@ class DelayedJob(models.Model):
                 where=Q(claimable=1),
                 lead_by=["claimable"],
             ),
-            PartialIndex(fields=["locked_by"], name="delayed_job_held", where=Q(locked_at__isnull=False)),
+            PartialIndex(
+                fields=["locked_by"],
+                name="delayed_job_held",
+                where=Q(locked_at__isnull=False),
+                # Led by locked_by, MariaDB would take it for the guard of a move, and lock its neighbours.
+                lead_by=["locked_at"],
+            ),
             PartialIndex(
                 fields=["failed_at", "id"], name="delayed_job_failed", where=Q(failed_at__isnull=False)
             ),

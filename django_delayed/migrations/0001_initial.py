@@ -123,7 +123,7 @@ class Migration(migrations.Migration):
                     ),
                     django_delayed.databases.indexes.PartialIndex(
                         fields=["locked_by"],
-                        lead_by=(),
+                        lead_by=("locked_at",),
                         name="delayed_job_held",
                         where=models.Q(("locked_at__isnull", False)),
                     ),

@@ -1,0 +1,221 @@
+"""What a claim reads beside very many rows that it does not want: the plan, and how much it touched."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import Count
+from django.utils import timezone
+from django_delayed.databases import Filters, database
+from django_delayed.models import DelayedJob
+
+W1 = "1" * 32
+INDEX = "delayed_job_lanes"
+TABLE = DelayedJob._meta.db_table
+KEY = {"PRIMARY", f"{TABLE}_pkey"}
+SERVED = Filters(queues=("served",))
+FUTURE, UNSERVED, FAILED, READY = 64_000, 32_000, 16_000, 8_000
+LANES = 7
+
+vendor = connection.vendor
+
+
+@pytest.fixture(scope="module", autouse=True)
+def many_rows(django_db_setup, django_db_blocker):
+    """Future rows at a better priority, failed ones, ready ones of queues not served; a few to be claimed."""
+    with django_db_blocker.unblock():
+        multiply(FUTURE, queue="served", priority=-10, run_at=timedelta(days=1))
+        multiply(FAILED, queue="served", priority=-10, failed_at=timezone.now())
+        multiply(UNSERVED, queue="not served", priority=-5)
+        for number in range(LANES - 3):
+            multiply(1, queue=f"not served {number}", priority=number)
+        multiply(READY, queue="served", priority=0)
+        yield
+        with connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {TABLE}")
+            if vendor == "postgresql":  # what is dead of this module's is not to slow down the next
+                cursor.execute(f"VACUUM {TABLE}")
+
+
+def multiply(count, run_at=timedelta(0), **columns):
+    """Write `count` rows alike, each statement as many as there are already."""
+    row = DelayedJob(name="a job", payload="{}", run_at=timezone.now() + run_at, **columns)
+    row.save()
+    fields = ", ".join(field.column for field in row._meta.concrete_fields if not field.primary_key)
+    written = 1
+    while written < count:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {TABLE} ({fields})"
+                f" SELECT {fields} FROM {TABLE} WHERE id >= %s ORDER BY id LIMIT %s",
+                [row.pk, count - written],
+            )
+            written += cursor.rowcount
+
+
+# InnoDB looks by itself within seconds; until then, one that last saw hundreds of lanes reads the whole index.
+@pytest.fixture(params=["statistics"] if vendor == "mysql" else ["no statistics", "statistics"])
+def statistics(request):
+    """Whether the planner has looked at the table; it has not, after a sudden flood of jobs."""
+    if request.param == "statistics":
+        with connection.cursor() as cursor:
+            cursor.execute(f"{'ANALYZE TABLE' if vendor == 'mysql' else 'ANALYZE'} {TABLE}")
+            cursor.fetchall() if vendor == "mysql" else None
+
+
+def statements_of(function):
+    """The SQL that the function runs, each with its parameters, and what the function gave."""
+    statements = []
+
+    def note(execute, sql, params, many, context):
+        statements.append((sql, params))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        rows = function()
+    return statements, rows
+
+
+def explain_claim(limit):
+    """The plan of the statements of a claim, its lanes apart, and how much they touched."""
+    (_, *taking), rows = statements_of(lambda: DelayedJob.objects.claim(W1, limit, SERVED))
+    assert len(rows) == limit
+    DelayedJob.objects.release(rows)
+    steps, touched = [], 0
+    with transaction.atomic():
+        for sql, params in taking:
+            if sql.startswith("SET"):
+                with connection.cursor() as cursor:
+                    cursor.execute(sql, params)
+                continue
+            more, reads = explain(sql, params)
+            steps, touched = steps + more, touched + reads
+        transaction.set_rollback(True)
+    return steps, touched
+
+
+def explain(sql, params):
+    """The plan as the database tells it, one dict a step, and how many rows or pages it touched in all."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        steps, touched = EXPLAIN[vendor](cursor, sql, params)
+        transaction.set_rollback(True)
+    return steps, touched
+
+
+def explain_postgresql(cursor, sql, params):
+    cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", params)
+    [[answer]] = cursor.fetchall()
+    [answer] = json.loads(answer) if isinstance(answer, str) else answer
+    steps, rest = [], [answer["Plan"]]
+    while rest:
+        step = rest.pop()
+        steps.append(
+            {"how": step["Node Type"], "on": step.get("Relation Name"), "by": step.get("Index Name")}
+        )
+        rest += step.get("Plans", [])
+    return steps, answer["Plan"]["Shared Hit Blocks"] + answer["Plan"]["Shared Read Blocks"]
+
+
+def explain_sqlite(cursor, sql, params):
+    cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+    lines = [line for _, _, _, line in cursor.fetchall()]
+    steps = [
+        {
+            "how": line,
+            "on": TABLE if TABLE in line else None,
+            "by": INDEX if INDEX in line else "PRIMARY" if "PRIMARY KEY (rowid=?)" in line else None,
+        }
+        for line in lines
+    ]
+    counted = []
+    connection.connection.set_progress_handler(lambda: counted.append(10), 10)  # instructions of its machine
+    try:
+        cursor.execute(sql, params)
+        cursor.fetchall()
+    finally:
+        connection.connection.set_progress_handler(None, 0)
+    return steps, sum(counted) // 10
+
+
+def explain_mysql(cursor, sql, params):
+    cursor.execute(f"EXPLAIN {sql}", params)
+    names = [column[0] for column in cursor.description]
+    rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    steps = [
+        {
+            "how": f"{row['type']}: {row['Extra']}",
+            "on": TABLE if row["table"] == TABLE else None,
+            "by": row["key"],
+        }
+        for row in rows
+    ]
+    before = handler_reads(cursor)
+    cursor.execute(sql, params)
+    cursor.fetchall()
+    return steps, handler_reads(cursor) - before
+
+
+def handler_reads(cursor):
+    cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+    return sum(int(value) for _, value in cursor.fetchall())
+
+
+EXPLAIN = {"postgresql": explain_postgresql, "sqlite": explain_sqlite, "mysql": explain_mysql}
+FULL = {"postgresql": ("Seq Scan", "Sort"), "sqlite": (f"SCAN {TABLE}", "TEMP B-TREE")}.get(
+    vendor, ("ALL:", "index:", "Using temporary", "Using filesort")
+)
+
+
+def by_which_index(steps):
+    on_table = [step for step in steps if step["on"] and step["how"] != "ModifyTable"]
+    assert on_table
+    assert not [step for step in steps if step["how"].startswith(FULL) and step["on"]]
+    assert not [step for step in steps if any(sign in step["how"] for sign in FULL[1:])]
+    return {step["by"] for step in on_table}
+
+
+def test_the_lanes_are_found_by_the_index_alone(statistics):
+    backend = database(connection, DelayedJob)
+    [(sql, params)], lanes = statements_of(backend.lanes)
+    steps, touched = explain(sql, params)
+    assert len(lanes) == LANES
+    assert by_which_index(steps) == {INDEX}
+    assert touched < 100 * LANES
+    if vendor == "mysql":
+        assert any("Using index for group-by" in step["how"] for step in steps)
+
+
+@pytest.mark.parametrize("limit", [1, 50])
+def test_a_claim_takes_its_rows_by_the_index_and_by_their_keys(statistics, limit):
+    steps, touched = explain_claim(limit)
+    indexes = by_which_index(steps)
+    assert INDEX in indexes
+    assert indexes <= {INDEX, *KEY}
+    assert touched < 1000 + 40 * limit
+
+
+def test_looking_for_the_next_due_job_reads_the_index_alone(statistics):
+    [(sql, params)], _ = statements_of(lambda: DelayedJob.objects.next_due(SERVED))
+    assert by_which_index(explain(sql, params)[0]) == {INDEX}
+
+
+def test_a_held_row_is_moved_by_its_key(statistics):
+    moves = [
+        lambda row: DelayedJob.objects.finish(row),
+        lambda row: DelayedJob.objects.release([row]),
+    ]
+    with transaction.atomic():
+        for move in moves:
+            [row] = DelayedJob.objects.claim(W1, 1, SERVED)
+            row.lock_token += 1  # so that the row stays as it is
+            [(sql, params)], moved = statements_of(lambda row=row, move=move: move(row))
+            assert not moved
+            assert by_which_index(explain(sql, params)[0]) <= KEY
+        transaction.set_rollback(True)
+
+
+def test_the_rows_that_are_in_the_way_are_there():
+    counts = dict(DelayedJob.objects.values_list("queue").annotate(Count("pk")))
+    assert counts["served"] == FUTURE + FAILED + READY
+    assert counts["not served"] == UNSERVED
