@@ -10,8 +10,10 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-ID, OTHERS, LIMIT, BEGAN = 0, 8, 16, 24  # offsets of the four numbers
-SIZE = 32
+# Native formats: they are copied eight bytes at a time, so that a reader never sees half of a number.
+JOB, TIME = "@qqd", "@d"  # id, others, limit; when it began (0: no job is in hand)
+BEGAN = struct.calcsize(JOB)
+SIZE = BEGAN + struct.calcsize(TIME)
 
 
 @dataclass(frozen=True)
@@ -38,36 +40,37 @@ class Activity:
         self.fd = fd
         self._page = mmap.mmap(self.fd, SIZE)
 
-    def begin(self, id: int, others: int, limit: timedelta) -> float:
-        """A job is in hand; returns when it began."""
-        began = time.monotonic()
+    def begin(self, id: int, others: int, limit: timedelta) -> None:
+        """A job is in hand."""
+        self._began = time.monotonic()
         # The time last: a reader that finds it finds what it belongs to.
-        struct.pack_into("=qqd", self._page, ID, id, others, limit.total_seconds())
-        struct.pack_into("=d", self._page, BEGAN, began)
-        return began
+        struct.pack_into(JOB, self._page, 0, id, others, limit.total_seconds())
+        struct.pack_into(TIME, self._page, BEGAN, self._began)
 
     def limit_to(self, limit: timedelta) -> None:
         """The job in hand may run this long."""
-        struct.pack_into("=d", self._page, LIMIT, limit.total_seconds())
+        struct.pack_into(TIME, self._page, BEGAN - struct.calcsize(TIME), limit.total_seconds())
 
-    def end(self) -> None:
-        """No job is in hand."""
-        struct.pack_into("=d", self._page, BEGAN, 0.0)
+    def end(self) -> timedelta:
+        """No job is in hand any more; returns for how long the last one was."""
+        struct.pack_into(TIME, self._page, BEGAN, 0.0)
+        # The time after that: whatever age a reader has seen, this one is not less.
+        return timedelta(seconds=time.monotonic() - self._began)
 
     def current(self) -> Current | None:
         """The job in hand, if any."""
         while True:
-            before = self._began()
-            id, others, limit = struct.unpack_from("=qqd", self._page, ID)
-            if before == self._began():
+            now = time.monotonic()  # before the look, so that no age is told which the job may not have reached
+            began = self._read_began()
+            id, others, limit = struct.unpack_from(JOB, self._page)
+            if began == self._read_began():
                 break
-        if not before:
+        if not began:
             return None
-        age = timedelta(seconds=time.monotonic() - before)
-        return Current(id, age, timedelta(seconds=limit), others)
+        return Current(id, timedelta(seconds=max(now - began, 0)), timedelta(seconds=limit), others)
 
-    def _began(self) -> float:
-        began: float = struct.unpack_from("=d", self._page, BEGAN)[0]
+    def _read_began(self) -> float:
+        began: float = struct.unpack_from(TIME, self._page, BEGAN)[0]
         return began
 
     def close(self) -> None:

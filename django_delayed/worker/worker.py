@@ -121,10 +121,9 @@ class Worker:
         self.pace.keep(number, time.monotonic() - began)
 
     def _perform(self, row: DelayedJob, others: int) -> timedelta:
-        began = self.activity.begin(row.pk, others, settings.MAX_RUN_TIME)
+        self.activity.begin(row.pk, others, settings.MAX_RUN_TIME)
         outcome = perform(row, loaded=lambda job: self.activity.limit_to(job.run_time))
-        age = timedelta(seconds=time.monotonic() - began)
-        self.activity.end()
+        age = self.activity.end()
         settled = patiently(lambda: settle(row, outcome), self.wakeup)
         if settled and self.on_settled:
             self.on_settled(outcome)
