@@ -12,7 +12,7 @@ from datetime import timedelta
 
 # Native formats: they are copied eight bytes at a time, so that a reader never sees half of a number.
 JOB, TIME = "@qqd", "@d"  # id, others, limit; when it began (0: no job is in hand)
-BEGAN = struct.calcsize(JOB)
+LIMIT, BEGAN = struct.calcsize("@qq"), struct.calcsize(JOB)  # offsets
 SIZE = BEGAN + struct.calcsize(TIME)
 
 
@@ -49,7 +49,7 @@ class Activity:
 
     def limit_to(self, limit: timedelta) -> None:
         """The job in hand may run this long."""
-        struct.pack_into(TIME, self._page, BEGAN - struct.calcsize(TIME), limit.total_seconds())
+        struct.pack_into(TIME, self._page, LIMIT, limit.total_seconds())
 
     def end(self) -> timedelta:
         """No job is in hand any more; returns for how long the last one was."""
