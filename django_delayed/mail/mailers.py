@@ -15,7 +15,8 @@ from ..exceptions import DeserializationError
 from ..jobs import Job
 from ..options import check_options
 from ..records import subject_of
-from .delivery import check_message, deliver
+from .backend import deliver
+from .delivery import check_message
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
@@ -24,11 +25,11 @@ logger = logging.getLogger("django_delayed")
 
 
 class Mailer:
-    """The mails of a kind: a public method takes what the mail is about, returns the message or None for no mail.
+    """The mails of a kind: a public method takes what its mail is about and returns the message, or None.
 
-    `UserMailer.delay(queue="mail").registration(user)` enqueues: the worker fetches the user, calls the method in
-    the language and the time zone of the enqueue, and sends what it returns. `UserMailer().registration(user)`
-    gives the message here and now, to look at or to `.send()`.
+    `UserMailer.delay(queue="mail").registration(user)` enqueues. The worker fetches the user, calls
+    the method in the language and the time zone of the enqueue, and sends what it returns.
+    `UserMailer().registration(user)` is the message here and now, to look at or to `.send()`.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

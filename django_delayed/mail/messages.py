@@ -34,6 +34,9 @@ def dump(message: EmailMessage) -> dict[str, Any]:
     see that), SerializationError for an attribute that cannot travel.
     """
     rendered = message.message()
+    for name in message.extra_headers:
+        if not name.isascii():
+            raise ValueError(f"{name!r} is no name of a header: that is ASCII.")
     for address in [message.from_email, *message.recipients()]:
         check_address(str(address))
     data = {"class": _django_class(message).__name__, **_fields(message), "own": dict(_own(message))}
