@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -102,7 +103,8 @@ class DelayedJobAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         share_nonce(request)
-        response = super().changelist_view(request, extra_context)
+        title = {"title": capfirst(self.opts.verbose_name_plural)}
+        response = super().changelist_view(request, title | (extra_context or {}))
         if isinstance(response, TemplateResponse) and "cl" in (response.context_data or {}):
             for spec in response.context_data["cl"].filter_specs:  # type: ignore[index]
                 for problem in getattr(spec, "problems", ()):
@@ -140,7 +142,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     # One job.
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        return job_page.fieldsets(obj)
+        return [(None, {"fields": []})]  # the template says what there is to say
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
@@ -152,7 +154,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
             for operation in (RETRY, DISCARD)
             if self._may(request, operation) and operation.allowed(row).exists()
         ]
-        context["failed_attempts"] = job_page.failed_attempts(job)
+        context |= job_page.contents(job)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _jobs(self, request: HttpRequest, pk: int) -> DelayedJobQuerySet:
