@@ -115,7 +115,9 @@ class DelayedJob(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="delayed_job_claimable",
-                condition=(Q(claimable=1) & NO_TIMES) | (Q(claimable__isnull=True) & ~NO_TIMES),
+                # A CHECK is content with NULL, which `claimable = 1` alone would be where claimable is NULL.
+                condition=Q(NO_TIMES, claimable=1, claimable__isnull=False)
+                | Q(~NO_TIMES, claimable__isnull=True),
             )
         ]
 

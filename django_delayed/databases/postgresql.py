@@ -55,8 +55,8 @@ class PostgreSQL(Database):
 
     @contextmanager
     def _ordered_by_the_index(self, limit: int) -> Iterator[None]:
-        # After a sudden flood, before ANALYZE, the planner takes a lane for so short that it sorts the whole of
-        # it, 14 ms for 50,000 rows; with LIMIT 1 it never does. A caller's transaction keeps its own settings.
+        # After a flood, before ANALYZE, the planner takes a lane for so short that it sorts the whole of it,
+        # 14 ms for 50,000 rows; with LIMIT 1 it never does. A caller's transaction keeps its own settings.
         if limit == 1 or self.connection.in_atomic_block:
             yield
             return

@@ -145,19 +145,22 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(
                             models.Q(
+                                models.Q(
+                                    ("failed_at__isnull", True),
+                                    ("finished_at__isnull", True),
+                                    ("locked_at__isnull", True),
+                                ),
                                 ("claimable", 1),
-                                ("failed_at__isnull", True),
-                                ("finished_at__isnull", True),
-                                ("locked_at__isnull", True),
+                                ("claimable__isnull", False),
                             ),
                             models.Q(
-                                ("claimable__isnull", True),
                                 models.Q(
                                     ("failed_at__isnull", True),
                                     ("finished_at__isnull", True),
                                     ("locked_at__isnull", True),
                                     _negated=True,
                                 ),
+                                ("claimable__isnull", True),
                             ),
                             _connector="OR",
                         ),

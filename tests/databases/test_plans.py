@@ -54,7 +54,7 @@ def multiply(count, run_at=timedelta(0), **columns):
             written += cursor.rowcount
 
 
-# InnoDB looks by itself within seconds; until then, one that last saw hundreds of lanes reads the whole index.
+# InnoDB looks by itself within seconds; until then, after hundreds of lanes, it reads the whole index.
 @pytest.fixture(params=["statistics"] if vendor == "mysql" else ["no statistics", "statistics"])
 def statistics(request):
     """Whether the planner has looked at the table; it has not, after a sudden flood of jobs."""

@@ -1,0 +1,111 @@
+"""One INSERT for many rows: each knows afterwards what was written for it."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+from django.utils import timezone
+from django_delayed.databases import Filters
+from django_delayed.execution import settle
+from django_delayed.models import DelayedJob, FailedAttempt
+from django_delayed.outcomes import Failed
+from django_delayed.tracebacks import describe
+
+W1 = "1" * 32
+CRAB = "a crab 🦀 and a café"
+
+
+def rows(count, **columns):
+    return [
+        DelayedJob(name=f"job {n}", payload=f'{{"n": {n}}}', created_at=timedelta(0), **columns)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("count", [1, 2, 1000])
+def test_every_row_gets_its_own_id_and_times(backend, count, django_assert_num_queries):
+    written = rows(count)
+    for number, row in enumerate(written):
+        row.run_at = timedelta(seconds=number)
+    with django_assert_num_queries(1):
+        backend.insert(written)
+    assert not any(row._state.adding for row in written)
+    assert {row._state.db for row in written} == {connection.alias}
+    stored = DelayedJob.objects.in_bulk([row.pk for row in written])
+    assert len(stored) == count
+    for number, row in enumerate(written):
+        assert stored[row.pk].name == row.name == f"job {number}"
+        assert stored[row.pk].payload == row.payload
+        assert (stored[row.pk].run_at, stored[row.pk].created_at) == (row.run_at, row.created_at)
+        assert abs(row.run_at - row.created_at - timedelta(seconds=number)) < timedelta(seconds=1)
+
+
+@pytest.mark.django_db
+def test_a_time_that_is_given_is_stored_as_it_is(backend):
+    [row] = rows(1, run_at=(given := timezone.now().replace(microsecond=123456) + timedelta(days=3)))
+    backend.insert([row])
+    assert row.run_at == given
+    assert DelayedJob.objects.get().run_at == given
+
+
+@pytest.mark.django_db
+def test_an_inserted_row_can_be_saved_again(backend):
+    [row] = rows(1, run_at=timedelta(0))
+    backend.insert([row])
+    row.priority = 7
+    row.save()
+    assert DelayedJob.objects.get().priority == 7
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "text", [CRAB, "'); DROP TABLE x; --", "%s %% %(x)s", "\\", "\r\n\t", "\x01", "a" * 70000]
+)
+def test_text_comes_back_as_it_was(backend, text):
+    [row] = rows(1, run_at=timedelta(0))
+    row.payload = text
+    backend.insert([row])
+    assert DelayedJob.objects.get().payload == text
+    assert DelayedJob.objects.claim(W1)[0].payload == text
+
+
+@pytest.fixture
+def latin1(transactional_db):
+    """The connection, for the while, to a MySQL or MariaDB database whose charset knows no emoji."""
+    if connection.vendor != "mysql":
+        pytest.skip("a matter of MySQL and MariaDB")
+    of_the_tests = connection.settings_dict["NAME"]
+    name = f"{of_the_tests}_latin1"
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET latin1")
+    connection.close()
+    connection.settings_dict["NAME"] = name
+    call_command("migrate", "django_delayed", verbosity=0)
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {name}")
+    connection.close()
+    connection.settings_dict["NAME"] = of_the_tests
+
+
+def test_a_failure_is_recorded_in_a_charset_that_refuses_its_text(latin1, add):
+    add(due=-60)
+    [row] = DelayedJob.objects.claim(W1)
+    error = describe(ValueError(CRAB))
+    with pytest.raises(DatabaseError):
+        DelayedJob.objects.fail(row, error)
+    assert settle(row, Failed(None, error)) is True
+    row = DelayedJob.objects.get()
+    assert row.state == "failed"
+    assert row.error_message == "a crab \\U0001f980 and a caf\\xe9"
+    assert FailedAttempt.objects.get().error == row.last_error
+
+
+def test_queue_names_are_told_apart_in_any_charset(latin1, add):
+    for queue in ("mail", "Mail", "🦀"):
+        add(queue=queue, due=-60)
+    for queue in ("mail", "Mail", "🦀"):
+        assert [row.queue for row in DelayedJob.objects.claim(W1, 10, Filters(queues=(queue,)))] == [queue]
