@@ -6,13 +6,12 @@ import base64
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from django.db import models
 from django.utils.functional import Promise
@@ -20,6 +19,7 @@ from django.utils.safestring import SafeString
 
 from . import records, registry
 from .exceptions import DeserializationError, SerializationError
+from .surroundings import decode_zone, encode_zone
 
 TYPE = "@type"
 DEEPEST = 100  # levels of nesting; far from where Python's own recursion ends
@@ -32,9 +32,9 @@ _load: dict[str, Callable[[Any], Any]] = {}
 def register_type(
     cls: type, dump: Callable[[Any], Any], load: Callable[[Any], Any], name: str | None = None
 ) -> None:
-    """Let instances of exactly `cls` travel: `dump` gives a value that can, `load` makes the instance of it again.
+    """Let instances of exactly `cls` travel: `dump` gives a value that can, `load` makes it of that again.
 
-    `name` stands in the rows; it is "app.ClassName" by default. Raises ValueError when it is taken.
+    `name` stands in the rows; by default it is "module.ClassName". Raises ValueError when it is taken.
     """
     name = name or f"{cls.__module__}.{cls.__qualname__}"
     if name in _load or cls in _dump:
@@ -64,15 +64,14 @@ def encode(value: Any, depth: int = 0) -> Any:
         return dump(value, depth)
     if isinstance(value, models.Model):
         return _dump_record(value)
-    if isinstance(value, Promise):
-        return _string(str(value), depth)
+    if isinstance(value, Promise) and hasattr(type(value), "isidentifier"):  # not a lazy number
+        return encode(str(value), depth)
     if isinstance(value, Enum):
         return _dump_enum(value)
     if isinstance(value, type) and issubclass(value, models.Model):
         return {TYPE: "model", "value": records.label_of(value)}
-    kind = type(value)
     raise SerializationError(
-        f"a {kind.__module__}.{kind.__qualname__} cannot travel; pass something simpler, "
+        f"a {type(value).__module__}.{type(value).__qualname__} cannot travel; pass something simpler, "
         "or teach it with django_delayed.arguments.register_type"
     )
 
@@ -81,15 +80,25 @@ def encode_call(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any
     """The arguments of a call as JSON data. Raises SerializationError that names the argument."""
     return {
         "args": [_encode_argument(number, value) for number, value in enumerate(args, 1)],
-        "kwargs": {name: _encode_argument(repr(name), value) for name, value in kwargs.items()},
+        "kwargs": {name: _encode_argument(name, value) for name, value in kwargs.items()},
     }
+
+
+def decode_call(payload: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments again that `encode_call` wrote down. Raises as `decode` does."""
+    args, kwargs = payload.get("args"), payload.get("kwargs")
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise DeserializationError("The payload has no arguments.")
+    return decode(args), {name: decode(value) for name, value in kwargs.items()}
 
 
 def _encode_argument(label: Any, value: Any) -> Any:
     try:
+        if isinstance(label, str):
+            _string(label, 0)
         return encode(value)
     except SerializationError as error:
-        raise SerializationError(f"argument {label}: {error}.") from error
+        raise SerializationError(f"argument {label!r}: {error}.") from error
 
 
 def decode(data: Any) -> Any:
@@ -109,9 +118,6 @@ def decode(data: Any) -> Any:
         raise DeserializationError(f"The payload has a broken {data[TYPE]}: {error!r}") from error
 
 
-# Text and numbers
-
-
 def _as_it_is(value: Any, depth: int) -> Any:
     return value
 
@@ -129,13 +135,10 @@ def _float(value: float, depth: int) -> float:
 def _string(value: str, depth: int) -> str:
     if "\0" in value:
         raise SerializationError("the text has a NUL character, which no database stores")
-    if not value.isascii():
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise SerializationError(
-                f"the text has a lone surrogate at {error.start}, which is no character"
-            ) from None
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise SerializationError(f"the text has a lone surrogate at {error.start}") from None
     return value
 
 
@@ -160,9 +163,7 @@ def _set(value: set[Any] | frozenset[Any], depth: int) -> Any:
 def _dict(value: dict[Any, Any], depth: int) -> Any:
     for key in value:
         if type(key) is not str:
-            raise SerializationError(
-                f"a dict travels with keys of type str, not {type(key).__name__} ({key!r})"
-            )
+            raise SerializationError(f"a dict travels with keys of type str, not {type(key).__name__}")
     items = {_string(key, depth): encode(item, depth + 1) for key, item in value.items()}
     return {TYPE: "dict", "value": list(items.items())} if TYPE in items else items
 
@@ -170,24 +171,8 @@ def _dict(value: dict[Any, Any], depth: int) -> Any:
 # Times
 
 
-def encode_zone(zone: tzinfo | None) -> Any:
-    """A time zone as JSON data: its key, or its offset in microseconds. Raises SerializationError for other kinds."""
-    if isinstance(zone, ZoneInfo) and zone.key:
-        return zone.key
-    if type(zone) is timezone:
-        return zone.utcoffset(None) / timedelta(microseconds=1)
-    if zone is None:
-        return None
-    raise SerializationError(
-        f"its time zone {zone!r} cannot travel; use zoneinfo.ZoneInfo or datetime.timezone"
-    )
-
-
-def decode_zone(zone: Any) -> tzinfo | None:
-    """The time zone that `encode_zone` wrote."""
-    if isinstance(zone, str):
-        return ZoneInfo(zone)
-    return None if zone is None else timezone(timedelta(microseconds=zone))
+def _span(value: timedelta, depth: int) -> Any:
+    return {TYPE: "timedelta", "value": [value.days, value.seconds, value.microseconds]}
 
 
 def _moment(value: datetime | time, depth: int) -> Any:
@@ -200,9 +185,6 @@ def _from_moment(kind: Any) -> Callable[[Any], Any]:
     return lambda data: kind.fromisoformat(data["value"]).replace(
         tzinfo=decode_zone(data["zone"]), fold=data.get("fold", 0)
     )
-
-
-# What Django and the project define
 
 
 def _dump_record(value: models.Model) -> Any:
@@ -239,15 +221,10 @@ _dump.update(
         datetime: _moment,
         time: _moment,
         date: lambda value, depth: {TYPE: "date", "value": value.isoformat()},
-        timedelta: lambda value, depth: {
-            TYPE: "timedelta",
-            "value": [value.days, value.seconds, value.microseconds],
-        },
+        timedelta: _span,
         Decimal: _decimal,
         UUID: lambda value, depth: {TYPE: "uuid", "value": str(value)},
         type(Path()): lambda value, depth: {TYPE: "path", "value": _string(str(value), depth)},
-        PurePosixPath: lambda value, depth: {TYPE: "posixpath", "value": _string(str(value), depth)},
-        PureWindowsPath: lambda value, depth: {TYPE: "windowspath", "value": _string(str(value), depth)},
     }
 )
 _load.update(
@@ -266,8 +243,6 @@ _load.update(
         "decimal": lambda data: Decimal(data["value"]),
         "uuid": lambda data: UUID(data["value"]),
         "path": lambda data: Path(data["value"]),
-        "posixpath": lambda data: PurePosixPath(data["value"]),
-        "windowspath": lambda data: PureWindowsPath(data["value"]),
         "model": lambda data: records.model_of(data["value"]),
         "record": lambda data: records.fetch(data["model"], decode(data["pk"]), data["db"]),
         "enum": _load_enum,

@@ -9,13 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from .conf import settings
 from .databases import database
-from .options import check_options, evaluate, evaluate_options, merge_options
+from .options import check_options, choose_options, evaluate
 from .signals import job_enqueued
 
 if TYPE_CHECKING:
@@ -42,11 +42,13 @@ def enqueue(job: Job, **options: Any) -> DelayedJob | None:
 
 def enqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
     """Write many jobs down with one INSERT; None stands for each job that its `before_enqueue` vetoed."""
-    options = check_options(options)
-    pairs = [(job, write_down(job, options)) for job in jobs]
-    rows = [(job, row) for job, row in pairs if row is not None]
-    inline = [(job, row) for job, row in rows if not _is_delayed(job)]
-    delayed = [(job, row) for job, row in rows if _is_delayed(job)] if inline else rows
+    checked = check_options(options)
+    pairs = [(job, write_down(job, checked)) for job in jobs]
+    delayed: list[tuple[Job, DelayedJob]] = []
+    inline: list[tuple[Job, DelayedJob]] = []
+    for job, row in pairs:
+        if row is not None:
+            (delayed if evaluate(settings.DELAY_JOBS, job) else inline).append((job, row))
     if delayed:
         _MODES[settings.ENQUEUE](delayed)
     for job, row in inline:
@@ -60,16 +62,19 @@ def write_down(job: Job, options: dict[str, Any]) -> DelayedJob | None:
         raise TypeError(f"enqueue() takes an instance of a Job, as in enqueue(MyJob(…)), not {job!r}.")
     if job.before_enqueue() is False:
         return None
-    chosen = evaluate_options(merge_options(job.options, options), about=job.about)
-    queue = chosen.get("queue") or job.queue or settings.DEFAULT_QUEUE
-    now = timedelta(0)  # as every time given as a timedelta: counted from the database's now
+    # From the class, as from the job a function would come bound.
+    policy = check_options({"queue": type(job).queue, "priority": type(job).priority})
+    chosen = choose_options((policy, *job.options, options), about=job.about)
+    queue = chosen.get("queue", settings.DEFAULT_QUEUE)
+    priority = chosen.get("priority")
+    now: Any = timedelta(0)  # as every time given as a timedelta: counted from the database's now
     row: DelayedJob = apps.get_model("django_delayed", "DelayedJob")(
         name=job.name[:255],
         subject=job.subject,
         payload=job.dump(),
         queue=queue,
-        priority=_first(chosen.get("priority"), job.priority, _priority_of(queue)),
-        run_at=chosen.get("run_at") or chosen.get("wait") or now,
+        priority=_priority_of(queue) if priority is None else priority,
+        run_at=chosen.get("run_at") or chosen.get("wait", now),
         max_attempts=job.max_attempts or settings.MAX_ATTEMPTS,
         keep_for=settings.KEEP_FINISHED_FOR,
         created_at=now,
@@ -77,16 +82,8 @@ def write_down(job: Job, options: dict[str, Any]) -> DelayedJob | None:
     return row
 
 
-def _first(*values: Any) -> Any:
-    return next(value for value in values if value is not None)
-
-
 def _priority_of(queue: str) -> int:
     return settings.QUEUE_ATTRIBUTES.get(queue, {}).get("priority", settings.DEFAULT_PRIORITY)
-
-
-def _is_delayed(job: Job) -> bool:
-    return bool(evaluate(settings.DELAY_JOBS, job))
 
 
 def _perform_inline(job: Job, row: DelayedJob) -> None:
@@ -99,21 +96,58 @@ def _perform_inline(job: Job, row: DelayedJob) -> None:
 
 # Where and when the INSERT happens: the setting ENQUEUE.
 
+Pairs = Sequence[tuple["Job", "DelayedJob"]]
 
-def _insert(pairs: Sequence[tuple[Job, DelayedJob]], own: BaseDatabaseWrapper | None = None) -> None:
+
+def _insert(pairs: Pairs) -> None:
+    _write([row for _, row in pairs])
+    _tell(pairs)
+
+
+def _insert_on_commit(pairs: Pairs) -> None:
+    """Insert once every transaction that is open now has committed; after a rollback of one, never."""
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            transaction.on_commit(partial(_insert_on_commit, pairs), using=connection.alias)
+            return
+    _insert(pairs)
+
+
+def _insert_immediately(pairs: Pairs) -> None:
+    """Insert on a connection of its own, so that the job outlives a rollback of the caller."""
     alias = settings.DATABASE
-    chunks = list(_chunks([row for _, row in pairs]))
-    backend = database(own or connections[alias], type(chunks[0][0]))
+    connection = connections[alias]
+    if connection.get_autocommit() and not connection.in_atomic_block:
+        _insert(pairs)
+        return
+    if not connection.features.has_select_for_update:  # it locks as a whole: we would wait for ourselves
+        raise ImproperlyConfigured(
+            f"DJANGO_DELAYED['ENQUEUE'] = 'immediate' needs a second connection that writes while a "
+            f"transaction is open; {connection.display_name} has one writer at a time."
+        )
+    connections[alias] = own = connection.copy()
+    try:
+        _write([row for _, row in pairs])
+    finally:
+        connections[alias] = connection
+        own.close()
+    _tell(pairs)
+
+
+_MODES = {"transaction": _insert, "on_commit": _insert_on_commit, "immediate": _insert_immediately}
+
+
+def _write(rows: list[DelayedJob]) -> None:
+    alias = settings.DATABASE
+    backend = database(connections[alias], type(rows[0]))
+    chunks = list(_chunks(rows))
 
     def insert() -> None:
-        with transaction.atomic(using=alias) if len(chunks) > 1 and not own else nullcontext():
+        with transaction.atomic(using=alias) if len(chunks) > 1 else nullcontext():
             for chunk in chunks:
                 backend.insert(chunk)
 
     backend.retrying(insert)
-    for job, row in pairs:
-        job.written_down(row)
-        job_enqueued.send_robust(sender=type(job), delayed_job=row, job=job)
 
 
 def _chunks(rows: list[DelayedJob]) -> Iterable[list[DelayedJob]]:
@@ -128,28 +162,7 @@ def _chunks(rows: list[DelayedJob]) -> Iterable[list[DelayedJob]]:
     yield chunk
 
 
-def _insert_on_commit(pairs: Sequence[tuple[Job, DelayedJob]]) -> None:
-    """Insert once every transaction that is open now has committed; after a rollback of one, never."""
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block:
-            transaction.on_commit(partial(_insert_on_commit, pairs), using=connection.alias)
-            return
-    _insert(pairs)
-
-
-def _insert_immediately(pairs: Sequence[tuple[Job, DelayedJob]]) -> None:
-    """Insert on a connection of its own, so that the job outlives a rollback of the caller."""
-    connection = connections[settings.DATABASE]
-    if not connection.in_atomic_block:
-        _insert(pairs)
-        return
-    own = connection.copy()
-    try:
-        own.set_autocommit(False)
-        _insert(pairs, own)
-        own.commit()
-    finally:
-        own.close()
-
-
-_MODES = {"transaction": _insert, "on_commit": _insert_on_commit, "immediate": _insert_immediately}
+def _tell(pairs: Pairs) -> None:
+    for job, row in pairs:
+        job.written_down(row)
+        job_enqueued.send_robust(sender=type(job), delayed_job=row, job=job)

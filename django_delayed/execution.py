@@ -5,24 +5,21 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.db import DatabaseError, connections, reset_queries
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils import timezone, translation
 
 from .conf import settings
 from .exceptions import JobInterrupted, JobTimeout
+from .housekeeping import check_transactions, close, own_connections, signals_kept, tidy
 from .jobs import Job
 from .models import DelayedJob
 from .outcomes import Discarded, Failed, Finished, Outcome, Released, Retried, choose
 from .signals import job_errored, job_failed, job_finished, job_started
 from .states import DelayedJobQuerySet
-from .timeouts import deadline
+from .timeouts import call_within
 from .tracebacks import ErrorText
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 logger = logging.getLogger("django_delayed")
 
@@ -32,30 +29,40 @@ def perform(row: DelayedJob, loaded: Callable[[Job], None] | None = None) -> Out
 
     `loaded` is told the job before it is performed.
     """
+    own = own_connections()
+    job_started.send_robust(sender=Job, delayed_job=row)
+    try:
+        with signals_kept():
+            outcome = _attempt(row, own, loaded)
+    except JobInterrupted:
+        outcome = Released()
+        close(own)
+    tidy(own)
+    return outcome
+
+
+def _attempt(
+    row: DelayedJob, own: list[BaseDatabaseWrapper], loaded: Callable[[Job], None] | None
+) -> Outcome:
     job: Job | None = None
-    own = _own_connections()
     began = time.perf_counter()
-    job_started.send_robust(sender=Job, delayed_job=row, job=None)
     try:
         job = Job.load(row)
         if loaded:
             loaded(job)
-        with job.surroundings, deadline(job.run_time, row.name) as alarm:
-            result = job.run()
-        if alarm.struck:
-            raise JobTimeout(f"{row.name} ran longer than its max_run_time, and swallowed the JobTimeout.")
-        outcome: Outcome = Finished(job, time.perf_counter() - began, result)
+        with job.in_surroundings():
+            result = call_within(job.run_time, row.name, job.run)
+        check_transactions(own)
+        return Finished(job, time.perf_counter() - began, result)
     except JobInterrupted:
-        outcome = Released()
-        _close(own)
-    except BaseException as error:
-        # SystemExit and JobTimeout too: whatever a job raises is an error of that job.
-        outcome = choose(row, job, error)
-        _tell(row, job, outcome, error)
+        raise
+    except BaseException as error:  # SystemExit too: whatever a job raises is an error of that job
         if isinstance(error, JobTimeout):
-            _close(own)  # it may have struck in the middle of a statement
-    _tidy(own)
-    return outcome
+            close(own)  # it may have struck in the middle of a statement
+        outcome = choose(row, job, error)
+        if job is not None:
+            _tell(row, job, outcome, error)
+        return outcome
 
 
 def settle(row: DelayedJob, outcome: Outcome) -> bool:
@@ -73,7 +80,7 @@ def settle(row: DelayedJob, outcome: Outcome) -> bool:
 def perform_inline(row: DelayedJob) -> None:
     """Perform an unsaved row at once, in the caller's thread and transaction; its error is the caller's."""
     job = Job.load(row)
-    with job.surroundings:
+    with job.in_surroundings():
         job.run()
 
 
@@ -92,65 +99,41 @@ def _move(jobs: DelayedJobQuerySet, row: DelayedJob, outcome: Outcome) -> bool:
 
 
 def _record(error: ErrorText, move: Callable[[ErrorText], bool]) -> bool:
-    """Move with the error's text; with a plainer one where the database refuses it (its charset, its size)."""
+    """Move with the error's text; with a plainer one where the database refuses it (charset, size)."""
     for text in (error, error.in_ascii()):
         try:
             return move(text)
         except DatabaseError:
-            if not connections[settings.DATABASE].is_usable():
+            if not _is_there(connections[settings.DATABASE]):
                 raise
     return move(error.withheld())
 
 
-def _tell(row: DelayedJob, job: Job | None, outcome: Outcome, error: BaseException) -> None:
-    if job is None:
-        return
+def _is_there(connection: BaseDatabaseWrapper) -> bool:
+    # Without its connection, Django's is_usable() raises an AttributeError.
+    return connection.connection is not None and connection.is_usable()
+
+
+def _tell(row: DelayedJob, job: Job, outcome: Outcome, error: BaseException) -> None:
     hooks = [job.on_error, job.on_failure] if isinstance(outcome, Failed) else [job.on_error]
     for hook in hooks:
         try:
-            hook(error)
-        except Exception:
+            with job.in_surroundings():
+                hook(error)
+        except JobInterrupted:
+            raise
+        except BaseException:
             logger.exception("%s: its %s() raised an error, which changes nothing", row, hook.__name__)
 
 
 def _announce(row: DelayedJob, outcome: Outcome) -> None:
-    about: dict[str, Any] = {"sender": type(getattr(outcome, "job", None) or Job()), "delayed_job": row}
+    job = getattr(outcome, "job", None)
+    about: dict[str, Any] = {"sender": Job if job is None else type(job), "delayed_job": row, "job": job}
     match outcome:
-        case Finished(job=job, duration=duration):
-            job_finished.send_robust(**about, job=job, duration=duration)
-        case Retried(job=job, error=error) | Discarded(job=job, error=error):
-            job_errored.send_robust(**about, job=job, error=error)
-        case Failed(job=job, error=error):
-            job_errored.send_robust(**about, job=job, error=error)
-            job_failed.send_robust(**about, job=job, error=error)
-
-
-# The process is left as it was found, for the next job.
-
-
-def _own_connections() -> list[BaseDatabaseWrapper]:
-    """Connections outside any transaction; one inside belongs to a caller (a test), and is left alone."""
-    return [connection for connection in connections.all() if not connection.in_atomic_block]
-
-
-def _tidy(own: Iterable[BaseDatabaseWrapper]) -> None:
-    reset_queries()  # with DEBUG on, each connection remembers its last 9,000
-    for connection in own:
-        if connection.connection is None:
-            continue
-        if connection.in_atomic_block or not connection.get_autocommit():
-            logger.warning("A job left a transaction open on %r; it is rolled back", connection.alias)
-            _close([connection])
-        elif connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"]:
-            # With Django's default CONN_MAX_AGE of 0 this would connect anew for every job.
-            connection.close_if_unusable_or_obsolete()
-
-
-def _close(own: Iterable[BaseDatabaseWrapper]) -> None:
-    for connection in own:
-        try:
-            connection.close()
-        except Exception:
-            logger.exception("The connection %r could not be closed", connection.alias)
-        # Also after a close inside a transaction, which Django keeps as closed until its block is left.
-        connection.connection = None
+        case Finished(duration=duration):
+            job_finished.send_robust(**about, duration=duration)
+        case Retried(error=error) | Discarded(error=error):
+            job_errored.send_robust(**about, error=error)
+        case Failed(error=error):
+            job_errored.send_robust(**about, error=error)
+            job_failed.send_robust(**about, error=error)

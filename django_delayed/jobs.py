@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
-
-from django.utils import timezone, translation
 
 from . import arguments, registry
 from .conf import duration, settings
 from .enqueueing import enqueue
 from .exceptions import DeserializationError, SerializationError
-from .options import check_options, merge_options
+from .options import check_options
+from .pipeline import run
 from .policy import check_policy
 from .records import subject_of
+from .surroundings import surrounded, surroundings
 
 if TYPE_CHECKING:
     from .models import DelayedJob
 
 J = TypeVar("J", bound="Job")
-_ENDED = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,33 +47,34 @@ class DelayedJobView:
 class Job:
     """A piece of work: subclass it, write `perform`, enqueue it with `perform_later`.
 
-    Takes the arguments of `perform`; a call that does not fit its signature is a TypeError here, not in the worker.
+    Takes the arguments of `perform`; a call that does not fit its signature is a TypeError here, not in the
+    worker.
     """
 
-    queue: ClassVar[str | None] = None
-    priority: ClassVar[int | None] = None
+    queue: ClassVar[str | Callable[..., str] | None] = None
+    priority: ClassVar[int | Callable[..., int] | None] = None
     max_attempts: ClassVar[int | None] = None
     max_run_time: ClassVar[timedelta | float | None] = None
     discard_on: ClassVar[tuple[type[BaseException], ...]] = ()
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    surroundings: AbstractContextManager[None]
+    options: tuple[dict[str, Any], ...] = ()  # layers of checked options, the uppermost last
     _row: DelayedJob | None = None
+    _payload: dict[str, Any]
     _signature: ClassVar[inspect.Signature] = inspect.Signature()
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{type(self).__qualname__}.perform(): {error}.") from None
         self.args = args
         self.kwargs = kwargs
-        self.options: dict[str, Any] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        check_policy(cls)
+        check_policy(cls, Job)
         cls._signature = inspect.signature(object.__new__(cls).perform)
 
     def __repr__(self) -> str:
@@ -111,7 +111,7 @@ class Job:
 
     def wait_before_retry(self, attempts: int, error: BaseException) -> timedelta | float:
         """How long to wait after the failed attempt of this number: 5 + N⁴ seconds, as in delayed_job."""
-        return timedelta(seconds=5 + attempts**4)
+        return timedelta(seconds=min(5 + attempts**4, 10**10))  # a timedelta has an end
 
     # What a caller says.
 
@@ -122,13 +122,13 @@ class Job:
 
     @classmethod
     def perform_now(cls, *args: Any, **kwargs: Any) -> Any:
-        """Perform the job here and at once, with its hooks; returns what `perform` returns. Nothing is written."""
+        """Perform the job here and at once, with its hooks; writes nothing. Returns what `perform` does."""
         return cls(*args, **kwargs).run()
 
     @classmethod
     def set(cls, **options: Any) -> ConfiguredJob[Self]:
         """The same job with options: `Report.set(wait=60, queue="slow").perform_later(…)`."""
-        return ConfiguredJob(cls, check_options(options))
+        return ConfiguredJob(cls, (check_options(options),))
 
     # What the row says about it.
 
@@ -164,9 +164,11 @@ class Job:
     size_setting: ClassVar[str] = "MAX_ARGUMENTS_SIZE"
 
     def dump(self) -> str:
-        """The job as ASCII JSON. Raises SerializationError for arguments that cannot travel or are too large."""
+        """The job as ASCII JSON. Raises SerializationError for what cannot travel or is too large."""
+        if type(self).perform is Job.perform:
+            raise TypeError(f"{self.name} has no perform() yet.")
         try:
-            payload = {"job": registry.name_of(type(self)), **self.dump_arguments(), **_surroundings()}
+            payload = {"job": registry.name_of(type(self)), **self.dump_arguments(), **surroundings()}
         except SerializationError as error:
             raise SerializationError(f"{self.name}: {error}") from error
         text = arguments.to_json(payload)
@@ -186,53 +188,31 @@ class Job:
         """The job that a row holds. Raises DeserializationError when its code or its records are gone."""
         payload = arguments.from_json(row.payload)
         name = payload.get("job") if isinstance(payload, dict) else None
-        found = registry.resolve(name) if isinstance(name, str) else None
-        if not (isinstance(found, type) and issubclass(found, Job)):
-            raise DeserializationError(f"The payload names {name!r}, which is no Job.")
+        found = registry.resolve_class(name)
+        if not issubclass(found, Job) or found.perform is Job.perform:
+            raise DeserializationError(f"{name} is no Job that can be performed.")
         try:
             job = found.load_arguments(payload)
         except (KeyError, TypeError, RecursionError) as error:
             raise DeserializationError(f"The arguments of {name} do not fit (any more): {error}") from error
-        job._row = row
-        job.surroundings = _surroundings_of(payload)
+        job._row, job._payload = row, payload
         return job
 
     @classmethod
     def load_arguments(cls, payload: dict[str, Any]) -> Self:
         """The job again from its payload. TypeError and KeyError mean that the payload does not fit."""
-        return cls(*arguments.decode(payload["args"]), **arguments.decode(payload["kwargs"]))
+        args, kwargs = arguments.decode_call(payload)
+        return cls(*args, **kwargs)
+
+    def in_surroundings(self) -> AbstractContextManager[None]:
+        """The block for a loaded job to be performed in: with the language and the zone of its enqueue."""
+        return surrounded(self._payload)
 
     # Performing, in memory.
 
     def run(self) -> Any:
-        """Perform with the hooks around it; returns what `perform` returns, None when it was not performed."""
-        self.before_perform()
-        if type(self).around_perform is Job.around_perform:
-            performed, result = True, self.perform(*self.args, **self.kwargs)
-        else:
-            performed, result = self._run_around()
-        if performed:
-            self.after_perform()
-        return result
-
-    def _run_around(self) -> tuple[bool, Any]:
-        around = self.around_perform()
-        if next(around, _ENDED) is _ENDED:
-            return False, None
-        try:
-            result = self.perform(*self.args, **self.kwargs)
-        except BaseException as error:
-            self._expect_end(lambda: around.throw(error))
-            return False, None  # around_perform took care of the error
-        self._expect_end(lambda: next(around))
-        return True, result
-
-    def _expect_end(self, resume: Callable[[], Any]) -> None:
-        try:
-            resume()
-        except StopIteration:
-            return
-        raise RuntimeError(f"{type(self).__qualname__}.around_perform must yield once.")
+        """Perform with the hooks around it; returns what `perform` does, None when it was not performed."""
+        return run(self)
 
     @property
     def run_time(self) -> timedelta:
@@ -247,44 +227,20 @@ class Job:
 class ConfiguredJob(Generic[J]):
     """A Job class with options, waiting for its arguments."""
 
-    def __init__(self, job_class: type[J], options: dict[str, Any]) -> None:
+    def __init__(self, job_class: type[J], options: tuple[dict[str, Any], ...]) -> None:
         self.job_class = job_class
         self.options = options
 
     def set(self, **options: Any) -> ConfiguredJob[J]:
         """The same with more options; the later ones win."""
-        return ConfiguredJob(self.job_class, merge_options(self.options, check_options(options)))
+        return ConfiguredJob(self.job_class, (*self.options, check_options(options)))
 
-    def perform_later(self, *args: Any, **kwargs: Any) -> DelayedJob | None:
-        """Enqueue the job with these arguments and the options. Returns its row, or None as `Job.perform_later`."""
-        return enqueue(self.job_class(*args, **kwargs), **self.options)
+    def perform_later(self, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
+        """Enqueue the job with these arguments and the options; otherwise as `Job.perform_later`."""
+        job = self.job_class(*args, **kwargs)
+        job.options = self.options
+        return enqueue(job)
 
-    def perform_now(self, *args: Any, **kwargs: Any) -> Any:
+    def perform_now(self, /, *args: Any, **kwargs: Any) -> Any:
         """As `Job.perform_now`; the options say when and where, so here they do not matter."""
         return self.job_class.perform_now(*args, **kwargs)
-
-
-@contextmanager
-def _in_surroundings(language: str | None, zone: tzinfo | None) -> Iterator[None]:
-    with translation.override(language), timezone.override(zone):
-        yield
-
-
-def _surroundings_of(payload: dict[str, Any]) -> AbstractContextManager[None]:
-    """The block in which the job of this payload is performed: in the language and the zone of its enqueue."""
-    language, zone = payload.get("language"), payload.get("timezone")
-    if not isinstance(language, (str, type(None))):
-        raise DeserializationError(f"The payload has no language in {language!r}.")
-    try:
-        return _in_surroundings(language, arguments.decode_zone(zone))
-    except (TypeError, ValueError, OSError) as error:
-        raise DeserializationError(f"The payload has no time zone in {zone!r}: {error}") from error
-
-
-def _surroundings() -> dict[str, Any]:
-    """The language and the time zone of the caller, in which the job is to be performed."""
-    try:
-        zone = arguments.encode_zone(timezone.get_current_timezone())
-    except SerializationError:
-        zone = None  # an unusual class of tzinfo: the worker's own zone has to do
-    return {"language": translation.get_language(), "timezone": zone}

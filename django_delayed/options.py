@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.utils import timezone
 from .conf import duration
 
 PRIORITIES = range(-(2**31), 2**31)
+TIMES = {"run_at", "wait"}  # two ways to say when
 
 
 def check_options(given: dict[str, Any]) -> dict[str, Any]:
@@ -29,24 +30,24 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value if callable(value) else _CHECKS[name](value) for name, value in options.items()}
 
 
-def merge_options(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
-    """Both, where the upper ones win; a `wait` above replaces a `run_at` below and the other way round."""
-    if "wait" in upper or "run_at" in upper:
-        lower = {name: value for name, value in lower.items() if name not in ("wait", "run_at")}
-    return {**lower, **upper}
+def choose_options(layers: Iterable[dict[str, Any]], about: Any) -> dict[str, Any]:
+    """Of layers of checked options, the uppermost last, each option as the uppermost layer gives it.
 
-
-def evaluate_options(options: dict[str, Any], about: Any) -> dict[str, Any]:
-    """The options with each function called, and what it returned checked like a literal."""
-    functions = {name: value for name, value in options.items() if callable(value)}
-    if not functions:
-        return options
-    values = {name: evaluate(function, about) for name, function in functions.items()}
-    return check_options({**options, **values})
+    Functions are called only where their option counts, and what they return is checked like a literal.
+    A `wait` above replaces a `run_at` below and the other way round.
+    """
+    chosen: dict[str, Any] = {}
+    for layer in reversed([*layers]):
+        taken = {*chosen, *TIMES} if chosen.keys() & TIMES else {*chosen}
+        given = {name: value for name, value in layer.items() if name not in taken}
+        if any(callable(value) for value in given.values()):
+            given = check_options({name: evaluate(value, about) for name, value in given.items()})
+        chosen |= given
+    return chosen
 
 
 def evaluate(option: Any, about: Any) -> Any:
-    """The option itself, or what its function returns; `about` is passed when the function requires an argument."""
+    """The option itself, or what its function returns, given `about` when it requires an argument."""
     if not callable(option):
         return option
     return option(about) if _has_required_parameter(option) else option()

@@ -64,7 +64,7 @@ Outcome = Finished | Retried | Failed | Discarded | Released
 
 
 def choose(row: DelayedJob, job: Job | None, error: BaseException) -> Retried | Failed | Discarded:
-    """The outcome of an attempt that ended with this error. `job` is None when the error came while loading it."""
+    """The outcome of an attempt that ended with this error. `job` is None when it was not loaded."""
     text = describe(error, row.name)
     if job is not None and isinstance(error, job.discard_on):
         return Discarded(job, text)
@@ -78,6 +78,6 @@ def _wait(row: DelayedJob, job: Job | None, error: BaseException) -> timedelta:
     if job is not None:
         try:
             usual = duration(job.wait_before_retry(row.attempts, error), "wait_before_retry()")
-        except Exception:  # a broken policy must not lose the job
+        except BaseException:  # a broken policy must not lose the job
             logger.exception("%s: its wait_before_retry() is broken; the usual wait is taken", row)
     return min(duration(usual, "wait"), LONGEST_WAIT)

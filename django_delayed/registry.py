@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from importlib import import_module
+from types import FunctionType
 from typing import Any
 
 from django.apps import apps
 from django.core.signals import setting_changed
+from django.db import Error as DatabaseTrouble
 
 from .conf import settings
 from .exceptions import DeserializationError, SerializationError
@@ -16,12 +18,16 @@ from .exceptions import DeserializationError, SerializationError
 _MISSING = object()
 
 
-@functools.lru_cache(maxsize=4096)
 def name_of(thing: Any) -> str:
     """The name under which a row may ask for this class or function: "module:qualname".
 
     Raises SerializationError, with what to do about it, when a worker could not come back to it by that name.
     """
+    return _name_of(thing)
+
+
+@functools.lru_cache(maxsize=4096)
+def _name_of(thing: Any) -> str:
     module, qualname = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
     if not module or not qualname:
         raise SerializationError(f"{thing!r} has no name that a worker could find it by.")
@@ -42,12 +48,12 @@ def name_of(thing: Any) -> str:
     return name
 
 
-def resolve(name: str) -> Any:
+def resolve(name: Any) -> Any:
     """The class or function of this name. Imports nothing but modules of installed apps and TRUSTED_MODULES.
 
     Raises DeserializationError for every other name, and when the code is gone or cannot be imported.
     """
-    module_name, _, qualname = name.partition(":")
+    module_name, _, qualname = name.partition(":") if isinstance(name, str) else ("", "", "")
     parts = [*module_name.split("."), *qualname.split(".")]
     if not all(part.isidentifier() for part in parts):
         raise DeserializationError(f"{name!r} is not the name of a class or function.")
@@ -66,32 +72,54 @@ def resolve(name: str) -> Any:
         found = inspect.getattr_static(found, part, _MISSING)
         if found is _MISSING:
             raise DeserializationError(f"{name} does not exist (any more).")
-    if (getattr(found, "__module__", None), getattr(found, "__qualname__", None)) != (module_name, qualname):
+    if isinstance(found, staticmethod):
+        found = found.__func__
+    if _own_name(found) != (module_name, qualname):
         raise DeserializationError(f"{name} is not defined there; jobs name code by where it is defined.")
     return found
 
 
-@functools.lru_cache(maxsize=1024)
+def resolve_class(name: Any) -> type:
+    """As `resolve`, for the name of a class only."""
+    found = resolve(name)
+    if not isinstance(found, type):
+        raise DeserializationError(f"{name} is not a class.")
+    return found
+
+
+def _own_name(found: Any) -> tuple[Any, Any]:
+    """What the object says that its module and its qualified name are."""
+    if issubclass(type(found), (type, FunctionType)):
+        return found.__module__, found.__qualname__
+    # A decorated function has both in its __dict__; a lazy object would wake up if it were asked.
+    module = inspect.getattr_static(found, "__module__", None)
+    return module, inspect.getattr_static(found, "__qualname__", None)
+
+
 def _is_trusted(module: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in _trusted_packages())
+
+
+@functools.cache
+def _trusted_packages() -> tuple[str, ...]:
     installed = (config.name for config in apps.get_app_configs())
-    packages = [
-        *(name for name in installed if f"{name}.".partition(".")[0] != "django"),
-        *settings.TRUSTED_MODULES,
-    ]
-    return any(module == package or module.startswith(f"{package}.") for package in packages)
+    ours = (name for name in installed if name.partition(".")[0] != "django")
+    return (*ours, *settings.TRUSTED_MODULES)
 
 
 def _import(module: str) -> Any:
     try:
         return import_module(module)
+    except DatabaseTrouble:  # asked at the import, and away: to be tried again
+        raise
     except Exception as error:  # whatever a module does when it is imported
         raise DeserializationError(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _forget(*, setting: str, **_: Any) -> None:
     if setting in ("INSTALLED_APPS", "DJANGO_DELAYED"):
-        name_of.cache_clear()
-        _is_trusted.cache_clear()
+        _name_of.cache_clear()
+        _trusted_packages.cache_clear()
 
 
 setting_changed.connect(_forget)

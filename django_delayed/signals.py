@@ -13,7 +13,7 @@ from django.dispatch import Signal
 logger = logging.getLogger("django_delayed")
 
 job_enqueued = Signal()  # delayed_job, job
-job_started = Signal()  # delayed_job, job
+job_started = Signal()  # delayed_job; before it is loaded, so the sender is Job
 job_finished = Signal()  # delayed_job, job, duration (seconds)
 job_errored = Signal()  # delayed_job, job (None when it could not be loaded), error: an attempt failed
 job_failed = Signal()  # delayed_job, job (None when it could not be loaded), error: given up
