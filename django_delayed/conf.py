@@ -87,13 +87,13 @@ def _enqueue_mode(name: str, value: Any) -> str:
 
 
 def _modules(name: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(module, str) for module in value):
+    if not isinstance(value, (list, tuple)) or not all(isinstance(module, str) for module in value):
         raise TypeError(f"{name} must be a list of module names, not {value!r}.")
     return tuple(value)
 
 
 def _queue_attributes(name: str, value: Any) -> Mapping[str, Mapping[str, int]]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or not all(isinstance(queue, str) for queue in value):
         raise TypeError(f"{name} must be a dict of queue names, not {value!r}.")
     for queue, attributes in value.items():
         if not isinstance(attributes, Mapping) or set(attributes) - {"priority"}:

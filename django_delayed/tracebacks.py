@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 import sysconfig
 import traceback
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from types import TracebackType
+from textwrap import indent
 
 TEXT_LIMIT = 64 * 1024  # bytes of `last_error`
 MESSAGE_LIMIT = 16 * 1024  # characters of the message that stand in it
 SHORT_LIMIT = 255  # characters of error_class and error_message
 TEMPLATE_LIMIT = 2048  # characters of the message that go into the fingerprint
+MEMBERS_LIMIT = 10  # members of an exception group that are told
 CHAIN_LIMIT = 50  # causes that are told; a chain of thousands is a loop, not an explanation
-CUT = "\n… cut …\n"
+CUT = "\n... cut ...\n"  # in ASCII, as what it stands in may have to be
 
-_LIBRARIES = tuple(
-    {sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-)
-_VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F-]{32,36}|\d+|'[^']*'|\"[^\"]*\"")
+_NAME_OF = type.__dict__["__name__"].__get__  # past a metaclass that has ideas of its own
+_STDLIB = sysconfig.get_path("stdlib")
+_VARIABLE = re.compile(r"""0x[0-9a-fA-F]+|[0-9a-fA-F-]{32,36}|\d+|(?<!\w)'[^']*'|"[^"]*\"""")
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def describe(error: BaseException, name: str = "") -> ErrorText:
 
     `name` is the name of the job, a part of the fingerprint.
     """
-    kind = storable(type(error).__name__)[:SHORT_LIMIT]
+    kind = _kind(error)
     message = _message(error)
     headline = f"{kind}: {message}" if message else kind
     text = cut(f"{headline}\n\n{_traceback(error)}".rstrip())
@@ -80,18 +79,22 @@ def _ascii(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
+def _kind(error: BaseException) -> str:
+    return storable(_NAME_OF(type(error)))[:SHORT_LIMIT]
+
+
 def _message(error: BaseException) -> str:
     try:
         return storable(str(error)[:MESSAGE_LIMIT])
     except BaseException as broken:  # a __str__ that raises must not cost us the record of the error
-        return f"(its message could not be read: {type(broken).__name__})"
+        return f"(its message could not be read: {_kind(broken)})"
 
 
 def _traceback(error: BaseException) -> str:
     try:
         return storable(_head_and_tail(_lines(error)))
     except BaseException as broken:
-        return f"(its traceback could not be written: {type(broken).__name__})"
+        return f"(its traceback could not be written: {_kind(broken)})"
 
 
 def _head_and_tail(lines: Iterable[str]) -> str:
@@ -113,8 +116,8 @@ def _chain(error: BaseException) -> list[BaseException]:
     chain = [error]
     while len(chain) < CHAIN_LIMIT:
         last = chain[-1]
-        cause = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
-        if cause is None or cause in chain:
+        cause = last.__cause__ if last.__suppress_context__ else last.__context__
+        if cause is None or any(cause is link for link in chain):
             break
         chain.append(cause)
     return chain[::-1]
@@ -124,16 +127,25 @@ def _lines(error: BaseException) -> Iterable[str]:
     for number, link in enumerate(_chain(error)):
         if number:
             yield "\nThe error above led to the next one:\n\n"
-        if link.__traceback__:
-            yield "Traceback (most recent call last):\n"
-            yield from traceback.StackSummary.extract(_frames(link.__traceback__), limit=-200).format()
-        yield f"{type(link).__name__}: {_message(link)}\n"
-        for member in getattr(link, "exceptions", ())[:10]:
-            yield f"  | {type(member).__name__}: {_message(member)}\n"
+        yield from _link(link)
+        # Of a group alone: what other errors call `exceptions` may be anything.
+        members = link.exceptions if isinstance(link, BaseExceptionGroup) else ()
+        for member in members[:MEMBERS_LIMIT]:
+            yield "  | \n"
+            yield from (indent(line, "  | ") for line in _link(member))
+        if len(members) > MEMBERS_LIMIT:
+            yield f"  | \n  | ... and {len(members) - MEMBERS_LIMIT} more\n"
 
 
-def _frames(tb: TracebackType) -> Iterable[tuple]:
-    return traceback.walk_tb(tb)
+def _link(error: BaseException) -> Iterable[str]:
+    if error.__traceback__:
+        yield "Traceback (most recent call last):\n"
+        frames = traceback.walk_tb(error.__traceback__)
+        yield from traceback.StackSummary.extract(frames, limit=-200).format()
+    message = _message(error)
+    yield f"{_kind(error)}: {message}\n" if message else f"{_kind(error)}\n"
+    notes = getattr(error, "__notes__", ())
+    yield from (f"{note}\n" for note in notes if isinstance(note, str)) if isinstance(notes, list) else ()
 
 
 def _fingerprint(error: BaseException, kind: str, message: str, name: str) -> str:
@@ -143,12 +155,11 @@ def _fingerprint(error: BaseException, kind: str, message: str, name: str) -> st
 
 
 def _innermost_frame(error: BaseException) -> str:
-    """The module and function, without a line number, where the application's own code failed."""
-    place = ""
-    tb = error.__traceback__
-    while tb is not None:
-        code = tb.tb_frame.f_code
-        if not code.co_filename.startswith((*_LIBRARIES, "<frozen", sys.prefix)):
-            place = f"{tb.tb_frame.f_globals.get('__name__', '?')}:{code.co_name}"
-        tb = tb.tb_next
-    return place
+    """The module and function, without a line number, where the application's own code failed, or any."""
+    own = anywhere = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        anywhere = f"{frame.f_globals.get('__name__', '?')}:{frame.f_code.co_name}"
+        file = frame.f_code.co_filename
+        if not file.startswith((_STDLIB, "<frozen")) and "-packages" not in file:  # site- or dist-packages
+            own = anywhere
+    return own or anywhere

@@ -1,0 +1,174 @@
+"""Every setting: what it takes, what it refuses, and when a change is seen."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+from django_delayed.conf import FIELDS, duration, problems
+from django_delayed.conf import settings as delayed
+
+HOUR = timedelta(hours=1)
+
+
+def test_the_defaults_are_those_of_the_documentation():
+    with override_settings(DJANGO_DELAYED={}, DEBUG=False):
+        assert {name: getattr(delayed, name) for name in FIELDS} == {
+            "MAX_ATTEMPTS": 25,
+            "MAX_RUN_TIME": 4 * HOUR,
+            "SLEEP_DELAY": timedelta(seconds=5),
+            "READ_AHEAD": 100,
+            "DEFAULT_QUEUE": "default",
+            "DEFAULT_PRIORITY": 0,
+            "QUEUE_ATTRIBUTES": {},
+            "DESTROY_FAILED_JOBS": False,
+            "KEEP_FINISHED_FOR": None,
+            "RESULT_TTL": timedelta(days=1),
+            "DELAY_JOBS": True,
+            "ENQUEUE": "transaction",
+            "DATABASE": "default",
+            "TRUSTED_MODULES": (),
+            "MAX_ARGUMENTS_SIZE": 1024**2,
+            "MAX_MAIL_SIZE": 25 * 1024**2,
+            "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+            "SHUTDOWN_TIMEOUT": timedelta(seconds=25),
+            "LEASE": timedelta(seconds=60),
+            "RELOAD": False,
+            "WAKE_UP": True,
+        }
+
+
+def test_without_the_setting_the_defaults_hold(settings):
+    if hasattr(settings, "DJANGO_DELAYED"):
+        del settings.DJANGO_DELAYED
+    assert delayed.MAX_ATTEMPTS == 25
+    assert list(problems()) == []
+
+
+def test_each_value_is_given_out_in_the_type_that_it_has(settings):
+    settings.DJANGO_DELAYED = {
+        "MAX_ATTEMPTS": 3,
+        "MAX_RUN_TIME": 90,
+        "SLEEP_DELAY": 0,
+        "LEASE": 1.5,
+        "KEEP_FINISHED_FOR": HOUR,
+        "QUEUE_ATTRIBUTES": {"mail": {"priority": -10}, "other": {}},
+        "TRUSTED_MODULES": ["shop.extra"],
+        "DELAY_JOBS": bool,
+        "DEFAULT_PRIORITY": -5,
+    }
+    assert delayed.MAX_ATTEMPTS == 3
+    assert timedelta(seconds=90) == delayed.MAX_RUN_TIME
+    assert timedelta(0) == delayed.SLEEP_DELAY
+    assert timedelta(seconds=1.5) == delayed.LEASE
+    assert delayed.KEEP_FINISHED_FOR == HOUR
+    assert delayed.QUEUE_ATTRIBUTES["mail"]["priority"] == -10
+    assert delayed.TRUSTED_MODULES == ("shop.extra",)
+    assert delayed.DELAY_JOBS is bool
+    assert delayed.DEFAULT_PRIORITY == -5
+
+
+DURATIONS = ["MAX_RUN_TIME", "SLEEP_DELAY", "RESULT_TTL", "KEEP_FINISHED_FOR", "SHUTDOWN_TIMEOUT", "LEASE"]
+COUNTS = ["MAX_ATTEMPTS", "READ_AHEAD", "MAX_ARGUMENTS_SIZE", "MAX_MAIL_SIZE"]
+TEXTS = ["DEFAULT_QUEUE", "DATABASE", "EMAIL_BACKEND"]
+WRONG = [
+    *(
+        (name, value)
+        for name in DURATIONS
+        for value in (-1, -HOUR, "5", True, [], float("nan"), float("inf"))
+    ),
+    *((name, None) for name in DURATIONS if name != "KEEP_FINISHED_FOR"),
+    *((name, value) for name in COUNTS for value in (0, -1, 1.5, "5", True, None)),
+    *((name, value) for name in TEXTS for value in ("", None, 5, b"x", ["x"])),
+    *((name, 0) for name in ("MAX_RUN_TIME", "LEASE")),
+    *(("DEFAULT_PRIORITY", value) for value in (1.5, "5", True, None)),
+    *((name, value) for name in ("DESTROY_FAILED_JOBS", "WAKE_UP", "RELOAD") for value in (1, "yes", [])),
+    *(("DELAY_JOBS", value) for value in (1, "yes", None)),
+    *(("ENQUEUE", value) for value in ("commit", None, True, ["transaction"])),
+    *(("TRUSTED_MODULES", value) for value in ("shop.extra", 5, None, [5], [None])),
+    *(
+        ("QUEUE_ATTRIBUTES", value)
+        for value in (
+            [],
+            None,
+            "mail",
+            {"mail": 5},
+            {"mail": {"priority": "5"}},
+            {"mail": {"priority": None}},
+            {"mail": {"urgency": 1}},
+            {5: {"priority": 1}},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_is_refused_by_name(settings, name, value):
+    settings.DJANGO_DELAYED = {name: value}
+    [(found, sentence)] = problems()
+    assert found == name
+    assert sentence.startswith("DJANGO_DELAYED: ")
+    assert name in sentence
+    with pytest.raises(ImproperlyConfigured, match=re.escape(sentence)):
+        assert delayed.MAX_ATTEMPTS
+
+
+def test_every_setting_is_tried_with_a_wrong_value():
+    assert {name for name, _ in WRONG} == set(FIELDS)
+
+
+def test_an_unknown_setting_is_refused_and_the_known_ones_are_said(settings):
+    settings.DJANGO_DELAYED = {"MAX_ATEMPTS": 3, "LEASE": "x", "READ_AHEAD": 5}
+    assert [name for name, _ in problems()] == ["MAX_ATEMPTS", "LEASE"]
+    with pytest.raises(
+        ImproperlyConfigured, match=r"no setting 'MAX_ATEMPTS'\. It knows: MAX_ATTEMPTS, MAX_RUN_TIME"
+    ):
+        assert delayed.READ_AHEAD
+
+
+@pytest.mark.parametrize("value", [None, [], "MAX_ATTEMPTS", 5])
+def test_the_setting_is_a_dict(settings, value):
+    settings.DJANGO_DELAYED = value
+    with pytest.raises(ImproperlyConfigured, match="DJANGO_DELAYED must be a dict"):
+        assert delayed.READ_AHEAD
+
+
+def test_a_change_is_seen_at_the_next_look():
+    assert delayed.READ_AHEAD == 100
+    with override_settings(DJANGO_DELAYED={"READ_AHEAD": 7}):
+        assert delayed.READ_AHEAD == 7
+    assert delayed.READ_AHEAD == 100
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_reload_is_as_debug_says_unless_it_is_set(debug):
+    with override_settings(DEBUG=debug):
+        assert delayed.RELOAD is debug
+        with override_settings(DJANGO_DELAYED={"RELOAD": not debug}):
+            assert delayed.RELOAD is not debug
+
+
+def test_there_is_no_other_attribute():
+    with pytest.raises(AttributeError, match="MAX_ATEMPTS"):
+        assert delayed.MAX_ATEMPTS
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, timedelta(0)), (1.5, timedelta(seconds=1.5)), (HOUR, HOUR), (timedelta(0), timedelta(0))],
+)
+def test_a_duration_is_a_timedelta_or_seconds(value, expected):
+    assert duration(value, "wait") == expected
+
+
+@pytest.mark.parametrize("value", [-1, -HOUR, float("nan"), float("inf"), 10**18])
+def test_a_duration_out_of_range_is_a_value_error(value):
+    with pytest.raises(ValueError, match="wait"):
+        duration(value, "wait")
+
+
+@pytest.mark.parametrize("value", ["5", None, True, []])
+def test_anything_else_is_no_duration(value):
+    with pytest.raises(TypeError, match="wait must be a timedelta or a number of seconds"):
+        duration(value, "wait")
