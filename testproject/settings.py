@@ -9,7 +9,7 @@ DEBUG             0 or 1
 LOG_LEVEL         of django_delayed and the shop
 """
 
-from os import environ
+from os import environ, getpid
 from pathlib import Path
 
 import django
@@ -86,8 +86,8 @@ def sqlite():
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": path,
         "OPTIONS": {} if environ.get("SQLITE_DEFAULTS") == "1" else options,
-        # A file, as the tests start workers in processes of their own.
-        "TEST": {"NAME": path.with_name(f"test_{path.name}")},
+        # A file, as the tests start workers in processes of their own; one for each run of the tests.
+        "TEST": {"NAME": path.with_name(f"test_{getpid()}_{path.name}")},
     }
 
 
