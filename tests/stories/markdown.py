@@ -1,0 +1,158 @@
+"""The fenced blocks of a page, and the page told as a story: files written, commands run, in a new project."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import django
+
+ROOT = Path(__file__).resolve().parents[2]
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_FILE = re.compile(r"# (?P<path>[\w/]+\.py)(?:, (?P<when>.*))?\n")
+_PATIENCE = 60  # seconds for one command
+
+# Executes each statement as a console does: what an expression gives is printed.
+_CONSOLE = """
+import ast, sys
+for statement in ast.parse(sys.stdin.read()).body:
+    exec(compile(ast.Interactive([statement]), "<the page>", "single"), globals())
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: its language, its text, and the number of its first line."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    """All fenced blocks of a page, in their order."""
+    text = page.read_text()
+    return [
+        Block(found[1], found[2], text.count("\n", 0, found.start()) + 2) for found in _FENCE.finditer(text)
+    ]
+
+
+class Story:
+    """A new project, in which the blocks of a page are done one by one, as a reader would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = folder / "project"
+        self.project.mkdir()
+        self.has_new_models = False
+        self.environment = {name: value for name, value in os.environ.items() if "DJANGO" not in name} | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONWARNINGS": "error",
+        }
+
+    def tell(self, block: Block) -> None:
+        """Do what the block says; AssertionError when something else comes of it than it says."""
+        match block.language:
+            case "python" if file := _FILE.match(block.text):
+                self._write(file, block.text)
+            case "python":
+                self._execute(block.text)
+            case "pycon":
+                lines = [line for line in block.text.splitlines() if line]
+                said = [line[4:] for line in lines if line.startswith((">>> ", "... "))]
+                expected = [line for line in lines if not line.startswith((">>> ", "... "))]
+                check(self._execute("\n".join(said)), expected)
+            case "console":
+                for command, *expected in _commands(block.text):
+                    self._run(command, expected)
+
+    def _write(self, file: re.Match[str], text: str) -> None:
+        if (when := file["when"]) and not _is_for_us(when):
+            return
+        path = self.project / file["path"]
+        with path.open("a") as opened:
+            opened.write(f"\n\n{text}")
+        self.has_new_models |= path.name == "models.py"
+
+    def _execute(self, source: str) -> str:
+        if self.has_new_models:  # as readers know
+            self._finish("python manage.py makemigrations")
+            self._finish("python manage.py migrate")
+            self.has_new_models = False
+        shell = [sys.executable, "manage.py", "shell", "-v", "0", "-c", _CONSOLE]
+        done = subprocess.run(
+            shell, input=source, cwd=self.project, env=self.environment, text=True, timeout=_PATIENCE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def _run(self, command: str, expected: list[str]) -> None:
+        if command.startswith("pip install") or command == "python manage.py shell":
+            return  # it is installed; what is typed in the shell comes in the next block
+        if command == "python manage.py jobs_work":
+            self._run_until(command, expected)
+        else:
+            check(self._finish(command), expected)
+
+    def _finish(self, command: str) -> str:
+        done = subprocess.run(
+            command.split(), cwd=self.project, env=self.environment, text=True, timeout=_PATIENCE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def _run_until(self, command: str, expected: list[str]) -> None:
+        """Run it until all was printed that the page shows, then press Ctrl-C; it must end well."""
+        process = subprocess.Popen(
+            command.split(), cwd=self.project, env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        with process:
+            try:
+                waiting, said = [*expected], []
+                while waiting:
+                    line = process.stdout.readline()
+                    assert line, f"It ended before it said {waiting[0]!r}: {''.join(said)}"
+                    said.append(line)
+                    if _pattern(waiting[0]).search(line):
+                        del waiting[0]
+                process.send_signal(signal.SIGINT)
+                rest, _ = process.communicate(timeout=_PATIENCE)
+                assert process.returncode == 0, rest
+            finally:
+                process.kill()
+
+
+def check(said: str, expected: list[str]) -> None:
+    """Each expected line is found in what was said, in this order; numbers may be others."""
+    lines = iter(said.splitlines())
+    for wanted in expected:
+        assert any(_pattern(wanted).search(line) for line in lines), f"{wanted!r} is not in:\n{said}"
+
+
+def _pattern(line: str) -> re.Pattern[str]:
+    return re.compile(r"\d+".join(map(re.escape, re.split(r"\d+", line))))
+
+
+def _commands(text: str) -> list[list[str]]:
+    commands: list[list[str]] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            commands.append([line[2:]])
+        elif line:
+            commands[-1].append(line)
+    return commands
+
+
+def _is_for_us(when: str) -> bool:
+    if when.startswith("on Django"):
+        return "{}.{}".format(*django.VERSION[:2]) in when.removeprefix("on Django ").split(" and ")
+    if found := re.fullmatch(r"from Django (\d+)\.(\d+) on", when):
+        return django.VERSION[:2] >= (int(found[1]), int(found[2]))
+    return when == "continued"
