@@ -1,6 +1,9 @@
 from django.contrib import admin
+from django.db.models import URLField
 
 from shop import models
+
+HTTPS = {URLField: {"assume_scheme": "https"}}  # as from Django 6.0 on; 5.2 warns that it will be
 
 
 @admin.register(models.Product)
@@ -47,6 +50,7 @@ class NewsletterAdmin(admin.ModelAdmin):
 
 @admin.register(models.Supplier)
 class SupplierAdmin(admin.ModelAdmin):
+    formfield_overrides = HTTPS
     list_display = ["name", "url", "imported_at"]
     readonly_fields = ["imported_at", "import_report"]
 
@@ -59,6 +63,7 @@ class DownloadAdmin(admin.ModelAdmin):
 
 @admin.register(models.SocialAccount)
 class SocialAccountAdmin(admin.ModelAdmin):
+    formfield_overrides = HTTPS
     list_display = ["name", "api_url"]
 
 

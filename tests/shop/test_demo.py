@@ -1,13 +1,14 @@
 import re
+from urllib.request import urlopen
 
 import pytest
 from django.contrib.auth import authenticate
 from django.core.management import call_command
 from django_delayed.models import DelayedJob
 
-from shop import demo
+from shop import demo, sample
 from shop.jobs import SendNewsletterJob
-from shop.models import Customer, Newsletter
+from shop.models import Customer, Newsletter, Supplier
 
 KINDS = [
     "CleanUpOrderJob",
@@ -56,3 +57,14 @@ def test_a_process_of_its_own_delivers_the_newsletter(manage):
     assert process.returncode == 0, output
     assert len(servers.mail.mails) == 20
     assert not DelayedJob.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_servers_can_be_run_by_themselves(manage):
+    sample.load()
+    process = manage("shop_servers", environment={"EMAIL_PORT": "0"})
+    address = process.stdout.readline().split()[-1]
+    with urlopen(f"{address}feed.csv", timeout=10) as response:
+        assert response.read() == sample.feed_csv()
+    supplier = Supplier.objects.get()
+    assert supplier.feed_url == f"{address}feed.csv"

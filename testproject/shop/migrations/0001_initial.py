@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import django_delayed.calls
+import django_delayed
 from django.db import migrations, models
 
 
@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                 ("published_at", models.DateTimeField(blank=True, null=True)),
                 ("tweet_id", models.CharField(blank=True, editable=False, max_length=40)),
             ],
-            bases=(django_delayed.calls.DelayMixin, models.Model),
+            bases=(django_delayed.DelayMixin, models.Model),
         ),
         migrations.CreateModel(
             name="Product",
@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["sku"],
             },
-            bases=(django_delayed.calls.DelayMixin, models.Model),
+            bases=(django_delayed.DelayMixin, models.Model),
         ),
         migrations.CreateModel(
             name="SocialAccount",
@@ -142,7 +142,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            bases=(django_delayed.calls.DelayMixin, models.Model),
         ),
         migrations.CreateModel(
             name="Comment",
@@ -172,7 +171,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            bases=(django_delayed.calls.DelayMixin, models.Model),
+            bases=(django_delayed.DelayMixin, models.Model),
         ),
         migrations.CreateModel(
             name="OrderLine",
@@ -234,7 +233,7 @@ class Migration(migrations.Migration):
                     models.ManyToManyField(editable=False, related_name="collections", to="shop.product"),
                 ),
             ],
-            bases=(django_delayed.calls.DelayMixin, models.Model),
+            bases=(django_delayed.DelayMixin, models.Model),
         ),
         migrations.CreateModel(
             name="CollectionRule",

@@ -3,7 +3,6 @@
 from django.db import models, transaction
 from django.db.models import F
 from django.utils import timezone
-from django_delayed import DelayMixin
 
 from shop.models.catalogue import Product
 
@@ -17,7 +16,7 @@ class Customer(models.Model):
         return self.name
 
 
-class Order(DelayMixin, models.Model):
+class Order(models.Model):
     class State(models.TextChoices):
         OPEN = "open"
         PAID = "paid"
