@@ -1,4 +1,4 @@
-"""The fenced blocks of a page, and the page told as a story: files written, commands run, in a new project."""
+"""The fenced blocks of a page; and the page as a story: files written, commands run, in a new project."""
 
 import os
 import re
@@ -32,12 +32,13 @@ class Block:
     line: int
 
 
-def blocks(page: Path) -> list[Block]:
-    """All fenced blocks of a page, in their order."""
+def blocks(page: Path, section: str = "") -> list[Block]:
+    """The fenced blocks of a page, in their order; those below one heading only, if its text is given."""
     text = page.read_text()
-    return [
-        Block(found[1], found[2], text.count("\n", 0, found.start()) + 2) for found in _FENCE.finditer(text)
-    ]
+    start = text.index(f"## {section}\n") if section else 0
+    end = text.find("\n## ", start) if section else -1
+    found = _FENCE.finditer(text, start, len(text) if end < 0 else end)
+    return [Block(block[1], block[2], text.count("\n", 0, block.start()) + 2) for block in found]
 
 
 class Story:
@@ -54,8 +55,16 @@ class Story:
             "PYTHONWARNINGS": "error",
         }
 
-    def tell(self, block: Block) -> None:
-        """Do what the block says; AssertionError when something else comes of it than it says."""
+    def tell(self, blocks: list[Block]) -> None:
+        """Do what the blocks say; AssertionError when something else comes of it than they say."""
+        for block in blocks:
+            try:
+                self._tell(block)
+            except Exception as error:
+                error.add_note(f"in the block at line {block.line}: {block.text}")
+                raise
+
+    def _tell(self, block: Block) -> None:
         match block.language:
             case "python" if file := _FILE.match(block.text):
                 self._write(file, block.text)

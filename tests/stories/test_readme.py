@@ -10,13 +10,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_the_readme_can_be_pasted_into_a_new_project(tmp_path):
-    story = Story(tmp_path)
-    for block in blocks(ROOT / "README.md"):
-        try:
-            story.tell(block)
-        except Exception as error:
-            error.add_note(f"README.md, the block at line {block.line}")
-            raise
+    Story(tmp_path).tell(blocks(ROOT / "README.md"))
 
 
 def test_a_page_that_says_what_does_not_happen_is_noticed():
