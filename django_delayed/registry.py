@@ -72,7 +72,7 @@ def resolve(name: Any) -> Any:
         found = inspect.getattr_static(found, part, _MISSING)
         if found is _MISSING:
             raise DeserializationError(f"{name} does not exist (any more).")
-    if isinstance(found, staticmethod):
+    if type(found) is staticmethod:  # isinstance() would wake a lazy object
         found = found.__func__
     if _own_name(found) != (module_name, qualname):
         raise DeserializationError(f"{name} is not defined there; jobs name code by where it is defined.")

@@ -1,0 +1,1 @@
+"""A blog for the tests: models of every kind, jobs of every temper."""

@@ -1,0 +1,257 @@
+"""Jobs and functions of every temper."""
+
+import functools
+import os
+from datetime import timedelta
+from os import system  # noqa: F401 - for a row that names it here
+
+from django.utils import timezone, translation
+from django.utils.functional import SimpleLazyObject
+from django_delayed import Job
+
+from . import diary
+
+
+def resize(photo, width=100):
+    """Make it smaller."""
+    diary.write("resize", photo, width)
+
+
+def around(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        diary.write("around")
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+@around
+def decorated(number):
+    diary.write("decorated", number)
+
+
+@functools.lru_cache
+def remembered(number):
+    diary.write("remembered", number)
+
+
+async def asynchronous():
+    pass
+
+
+def generate():
+    yield 1
+
+
+a_lambda = lambda: None  # noqa: E731
+lazy = SimpleLazyObject(lambda: diary.write("a lazy object was woken"))
+path_of = os.path
+
+
+class Cleaner:
+    """No model and no Job; a job may call its class methods."""
+
+    level = 3
+
+    def __init__(self, *args):
+        diary.write("a Cleaner was made")
+
+    @classmethod
+    def clean(cls, where):
+        diary.write("clean", where)
+
+    @staticmethod
+    def wipe(where):
+        diary.write("wipe", where)
+
+    def scrub(self):
+        diary.write("scrub")
+
+    @property
+    def size(self):
+        diary.write("a property was run")
+
+    class Inner:
+        @classmethod
+        def sweep(cls):
+            diary.write("sweep")
+
+
+class CleanUpJob(Job):
+    queue = "maintenance"
+    priority = 10
+    max_attempts = 8
+    max_run_time = timedelta(minutes=5)
+
+    def perform(self, post, *, dry_run=False):
+        diary.write("clean up", post.pk, dry_run)
+        return "cleaned"
+
+
+class Plain(Job):
+    def perform(self, *args, **kwargs):
+        diary.write("plain", args, kwargs)
+        return args
+
+
+class Unwritten(Job):
+    """Somebody has yet to write its perform()."""
+
+
+class Hooked(Job):
+    """Writes down every hook; `say` makes one of them raise."""
+
+    def perform(self, raising="", veto=False):
+        self.write("perform")
+
+    def write(self, hook):
+        diary.write(hook)
+        if hook == self.args[0]:
+            raise ArithmeticError(f"in {hook}")
+
+    def before_enqueue(self):
+        self.write("before_enqueue")
+        return not (len(self.args) > 1 and self.args[1])
+
+    def after_enqueue(self):
+        self.write("after_enqueue")
+
+    def before_perform(self):
+        self.write("before_perform")
+
+    def around_perform(self):
+        self.write("around begins")
+        try:
+            yield
+        finally:
+            diary.write("around ends")
+
+    def after_perform(self):
+        self.write("after_perform")
+
+    def on_error(self, error):
+        diary.write("on_error", str(error))
+        self.write("on_error")
+
+    def on_failure(self, error):
+        diary.write("on_failure", str(error))
+        self.write("on_failure")
+
+
+class HookedOnce(Hooked):
+    max_attempts = 1
+
+
+class Swallowing(Plain):
+    def around_perform(self):
+        try:
+            yield
+        except ArithmeticError:
+            diary.write("swallowed")
+
+    def perform(self):
+        raise ArithmeticError
+
+    def after_perform(self):
+        diary.write("after_perform")
+
+
+class Translating(Swallowing):
+    def around_perform(self):
+        try:
+            yield
+        except ArithmeticError as error:
+            raise LookupError("translated") from error
+
+
+class Skipping(Plain):
+    def around_perform(self):
+        if False:
+            yield
+
+    def after_perform(self):
+        diary.write("after_perform")
+
+
+class YieldingTwice(Plain):
+    def around_perform(self):
+        yield
+        yield
+
+
+class SwallowingAndYielding(Swallowing):
+    def around_perform(self):
+        try:
+            yield
+        except ArithmeticError:
+            yield
+
+
+class RaisingFirst(Plain):
+    def around_perform(self):
+        raise LookupError("before the yield")
+        yield
+
+
+class Discarded(Job):
+    discard_on = (LookupError,)
+
+    def perform(self, kind):
+        raise {"lookup": KeyError, "other": ValueError}[kind]("gone")
+
+
+class Curious(Job):
+    """Looks at its own row."""
+
+    seen: list = []
+
+    def perform(self):
+        self.seen.append(("perform", self.delayed_job))
+
+    def after_enqueue(self):
+        self.seen.append(("after_enqueue", self.delayed_job))
+
+
+class Surroundings(Job):
+    def perform(self):
+        diary.write(translation.get_language(), str(timezone.get_current_timezone()))
+
+    def on_error(self, error):
+        diary.write("on_error", translation.get_language())
+
+
+class FailingAbroad(Surroundings):
+    def perform(self):
+        raise ValueError
+
+
+class Impatient(Plain):
+    max_attempts = 2
+
+    def wait_before_retry(self, attempts, error):
+        return {0: timedelta(minutes=3), 1: 90, 2: -1, 3: "soon", 4: timedelta.max}[self.args[0]]
+
+    def perform(self, wait):
+        raise ValueError(wait)
+
+
+class Leaving(Plain):
+    """Its policy ends the process, if it may."""
+
+    def wait_before_retry(self, attempts, error):
+        raise SystemExit(3)
+
+    def on_error(self, error):
+        raise KeyboardInterrupt
+
+    def perform(self):
+        raise ValueError
+
+
+def call(function, *args):
+    """What a test wants to happen in a job, which is in this process."""
+    return CALLS[function](*args)
+
+
+CALLS = {}

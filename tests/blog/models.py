@@ -1,0 +1,144 @@
+"""Models of every kind that a job may be about."""
+
+
+import uuid
+from datetime import UTC, datetime
+from functools import cached_property
+
+from django.db import models
+from django_delayed import DelayMixin, handle_asynchronously
+
+from . import diary
+
+
+class Article(DelayMixin, models.Model):
+    title = models.CharField(max_length=100, choices=[("a", "An A")])
+
+    class Meta:
+        abstract = True
+
+    @handle_asynchronously
+    def archive(self):
+        diary.write("archive", type(self).__name__, self.pk)
+
+
+class PublishedManager(models.Manager):
+    def get_queryset(self):
+        return super().get_queryset().exclude(title="hidden")
+
+
+class Post(Article):
+    publish_at = datetime(2100, 1, 1, 9, 30, tzinfo=UTC)
+
+    objects = PublishedManager()
+    everything = models.Manager()
+
+    def send_to_twitter(self, text="", *, tag=None):
+        """Tell the world."""
+        diary.write("tweet", self.pk, text, tag)
+        return "sent"
+
+    def fail(self):
+        raise ConnectionError("no route")
+
+    async def publish_async(self):
+        pass
+
+    def lines(self):
+        yield self.title
+
+    def _internal(self):
+        pass
+
+    @property
+    def headline(self):
+        raise AssertionError("a property was run")
+
+    @cached_property
+    def summary(self):
+        raise AssertionError("a property was run")
+
+    @classmethod
+    def rebuild(cls, number=1):
+        diary.write("rebuild", cls.__name__, number)
+
+    @staticmethod
+    def ping(host):
+        diary.write("ping", host)
+
+    @handle_asynchronously
+    def bare(self, *args, **kwargs):
+        diary.write("bare", self.pk, args, kwargs)
+
+    @handle_asynchronously(priority=20, queue="index", run_at=lambda post: post.publish_at)
+    def reindex(self, depth=1):
+        """Bring the search index up to date."""
+        diary.write("reindex", self.pk, depth)
+        return depth
+
+    @handle_asynchronously(queue="stale")
+    @classmethod
+    def rebuild_later(cls, number=1):
+        diary.write("rebuild_later", cls.__name__, number)
+
+    @handle_asynchronously()
+    @staticmethod
+    def ping_later(host):
+        diary.write("ping_later", host)
+
+    @handle_asynchronously
+    def share(self):
+        diary.write("share of Post", self.pk)
+
+    def count(self):
+        diary.write("count of Post")
+
+
+class Fancy(Post):
+    """Multi-table inheritance; overrides in both ways."""
+
+    extra = models.CharField(max_length=100, default="")
+
+    @handle_asynchronously
+    def reindex(self, depth=1):
+        diary.write("reindex of Fancy", self.pk, depth)
+        super().reindex.now(depth + 1)
+
+    @handle_asynchronously
+    @classmethod
+    def rebuild_later(cls, number=1):
+        super().rebuild_later.now(number + 1)
+
+    def share(self):
+        diary.write("share of Fancy", self.pk)
+        super().share()
+
+    def count(self):
+        diary.write("count of Fancy")
+
+
+class Draft(Post):
+    class Meta:
+        proxy = True
+
+
+class Token(DelayMixin, models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+
+    def use(self):
+        diary.write("use", self.pk)
+
+
+class Word(models.Model):
+    text = models.CharField(primary_key=True, max_length=200)
+
+    def spell(self):
+        diary.write("spell", self.pk)
+
+
+class Passage(models.Model):
+    """Its key has two columns."""
+
+    pk = models.CompositePrimaryKey("chapter", "verse")
+    chapter = models.IntegerField()
+    verse = models.IntegerField()

@@ -1,0 +1,9 @@
+"""In no installed app: no row may have it imported."""
+
+import sys
+
+sys.stranger_was_imported = True
+
+
+def greet():
+    pass

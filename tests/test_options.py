@@ -1,0 +1,289 @@
+import functools
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+from django.utils import timezone as django_timezone
+from django_delayed import delay, enqueue
+from django_delayed.models import DelayedJob
+from django_delayed.options import check_options, choose_options, evaluate
+from tests.blog.jobs import CleanUpJob, Plain
+from tests.blog.models import Post
+
+TOMORROW = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def test_the_options_are_queue_priority_run_at_and_wait():
+    given = {"queue": "mail", "priority": -5, "run_at": TOMORROW}
+    assert check_options(given) == given
+    assert check_options({"wait": 90}) == {"wait": timedelta(seconds=90)}
+    assert check_options({"wait": 0.5}) == {"wait": timedelta(milliseconds=500)}
+    assert check_options({"wait": timedelta(weeks=1)}) == {"wait": timedelta(weeks=1)}
+
+
+def test_wait_until_is_another_spelling_of_run_at():
+    assert check_options({"wait_until": TOMORROW}) == {"run_at": TOMORROW}
+    with pytest.raises(TypeError, match="another spelling"):
+        check_options({"wait_until": TOMORROW, "run_at": TOMORROW})
+
+
+def test_none_counts_as_not_given():
+    assert check_options(dict.fromkeys(["queue", "priority", "run_at", "wait", "wait_until"])) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"prio": 1}, TypeError, "Unknown option 'prio'; a job has queue, priority, run_at, wait"),
+        ({"prio": None}, TypeError, "Unknown option 'prio'"),
+        ({"wait": 1, "run_at": TOMORROW}, TypeError, "run_at or wait, not both"),
+        ({"wait": 1, "wait_until": TOMORROW}, TypeError, "run_at or wait, not both"),
+        ({"wait": -1}, ValueError, "must not be negative"),
+        ({"wait": timedelta(days=-1)}, ValueError, "must not be negative"),
+        ({"wait": True}, TypeError, "timedelta or a number of seconds"),
+        ({"wait": "1h"}, TypeError, "timedelta or a number of seconds"),
+        ({"wait": float("nan")}, ValueError, "out of range"),
+        ({"wait": float("inf")}, ValueError, "out of range"),
+        ({"wait": 10**30}, ValueError, "out of range"),
+        ({"wait": timedelta.max}, ValueError, "beyond the year 9998"),
+        ({"run_at": date(2100, 1, 1)}, TypeError, r"Write datetime\.combine"),
+        ({"run_at": "2100-01-01"}, TypeError, "must be a datetime"),
+        ({"run_at": timedelta(1)}, TypeError, "must be a datetime"),
+        ({"run_at": datetime(2100, 1, 1)}, ValueError, "make_aware"),
+        ({"run_at": datetime(9999, 1, 1, tzinfo=UTC)}, ValueError, "out of range"),
+        ({"run_at": datetime(999, 1, 1, tzinfo=UTC)}, ValueError, "out of range"),
+        ({"queue": ""}, ValueError, "1 to 255 printable"),
+        ({"queue": "a\nb"}, ValueError, "1 to 255 printable"),
+        ({"queue": "a\0"}, ValueError, "1 to 255 printable"),
+        ({"queue": "\udc80"}, ValueError, "1 to 255 printable"),
+        ({"queue": "q" * 256}, ValueError, "1 to 255 printable"),
+        ({"queue": b"mail"}, TypeError, "must be a string"),
+        ({"queue": 3}, TypeError, "must be a string"),
+        ({"priority": "high"}, TypeError, "whole number"),
+        ({"priority": 1.0}, TypeError, "whole number"),
+        ({"priority": True}, TypeError, "whole number"),
+        ({"priority": 2**31}, ValueError, "32 bits"),
+    ],
+)
+def test_a_wrong_option_is_an_error_where_the_call_is_made(options, error, sentence):
+    with pytest.raises(error, match=sentence):
+        check_options(options)
+    with pytest.raises(error, match=sentence):
+        delay(Post, **options)
+    with pytest.raises(error, match=sentence):
+        Post.delay(**options)
+    with pytest.raises(error, match=sentence):
+        Plain.set(**options)
+    with pytest.raises(error, match=sentence):
+        enqueue(Plain(), **options)
+
+
+def test_an_aware_time_is_stored_naive_without_use_tz(settings):
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "Asia/Tokyo"
+    noon = datetime(2100, 1, 1, 12, tzinfo=UTC)
+    with django_timezone.override("Asia/Tokyo"):
+        assert check_options({"run_at": noon}) == {"run_at": datetime(2100, 1, 1, 21)}
+    assert check_options({"run_at": datetime(2100, 1, 1)}) == {"run_at": datetime(2100, 1, 1)}
+
+
+# Functions
+
+
+class Counter:
+    def __init__(self):
+        self.calls = []
+
+    def with_it(self, post):
+        self.calls.append(post)
+        return "called with it"
+
+    def without(self):
+        self.calls.append(None)
+        return "called"
+
+    def __call__(self, post):
+        return "an object that is called"
+
+
+def optional(post=None):
+    return post or "nothing"
+
+
+def rest(*posts, **kwargs):
+    return posts or "nothing"
+
+
+FUNCTIONS = [
+    (lambda post: post, "it"),
+    (lambda post, /: post, "it"),
+    (lambda post, more=1: post, "it"),
+    (lambda: "nothing", "nothing"),
+    (optional, "nothing"),
+    (rest, "nothing"),
+    (functools.partial(optional, "bound"), "bound"),
+    (functools.partial(lambda prefix, post: prefix + post, "with "), "with it"),
+    (functools.partial(lambda post: post, post="given"), "given"),
+    (Counter().with_it, "called with it"),
+    (Counter().without, "called"),
+    (Counter(), "an object that is called"),
+    ("no function", "no function"),
+    (str, ""),
+]
+
+
+@pytest.mark.parametrize(("function", "value"), FUNCTIONS, ids=range(len(FUNCTIONS)))
+def test_a_function_gets_the_instance_when_it_requires_a_parameter(function, value):
+    assert evaluate(function, "it") == value
+
+
+def test_a_function_of_c_that_does_not_tell_its_signature_is_called_with_nothing():
+    assert evaluate(dict, "it") == {}
+    assert evaluate(date.today, "it") == date.today()
+    assert evaluate(object, "it").__class__ is object
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("queue", "", ValueError),
+        ("priority", "high", TypeError),
+        ("run_at", date(2100, 1, 1), TypeError),
+        ("run_at", datetime(2100, 1, 1), ValueError),
+        ("wait", -1, ValueError),
+    ],
+)
+def test_what_a_function_returns_is_checked_like_a_literal(name, value, error):
+    with pytest.raises(error, match=name):
+        choose_options(({name: lambda: value},), None)
+
+
+def test_a_function_whose_today_is_no_time_is_told_so_at_the_call():
+    with pytest.raises(TypeError, match=r"datetime\.combine"):
+        choose_options(({"run_at": date.today},), None)
+
+
+def test_functions_that_conflict_are_told_so_at_the_call():
+    with pytest.raises(TypeError, match="not both"):
+        check_options({"wait": lambda: 1, "run_at": lambda: TOMORROW})
+
+
+# Layers
+
+
+def test_the_uppermost_layer_that_gives_an_option_wins():
+    layers = ({"queue": "low", "priority": 1}, {"queue": "high"}, {})
+    assert choose_options(layers, None) == {"queue": "high", "priority": 1}
+
+
+def test_a_function_that_returns_none_leaves_the_option_to_the_layer_below():
+    layers = ({"queue": "low", "wait": timedelta(1)}, {"queue": lambda: None, "run_at": lambda: None})
+    assert choose_options(layers, None) == {"queue": "low", "wait": timedelta(1)}
+
+
+def test_a_wait_above_replaces_a_run_at_below_and_the_other_way_round():
+    assert choose_options(({"run_at": TOMORROW}, {"wait": timedelta(1)}), None) == {"wait": timedelta(1)}
+    assert choose_options(({"wait": timedelta(1)}, {"run_at": TOMORROW}), None) == {"run_at": TOMORROW}
+
+
+def test_a_function_is_called_only_where_its_option_counts():
+    def broken():
+        raise AssertionError("not asked for")
+
+    layers = ({"queue": broken, "run_at": broken}, {"queue": "given", "wait": timedelta(0)})
+    assert choose_options(layers, None) == {"queue": "given", "wait": timedelta(0)}
+
+
+@pytest.mark.django_db
+def test_a_function_is_called_at_each_call():
+    counter = Counter()
+    post = Post.objects.create(title="a")
+    proxy = post.delay(queue=counter.with_it)
+    assert [proxy.send_to_twitter().queue, proxy.send_to_twitter().queue] == ["called with it"] * 2
+    assert counter.calls == [post, post]
+
+
+@pytest.mark.django_db
+def test_a_function_of_a_class_method_gets_the_class_and_that_of_a_job_the_job():
+    seen = []
+    Post.delay(queue=lambda it: seen.append(it) or "a").rebuild()
+    job = Plain(1)
+    enqueue(job, queue=lambda it: seen.append(it) or "a")
+    assert seen == [Post, job]
+
+
+class Layered(CleanUpJob):
+    @staticmethod
+    def queue(job):
+        return f"queue-{job.kwargs.get('dry_run')}"
+
+
+class Own(CleanUpJob):
+    def queue(self):
+        return "own"
+
+    priority = staticmethod(lambda: 7)
+
+
+@pytest.mark.django_db
+def test_a_class_may_give_its_options_as_functions_too():
+    post = Post.objects.create(title="a")
+    for job, queue, priority in [(Layered(post, dry_run=True), "queue-True", 10), (Own(post), "own", 7)]:
+        with (
+            pytest.MonkeyPatch.context() as patch
+        ):  # no row may name a class of this module
+            patch.setattr("django_delayed.registry.name_of", lambda thing: "tests.blog.jobs:CleanUpJob")
+            row = enqueue(job)
+        assert (row.queue, row.priority) == (queue, priority)
+
+
+@pytest.mark.django_db
+def test_the_call_wins_over_set_over_the_class_over_the_queue_over_the_defaults(settings):
+    settings.DJANGO_DELAYED = {
+        "QUEUE_ATTRIBUTES": {"mail": {"priority": -10}, "mute": {}},
+        "DEFAULT_QUEUE": "usual",
+        "DEFAULT_PRIORITY": 3,
+    }
+    post = Post.objects.create(title="a")
+
+    def lane(row):
+        return row.queue, row.priority
+
+    assert lane(Plain.perform_later()) == ("usual", 3)
+    assert lane(Plain.set(queue="mail").perform_later()) == ("mail", -10)
+    assert lane(Plain.set(queue="mute").perform_later()) == ("mute", 3)
+    assert lane(Plain.set(queue="mail", priority=0).perform_later()) == ("mail", 0)
+    assert lane(CleanUpJob.perform_later(post)) == ("maintenance", 10)
+    assert lane(CleanUpJob.set(queue="mail").perform_later(post)) == ("mail", 10)
+    assert lane(CleanUpJob.set(queue="a", priority=1).set(queue="b").perform_later(post)) == ("b", 1)
+    assert lane(CleanUpJob.set(queue="a").set(queue=None).perform_later(post)) == ("a", 10)
+    job = CleanUpJob(post)
+    job.options = ({"queue": "set"},)
+    assert lane(enqueue(job, queue="call")) == ("call", 10)
+    assert lane(post.bare()) == ("usual", 3)
+    assert lane(post.reindex()) == ("index", 20)
+    assert lane(post.delay(priority=1).reindex()) == ("index", 1)
+    assert lane(post.delay(queue="mail").reindex()) == ("mail", 20)
+
+
+@pytest.mark.django_db
+def test_a_wait_at_the_call_replaces_the_run_at_of_the_method():
+    post = Post.objects.create(title="a")
+    assert post.reindex().run_at == Post.publish_at
+    assert post.delay(wait=0).reindex().run_at < Post.publish_at
+    assert post.delay(run_at=TOMORROW).reindex().run_at == TOMORROW
+
+
+@pytest.mark.django_db
+def test_wait_is_counted_by_the_clock_of_the_database():
+    row = DelayedJob.objects.get(pk=Plain.set(wait=timedelta(weeks=1)).perform_later().pk)
+    assert row.run_at - row.created_at == timedelta(weeks=1)
+    assert row in DelayedJob.objects.scheduled()
+    assert Plain.perform_later() in DelayedJob.objects.enqueued()
+
+
+@pytest.mark.django_db
+def test_run_at_keeps_its_moment_in_every_zone():
+    moment = datetime(2100, 6, 1, 12, 0, 0, 123456, tzinfo=timezone(timedelta(hours=-7)))
+    row = Plain.set(wait_until=moment).perform_later()
+    assert row.run_at == moment
+    assert DelayedJob.objects.get(pk=row.pk).run_at == moment
