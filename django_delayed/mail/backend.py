@@ -124,9 +124,7 @@ class EmailBackend(BaseEmailBackend):
         jobs = [MailJob(message, self.alias) for message in email_messages if message.recipients()]
         try:
             if _delivering.get():
-                raise ImproperlyConfigured(
-                    "The transport of the mail queue sends its mail to the mail queue."
-                )
+                raise ImproperlyConfigured(f"A mail from the queue came back to it. {_loop(self.alias)}")
             return sum(row is not None for row in enqueue_all(jobs))
         except (DatabaseError, DelayedError, ImproperlyConfigured):
             if not self.fail_silently:
@@ -136,11 +134,8 @@ class EmailBackend(BaseEmailBackend):
             return 0
 
     def transport(self) -> BaseEmailBackend:
-        """What the worker sends through. Raises ImproperlyConfigured when that is one of ours again."""
-        backend = _from_path(settings.EMAIL_BACKEND) if self.alias is None else mailers[self.mailer]
-        if isinstance(backend, EmailBackend):
-            raise ImproperlyConfigured(_loop(self.alias))
-        return backend
+        """What the worker sends through."""
+        return _from_path(settings.EMAIL_BACKEND) if self.alias is None else mailers[self.mailer]
 
 
 def refuse(options: dict[str, Any]) -> None:
@@ -163,7 +158,7 @@ def _from_path(path: str) -> BaseEmailBackend:
 def problems() -> Iterator[str]:
     """Each sentence about a transport that would not send; nothing when all is well."""
     if mailers is None or not hasattr(django_settings, "MAILERS"):
-        yield from _problems_of_setting(settings.EMAIL_BACKEND)
+        yield from _problems_of_path(settings.EMAIL_BACKEND)
         return
     configured: dict[str, Any] = django_settings.MAILERS
     for alias in [alias for alias, config in configured.items() if _is_ours(config.get("BACKEND", ""))]:
@@ -174,13 +169,13 @@ def problems() -> Iterator[str]:
             yield _loop(alias)
 
 
-def _problems_of_setting(path: str) -> Iterator[str]:
+def _problems_of_path(path: str) -> Iterator[str]:
+    if _is_ours(path):
+        yield _loop(None)
     try:
         import_string(path)
     except ImportError as error:
         yield f"{_where(None)} cannot be imported: {error}"
-    if _is_ours(path):
-        yield _loop(None)
 
 
 def _where(alias: str | None) -> str:

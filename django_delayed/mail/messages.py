@@ -151,7 +151,7 @@ def _pack(content: Any) -> tuple[str, Any]:
     match content:
         case str():
             # As bytes: a text file may hold a NUL, which no database takes in a text.
-            return "text", content.encode("utf-8", "surrogatepass")
+            return "text", content.encode()
         case bytes() | bytearray() | memoryview():
             return "bytes", bytes(content)
         case MIMEPart():
@@ -164,7 +164,7 @@ def _pack(content: Any) -> tuple[str, Any]:
 
 
 _UNPACK: dict[str, Callable[[Any], Any]] = {
-    "text": lambda data: data.decode("utf-8", "surrogatepass"),
+    "text": lambda data: data.decode(),
     "bytes": lambda data: data,
     "part": lambda data: BytesParser(policy=policies.default).parsebytes(data),
     "mime": lambda data: BytesParser(_class=StoredMime).parsebytes(data),
@@ -218,7 +218,7 @@ class StoredMime(MIMEBase):
 
     def as_bytes(self, unixfrom: bool = False, policy: Any = None, linesep: str | None = None) -> bytes:
         """As Python's, and with the `linesep` that Django 5.2 asks for."""
-        policy = (policy or self.policy).clone(mangle_from_=False)
+        policy = policy or self.policy
         return super().as_bytes(unixfrom, policy.clone(linesep=linesep) if linesep else policy)
 
 

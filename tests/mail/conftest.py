@@ -1,0 +1,89 @@
+import django
+import pytest
+from aiosmtpd.controller import Controller
+from django_delayed.execution import perform, settle
+from django_delayed.models import DelayedJob
+from django_delayed.outcomes import Finished
+
+from shop.models import Customer
+
+HAS_MAILERS = django.VERSION >= (6, 1)
+OURS = "django_delayed.mail.EmailBackend"
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
+
+
+class Postbox(Controller):
+    """A mail server that keeps what arrives, and can turn mail away."""
+
+    def __init__(self):
+        super().__init__(self, hostname="127.0.0.1", port=0, ready_timeout=30, server_hostname="mail.example")
+        self.envelopes = []
+        self.answers = []
+
+    async def handle_DATA(self, server, session, envelope):
+        if self.answers:
+            return self.answers.pop()
+        self.envelopes.append(envelope)
+        return "250 OK"
+
+    @property
+    def mails(self):
+        return [envelope.original_content for envelope in self.envelopes]
+
+    def _trigger_server(self):
+        self.port = self.server.sockets[0].getsockname()[1]  # the one that the system has chosen
+        super()._trigger_server()
+
+
+@pytest.fixture(scope="module")
+def server():
+    postbox = Postbox()
+    postbox.start()
+    yield postbox
+    postbox.stop()
+
+
+@pytest.fixture
+def postbox(server, settings):
+    """A mail server, and a project whose every mail becomes a job that is sent there."""
+    server.envelopes.clear()
+    if HAS_MAILERS:
+        smtp = {"BACKEND": SMTP, "OPTIONS": {"host": "127.0.0.1", "port": server.port}}
+        settings.MAILERS = {"default": {"BACKEND": OURS, "OPTIONS": {"mailer": "smtp"}}, "smtp": smtp}
+    else:
+        settings.EMAIL_BACKEND = OURS
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
+    return server
+
+
+@pytest.fixture
+def customer(db):
+    return Customer.objects.create(name="Ada", email="ada@example.com")
+
+
+def work_off():
+    """Work off what is ready; what came of it."""
+    outcomes = []
+    while rows := DelayedJob.objects.claim("a worker", 10):
+        for row in rows:
+            outcomes.append(perform(row))
+            assert settle(row, outcomes[-1])
+    return outcomes
+
+
+def work_off_well():
+    """Work off what is ready, all of it well; how many jobs that were."""
+    outcomes = work_off()
+    errors = [outcome.error.text for outcome in outcomes if not isinstance(outcome, Finished)]
+    assert errors == []
+    return len(outcomes)
+
+
+@pytest.fixture
+def work():
+    return work_off
+
+
+@pytest.fixture
+def work_well():
+    return work_off_well
