@@ -28,11 +28,11 @@ def draw(seed: int) -> Image.Image:
     return sky
 
 
-def encoded(picture: Image.Image, kind: str) -> ContentFile:
-    """The picture as a file: `kind` is "JPEG", "WEBP", "PDF" …"""
+def encoded(picture: Image.Image, kind: str) -> bytes:
+    """The picture as a file of this kind: "JPEG", "WEBP", "PDF" …"""
     buffer = BytesIO()
     picture.save(buffer, kind)
-    return ContentFile(buffer.getvalue())
+    return buffer.getvalue()
 
 
 def make_thumbnail(product, width, kind="WEBP"):
@@ -42,4 +42,4 @@ def make_thumbnail(product, width, kind="WEBP"):
         thumbnail, _ = product.thumbnails.get_or_create(width=width, defaults={"height": picture.height})
         thumbnail.height = picture.height
         thumbnail.file.delete(save=False)
-        thumbnail.file.save(f"{product.sku}-{width}.{kind.lower()}", encoded(picture, kind))
+        thumbnail.file.save(f"{product.sku}-{width}.{kind.lower()}", ContentFile(encoded(picture, kind)))

@@ -1,11 +1,13 @@
 """The sample shop: the same customers, products, posts and comments each time it is loaded."""
 
 import csv
+from functools import cache
 from io import StringIO
 from itertools import islice
 from itertools import product as combinations
 from random import Random
 
+from django.core.files.base import ContentFile
 from django.db import transaction
 from django.utils.text import slugify
 
@@ -75,6 +77,7 @@ def product_rows():
         }
 
 
+@cache
 def feed_csv():
     """The supplier's feed: FEED_ROWS products, a few of them with a mistake in their line."""
     text = StringIO()
@@ -86,11 +89,16 @@ def feed_csv():
     return text.getvalue().encode()
 
 
+@cache
+def picture(seed, kind):
+    return encoded(draw(seed), kind)
+
+
 def supplier_files():
     """All that the supplier's server has, by path: the feed, and a catalogue of pictures for each season."""
     files = {"/feed.csv": feed_csv()}
     for number in range(CATALOGUES):
-        files[f"/catalogue-{number + 1}.pdf"] = encoded(draw(100 + number), "PDF").read()
+        files[f"/catalogue-{number + 1}.pdf"] = picture(100 + number, "PDF")
     return files
 
 
@@ -122,7 +130,7 @@ def _load_products():
     for number, row in enumerate(islice(product_rows(), PRODUCTS)):
         if not Product.objects.filter(sku=row["sku"]).exists():
             product = Product(**row)
-            product.picture.save(f"{product.sku}.jpeg", encoded(draw(number), "JPEG"), save=False)
+            product.picture.save(f"{product.sku}.jpeg", ContentFile(picture(number, "JPEG")), save=False)
             product.save()
 
 

@@ -35,7 +35,7 @@ from shop.pictures import make_thumbnail
 
 @pytest.fixture
 def world(shop):
-    work_off()  # what loading it has enqueued
+    DelayedJob.objects.all().delete()  # the loading has enqueued some
     with demo.world() as servers:
         yield servers
 
@@ -155,6 +155,7 @@ def test_half_a_download_changes_nothing_and_is_tried_again(world):
 
 
 def test_an_import_brings_products_index_collections_and_a_letter(world):
+    SearchTerm.objects.index(list(Product.objects.values_list("pk", flat=True)))
     ImportProductsJob.perform_later(Supplier.objects.get())
     work_off()
     assert not DelayedJob.objects.exists()
