@@ -9,7 +9,7 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from ..enqueueing import enqueue
 from .backend import REFUSED, EmailBackend, MailJob, mailers, refuse
-from .messages import has_connection, overrides_send
+from .messages import connection_of, overrides_send
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
@@ -53,7 +53,7 @@ def check_message(message: EmailMessage) -> None:
     """Raise TypeError for what a worker cannot send as it was meant."""
     if not isinstance(message, EmailMessage):
         raise TypeError(f"A message must be one of django.core.mail's, not {message!r}.")
-    if not isinstance(has_connection(message), (EmailBackend, type(None))):
+    if not isinstance(connection_of(message), (EmailBackend, type(None))):
         raise TypeError(f"The message has a connection of its own: {REFUSED['connection']}.")
     if overrides_send(message):
         raise TypeError(

@@ -78,7 +78,7 @@ def overrides_send(message: EmailMessage) -> bool:
     return type(message).send is not EmailMessage.send
 
 
-def has_connection(message: EmailMessage) -> Any:
+def connection_of(message: EmailMessage) -> Any:
     """The connection that was given to the message; read past Django 6.1's deprecated property."""
     values = vars(message)
     return values.get("connection", values.get("_connection"))
