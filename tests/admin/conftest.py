@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from django.contrib.auth.models import Permission
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 from django_delayed.models import DelayedJob, FailedAttempt, State
 
 HOUR = timedelta(hours=1)
@@ -26,6 +26,13 @@ ERROR = """ConnectionError: the server hung up
 Traceback (most recent call last):
   File "shop/twitter.py", line 30, in update
 ConnectionError: the server hung up"""
+
+
+@pytest.fixture(autouse=True)
+def english():
+    """A request of the test client leaves its language behind in this thread."""
+    with translation.override("en"):
+        yield
 
 
 @pytest.fixture

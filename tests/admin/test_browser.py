@@ -84,6 +84,7 @@ def test_a_date_alone_filters_the_list(tab, page, job):
         form.locator("[type=submit]").click()
         expect(lines(tab)).to_have_count(1)
         expect(lines(tab)).to_contain_text("Today")
+        tab.wait_for_load_state("networkidle")
         assert "state=failed" in tab.url
         assert f"{field}__range__gte_0={today.isoformat()}" in tab.url
         tab.locator(f"#{field.replace('_', '-')}-form [type=reset]").click()
@@ -92,8 +93,8 @@ def test_a_date_alone_filters_the_list(tab, page, job):
 
 def test_the_calendar_works_under_the_policy(tab, page, job):
     job()
-    tab.goto(page())
-    tab.locator("#run-at-form .datetimeshortcuts a").nth(1).click()
+    tab.goto(page(), wait_until="networkidle")  # the calendar comes after the page
+    tab.locator("#run-at-form .date-icon").first.click()
     tab.locator(".calendarbox:visible td a").first.click()
     expect(tab.locator("#run-at-form [name=run_at__range__gte_0]")).not_to_have_value("")
 
