@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from . import arguments, registry
 from .conf import duration, settings
 from .enqueueing import enqueue
 from .exceptions import DeserializationError, SerializationError
+from .methods import check_fit
 from .options import check_options
 from .pipeline import run
 from .policy import check_policy
 from .records import subject_of
-from .surroundings import surrounded, surroundings
+from .surroundings import read_surroundings, surrounded, surroundings
 
 if TYPE_CHECKING:
     from .models import DelayedJob
@@ -61,21 +61,16 @@ class Job:
     kwargs: dict[str, Any]
     options: tuple[dict[str, Any], ...] = ()  # layers of checked options, the uppermost last
     _row: DelayedJob | None = None
-    _payload: dict[str, Any]
-    _signature: ClassVar[inspect.Signature] = inspect.Signature()
+    _surroundings: tuple[str | None, tzinfo | None] = None, None
 
     def __init__(self, /, *args: Any, **kwargs: Any) -> None:
-        try:
-            self._signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{type(self).__qualname__}.perform(): {error}.") from None
+        check_fit(f"{type(self).__qualname__}.perform", self.perform, args, kwargs)
         self.args = args
         self.kwargs = kwargs
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_policy(cls, Job)
-        cls._signature = inspect.signature(object.__new__(cls).perform)
 
     def __repr__(self) -> str:
         values = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]
@@ -116,12 +111,12 @@ class Job:
     # What a caller says.
 
     @classmethod
-    def perform_later(cls, *args: Any, **kwargs: Any) -> DelayedJob | None:
+    def perform_later(cls, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
         """Enqueue the job with these arguments. Returns its row; None when `before_enqueue` vetoed."""
         return enqueue(cls(*args, **kwargs))
 
     @classmethod
-    def perform_now(cls, *args: Any, **kwargs: Any) -> Any:
+    def perform_now(cls, /, *args: Any, **kwargs: Any) -> Any:
         """Perform the job here and at once, with its hooks; writes nothing. Returns what `perform` does."""
         return cls(*args, **kwargs).run()
 
@@ -195,7 +190,7 @@ class Job:
             job = found.load_arguments(payload)
         except (KeyError, TypeError, RecursionError) as error:
             raise DeserializationError(f"The arguments of {name} do not fit (any more): {error}") from error
-        job._row, job._payload = row, payload
+        job._row, job._surroundings = row, read_surroundings(payload)
         return job
 
     @classmethod
@@ -206,7 +201,7 @@ class Job:
 
     def in_surroundings(self) -> AbstractContextManager[None]:
         """The block for a loaded job to be performed in: with the language and the zone of its enqueue."""
-        return surrounded(self._payload)
+        return surrounded(*self._surroundings)
 
     # Performing, in memory.
 

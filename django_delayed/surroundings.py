@@ -26,12 +26,20 @@ def surroundings() -> dict[str, Any]:
     return {"language": translation.get_language(), "timezone": zone}
 
 
-@contextmanager
-def surrounded(payload: dict[str, Any]) -> Iterator[None]:
-    """The block in which the job of this payload is performed. Raises DeserializationError."""
-    language, zone = payload.get("language"), decode_zone(payload.get("timezone"))
+def read_surroundings(payload: dict[str, Any]) -> tuple[str | None, tzinfo | None]:
+    """The language and the time zone in which the job of this payload was enqueued.
+
+    Raises DeserializationError for what is none.
+    """
+    language = payload.get("language")
     if language is not None and not (isinstance(language, str) and _LANGUAGE.fullmatch(language)):
         raise DeserializationError(f"{language!r} is no language.")
+    return language, decode_zone(payload.get("timezone"))
+
+
+@contextmanager
+def surrounded(language: str | None, zone: tzinfo | None) -> Iterator[None]:
+    """The block in which these are active."""
     with translation.override(language), django_timezone.override(zone):
         yield
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from tests.blog.diary import entries
 
 ROOT = Path(__file__).resolve().parent.parent
 MANAGE = ROOT / "testproject" / "manage.py"
@@ -17,6 +18,13 @@ def media_root(settings, tmp_path):
     """What a test uploads or draws goes with the test, not into the demo's files."""
     settings.MEDIA_ROOT = tmp_path / "media"
     return settings.MEDIA_ROOT
+
+
+@pytest.fixture
+def diary():
+    """What the jobs and models of `tests.blog` have done, in order."""
+    entries.clear()
+    return entries
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ class CleanUpJob(Job):
 
 
 class Plain(Job):
-    def perform(self, *args, **kwargs):
+    def perform(self, /, *args, **kwargs):
         diary.write("plain", args, kwargs)
         return args
 
@@ -107,7 +107,7 @@ class Hooked(Job):
 
     def write(self, hook):
         diary.write(hook)
-        if hook == self.args[0]:
+        if self.args[:1] == (hook,):
             raise ArithmeticError(f"in {hook}")
 
     def before_enqueue(self):
