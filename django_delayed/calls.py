@@ -82,6 +82,10 @@ class DelayMixin:
     delay = _Delay()
 
 
+# The migrations of users' models name their bases; this is the path that has to stay.
+DelayMixin.__module__ = "django_delayed"
+
+
 def handle_asynchronously(method: Any = None, **options: Any) -> Any:
     """Decorate a method so that each call of it is enqueued; `.now(…)` calls it at once.
 

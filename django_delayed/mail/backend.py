@@ -71,10 +71,13 @@ def deliver(message: EmailMessage, using: str | None = None) -> None:
 
 
 def transport(using: str | None = None) -> BaseEmailBackend:
-    """What really sends: the project's mailer of that name, or its default; behind one of ours, the real one.
+    """What really sends: DJANGO_DELAYED["EMAIL_BACKEND"] where the project names one.
 
-    So mail goes to `mail.outbox` wherever Django's own does, as under its test runner.
+    Else the project's own mailer of that name, or its default; behind one of ours, the real one. So mail goes to
+    `mail.outbox` wherever Django's own does, as under its test runner.
     """
+    if "EMAIL_BACKEND" in getattr(django_settings, "DJANGO_DELAYED", {}) and not _has_mailers():
+        return _from_path(settings.EMAIL_BACKEND)
     backend = mail.get_connection() if mailers is None else mailers[using or "default"]
     return backend.transport() if isinstance(backend, EmailBackend) else backend
 
@@ -157,7 +160,7 @@ def _from_path(path: str) -> BaseEmailBackend:
 
 def problems() -> Iterator[str]:
     """Each sentence about a transport that would not send; nothing when all is well."""
-    if mailers is None or not hasattr(django_settings, "MAILERS"):
+    if not _has_mailers():
         yield from _problems_of_path(settings.EMAIL_BACKEND)
         return
     configured: dict[str, Any] = django_settings.MAILERS
@@ -167,6 +170,10 @@ def problems() -> Iterator[str]:
             yield f"{_where(alias)} must name the mailer that really sends, not {mailer!r}."
         elif _is_ours(configured[mailer].get("BACKEND", "")):
             yield _loop(alias)
+
+
+def _has_mailers() -> bool:
+    return mailers is not None and hasattr(django_settings, "MAILERS")
 
 
 def _problems_of_path(path: str) -> Iterator[str]:

@@ -320,6 +320,15 @@ def test_the_settings_of_old_work_until_django_drops_them(postbox, settings, wor
 
 
 @only_without_mailers
+def test_a_transport_that_the_project_names_is_the_one(postbox, settings, work_well):
+    settings.EMAIL_BACKEND = f"{__name__}.Outbox"
+    settings.DJANGO_DELAYED = {"EMAIL_BACKEND": SMTP}
+    deliver_later(letter())
+    work_well()
+    assert len(postbox.mails) == 1
+
+
+@only_without_mailers
 def test_a_mailer_cannot_be_named_where_there_are_none():
     with pytest.raises(TypeError, match="using= names a mailer of MAILERS"):
         deliver_later(letter(), using="default")
