@@ -64,6 +64,8 @@ def test_the_newest_failure_comes_first_among_failed_jobs(operator, page, job):
     now = timezone.now()
     late, early = job(failed_at=now), job(failed_at=now - MINUTE)
     assert shown(operator.get(page(state="failed"))) == [late.pk, early.pk]
+    assert shown(operator.get(page(failed_at__range__gte_0="2000-01-01"))) == [late.pk, early.pk]
+    assert shown(operator.get(page(failed_at__range__gte_0=""))) == [early.pk, late.pk]
 
 
 def test_only_a_column_with_an_index_sorts(operator, page, job):
