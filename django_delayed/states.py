@@ -129,13 +129,14 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         )
 
     def release_rest(self, worker: str, current: int, age: timedelta) -> int:
-        """Give back what the worker claimed together with its current job, which it has performed for `age`."""
-        job = self.running().filter(pk=current, locked_by=worker).first()
-        if job is None:
+        """Note that a job of a batch began `age` ago, and give back what was claimed together with it."""
+        held = self.running().filter(locked_by=worker, started_at=None)
+        batch = {job.pk: job for job in held.only("locked_by", "lock_token")}
+        if not (job := batch.pop(current, None)):  # claimed alone, or looked at before
             return 0
+        rest = self.release(batch.values())
         self._retrying(lambda: self.held(job).update(started_at=DatabaseNow(plus=-age)))
-        together = self.running().filter(locked_by=worker, locked_at=job.locked_at, started_at=None)
-        return together.exclude(pk=current)._release()
+        return rest
 
     def _release(self) -> int:
         return self._retrying(lambda: self.update(**LET_GO, attempts=F("attempts") - 1))

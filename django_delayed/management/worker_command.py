@@ -1,4 +1,4 @@
-"""What the commands that perform jobs have in common: their filters, and where the log goes."""
+"""What the commands have in common: filters, the log in a terminal, a table that is not there yet."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseTrouble
+from django.db import connections
 from django.utils.dateparse import parse_duration
 
 from ..conf import settings
 from ..databases import Filters
+from ..models import DelayedJob
 from ..worker.worker import Configuration
+
+FOREVER = timedelta(days=365 * 100)  # what every database can still subtract from its clock
 
 
 def seconds(text: str) -> timedelta:
-    """A duration from the command line: seconds, or as "1:30:00". Raises ValueError, which argparse explains."""
-    span = parse_duration(text)
-    if span is None or span < timedelta(0):
+    """A duration from the command line: seconds, or as "1:30:00". Raises ValueError."""
+    try:
+        span = parse_duration(text)
+    except OverflowError:
+        span = None
+    if span is None or not timedelta(0) <= span <= FOREVER:
         raise ValueError(text)
     return span
 
@@ -44,34 +52,52 @@ for _type in (seconds, positive, names):
     _type.__name__ = f"{_type.__name__} value"  # argparse says: invalid seconds value: 'x'
 
 
+def add_queues(parser: CommandParser, help: str) -> None:
+    """The flag for the names of queues, the same for every command."""
+    parser.add_argument(
+        "--queue",
+        "--queues",
+        dest="queues",
+        type=names,
+        action="append",
+        metavar="A,B",
+        help=f"{help}; may be given several times.",
+    )
+
+
+def queues_of(options: dict[str, Any]) -> tuple[str, ...]:
+    """The names that were given with that flag."""
+    return tuple(dict.fromkeys(name for group in options["queues"] or () for name in group))
+
+
+def require_tables() -> None:
+    """Raise CommandError when the tables are missing; a database that is away may have them."""
+    try:
+        present = connections[settings.DATABASE].introspection.table_names()
+    except DatabaseTrouble:
+        return
+    if DelayedJob._meta.db_table not in present:
+        raise CommandError(
+            f"The database {settings.DATABASE!r} has no table {DelayedJob._meta.db_table}:"
+            " run `manage.py migrate` first."
+        )
+
+
 class WorkerCommand(BaseCommand):
-    """A command that performs jobs. Flags win over delayed_job's environment variables, and these over settings."""
+    """A command that performs jobs. Flags win over the environment, and that over settings."""
 
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The filters of a worker."""
-        parser.add_argument(
-            "--queue",
-            "--queues",
-            dest="queues",
-            type=names,
-            action="append",
-            metavar="A,B",
-            help="Serve these queues only; may be given several times. Environment: QUEUES, QUEUE.",
-        )
-        parser.add_argument(
-            "--min-priority",
-            type=int,
-            metavar="N",
-            help="Leave jobs of a lower number. Environment: MIN_PRIORITY.",
-        )
-        parser.add_argument(
-            "--max-priority",
-            type=int,
-            metavar="N",
-            help="Leave jobs of a higher number. Environment: MAX_PRIORITY.",
-        )
+        add_queues(parser, "Serve these queues only. Environment: QUEUES, QUEUE")
+        for bound, number in (("min", "lower"), ("max", "higher")):
+            parser.add_argument(
+                f"--{bound}-priority",
+                type=int,
+                metavar="N",
+                help=f"Leave jobs of a {number} number. Environment: {bound.upper()}_PRIORITY.",
+            )
         parser.add_argument(
             "--sleep-delay",
             type=seconds,
@@ -88,17 +114,17 @@ class WorkerCommand(BaseCommand):
         parser.add_argument("--quiet", action="store_true", help="Write no log to the terminal.")
 
     def configuration(self, options: dict[str, Any]) -> Configuration:
-        """What the flags, the environment and the settings say. Raises CommandError for what makes no sense."""
-        queues = tuple(name for group in options["queues"] or () for name in group)
-        queues = queues or _from_environment("QUEUES", names) or _from_environment("QUEUE", names) or ()
+        """What the flags, the environment and the settings say. Raises CommandError for nonsense."""
+        queues = queues_of(options) or _from_environment("QUEUES", names) or _from_environment("QUEUE", names)
         lowest = _chosen(options["min_priority"], "MIN_PRIORITY", int, None)
         highest = _chosen(options["max_priority"], "MAX_PRIORITY", int, None)
         if lowest is not None and highest is not None and lowest > highest:
             raise CommandError(
-                f"--min-priority {lowest} is above --max-priority {highest}: no job is between them."
+                f"The lowest priority to serve, {lowest}, is above the highest, {highest}:"
+                " no job is between them."
             )
         return Configuration(
-            Filters(tuple(dict.fromkeys(queues)), lowest, highest),
+            Filters(tuple(dict.fromkeys(queues or ())), lowest, highest),
             _chosen(options["sleep_delay"], "SLEEP_DELAY", seconds, settings.SLEEP_DELAY),
             _chosen(options["read_ahead"], "READ_AHEAD", positive, settings.READ_AHEAD),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import os
 import signal
@@ -12,6 +11,7 @@ import threading
 import time
 from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
 from django.db import connections
 from django.utils.autoreload import get_child_arguments
@@ -19,8 +19,10 @@ from django.utils.autoreload import get_child_arguments
 from ..conf import settings
 from ..databases import Filters
 from .activity import Activity
+from .patience import patiently
 from .reload import CodeWatch
 from .shutdown import Shutdown
+from .stacks import dump_on_quit
 from .upkeep import bury
 from .wakeup import Wakeup
 from .worker import Configuration, Worker, new_worker_id
@@ -35,13 +37,13 @@ class Child:
     def __init__(self, configuration: Configuration) -> None:
         self.worker = new_worker_id()
         self.configuration = configuration
-        self.activity = Activity()
         self.started = time.monotonic()
-        self.overdue = False
 
     def start(self) -> None:
         """Start the process: by exec, for a fork would share open connections."""
-        # Never written to: the child reads its end of it, and reads the end of file when this process is no more.
+        self.activity = Activity()
+        self.activity.beat(time.time())  # as its row was written just now
+        # Never written to: the child finds the end of the file when this process is no more.
         reader, self._life_line = os.pipe()
         orders = {
             "worker": self.worker,
@@ -67,7 +69,7 @@ class Child:
         self.process.kill()
 
     def close(self) -> None:
-        """Let go of what is left of a process that has ended."""
+        """Let go of what is left of a process that has ended, or leave one to itself: it will end."""
         os.close(self._life_line)
         self.activity.close()
 
@@ -87,34 +89,55 @@ def _dump(configuration: Configuration) -> dict[str, object]:
     }
 
 
+def _load(given: dict[str, Any]) -> Configuration:
+    filters = Filters(**{**given["filters"], "queues": tuple(given["filters"]["queues"])})
+    return Configuration(filters, timedelta(seconds=given["sleep_delay"]), given["read_ahead"])
+
+
 def run_child(orders: str) -> int:
     """Be the child: work until told to stop; returns the exit code."""
     given = json.loads(orders)
-    filters = Filters(**{**given["filters"], "queues": tuple(given["filters"]["queues"])})
-    configuration = Configuration(filters, timedelta(seconds=given["sleep_delay"]), given["read_ahead"])
+    for inherited in (given["activity"], given["life_line"]):
+        os.set_inheritable(
+            inherited, False
+        )  # by us; the programs that a job starts have no business with them
+    dump_on_quit()
+    wakeup, activity = Wakeup(), Activity(given["activity"])
     code = CodeWatch(since=given["started"]) if settings.RELOAD else None
-    faulthandler.register(signal.SIGQUIT)
-    wakeup = Wakeup()
     with Shutdown() as shutdown:
-        _follow(given["life_line"], given["worker"], shutdown, wakeup)
-        activity = Activity(given["activity"])
-        worker = Worker(given["worker"], configuration, wakeup, shutdown, activity, code=code)
+        worker = Worker(given["worker"], _load(given), wakeup, shutdown, activity, code=code)
+        life_line = LifeLine(given["life_line"], worker)
+        life_line.start()
+        activity.be_ready()
         changed = worker.run()
+        life_line.leave()
     connections.close_all()
+    wakeup.close()
     return CODE_HAS_CHANGED if changed else DONE
 
 
-def _follow(life_line: int, worker: str, shutdown: Shutdown, wakeup: Wakeup) -> None:
-    """Stop when the parent is gone; give back and go when the job in hand does not end in time."""
+class LifeLine(threading.Thread):
+    """Stops a worker whose parent is gone; gives back and goes when the job in hand does not end in time."""
 
-    def wait_for_the_end() -> None:
-        os.read(life_line, 1)
-        shutdown.request()
-        wakeup.wake()
+    def __init__(self, fd: int, worker: Worker) -> None:
+        super().__init__(name="django_delayed life line", daemon=True)
+        self._fd = fd
+        self._worker = worker
+        self._is_cut = False
+
+    def run(self) -> None:
+        """Wait for the parent's end."""
+        os.read(self._fd, 1)
+        self._is_cut = True
+        self._worker.shutdown.request()
+        self._worker.wakeup.wake()
         time.sleep(settings.SHUTDOWN_TIMEOUT.total_seconds())
         try:
-            bury(worker)
+            bury(self._worker.id)
         finally:
             os._exit(1)
 
-    threading.Thread(target=wait_for_the_end, name="django_delayed life line", daemon=True).start()
+    def leave(self) -> None:
+        """The worker has ended; its row is the parent's to remove, as long as there is one."""
+        if self._is_cut:
+            patiently(lambda: bury(self._worker.id), self._worker.wakeup, lambda: False)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.db import connections
 
 from ..conf import settings
-from .patience import AWAY, pauses
+from .patience import AWAY, LONGEST_PAUSE, pauses
 
 logger = logging.getLogger("django_delayed")
 
@@ -35,7 +35,8 @@ class Chore:
         try:
             self.what()
         except AWAY as error:
-            pause = next(self._waits)
+            # Several chores of one process fail together: none comes sooner than it would have come anyhow.
+            pause = max(next(self._waits), min(self.every, LONGEST_PAUSE))
             self._due = time.monotonic() + pause
             logger.warning("The database is away, trying again in %.1f s: %s", pause, str(error).strip())
             connections[settings.DATABASE].close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
+import time
 from datetime import timedelta
 
 from django.db import connections
@@ -41,17 +41,18 @@ def register(worker: str, configuration: Configuration) -> None:
     )
 
 
-def beat(worker: str, pid: int) -> bool:
+def beat(worker: str, pid: int, activity: Activity) -> bool:
     """Say that the worker is alive, as the process of this pid; False when it was declared dead meanwhile."""
-    return bool(
-        WorkerProcess.objects.using(settings.DATABASE)
-        .filter(pk=worker)
-        .update(beat_at=DatabaseNow(), pid=pid)
-    )
+    now = time.time()
+    workers = WorkerProcess.objects.using(settings.DATABASE).filter(pk=worker)
+    if not workers.update(beat_at=DatabaseNow(), pid=pid):
+        return False
+    activity.beat(now)
+    return True
 
 
 class RestWatch:
-    """Gives back what a worker claimed together with a job that turns out to be long."""
+    """Notes that a job has begun, and gives back what was claimed together with one that is long."""
 
     def __init__(self, worker: str, activity: Activity) -> None:
         self.worker = worker
@@ -61,18 +62,20 @@ class RestWatch:
     def look(self) -> None:
         """Look once; to be called several times a second."""
         current = self.activity.current()
-        if current is None or current.id == self._seen or not current.others or current.age < GIVE_BACK_AFTER:
-            return
-        DelayedJob.objects.using(settings.DATABASE).release_rest(self.worker, current.id, current.age)
-        self._seen = current.id
+        if current is None:
+            self._seen = None
+        elif current.id != self._seen and current.age >= GIVE_BACK_AFTER:
+            DelayedJob.objects.using(settings.DATABASE).release_rest(self.worker, current.id, current.age)
+            self._seen = current.id
 
 
 class BeatingThread(threading.Thread):
-    """Beats for the worker of its own process, where there is no parent to do it, and ends a stop that takes too long."""
+    """Beats for the worker of its own process, where no parent does, and ends a stop that takes too long."""
 
     def __init__(self, worker: str, activity: Activity, shutdown: Shutdown) -> None:
         super().__init__(name="django_delayed beat", daemon=True)
         self._worker = worker
+        self._activity = activity
         self._shutdown = shutdown
         self._rest = Chore(RestWatch(worker, activity).look, timedelta(0))
         self._beat = Chore(self._beat_once, beat_interval())
@@ -85,7 +88,7 @@ class BeatingThread(threading.Thread):
             self._rest.run_when_due()
             self._beat.run_when_due()
             if self._shutdown.requested and (patience := patience - TICK) < 0:
-                os.kill(os.getpid(), signal.SIGTERM)  # the second one, which interrupts the job
+                self._shutdown.insist()
         connections.close_all()
 
     def stop(self) -> None:
@@ -94,5 +97,5 @@ class BeatingThread(threading.Thread):
         self.join()
 
     def _beat_once(self) -> None:
-        if not beat(self._worker, os.getpid()):
+        if not beat(self._worker, os.getpid(), self._activity):
             self._shutdown.request()  # declared dead: what it does now would not be written

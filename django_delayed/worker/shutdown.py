@@ -30,11 +30,18 @@ class Shutdown:
 
     def __exit__(self, *_: object) -> None:
         for signum, handler in self._before.items():
-            signal.signal(signum, handler)
+            # None: it was set by something that is not Python, which cannot be put back.
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
     def request(self) -> None:
         """Ask for the stop."""
         self.requested = True
+
+    def insist(self) -> None:
+        """Ask for it as a second signal would; from any thread, where signals are listened to."""
+        if self._before:
+            # To the main thread: sent to the process, it might go to a thread that has nothing to interrupt.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         self.at_once = self.requested

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import faulthandler
-import signal
 from datetime import timedelta
-from types import FrameType
 
 from django.db import connections
 
-from ..conf import settings
 from .chores import Chore
-from .heartbeat import TICK
+from .heartbeat import TICK, beat_interval
 from .keeper import Keeper
 from .shutdown import Shutdown
-from .upkeep import prune, rescue
+from .stacks import dumped_on_quit
+from .upkeep import Lookout, prune
 from .wakeup import Wakeup
 from .worker import Configuration
 
@@ -28,25 +25,25 @@ class Supervisor:
         self.keepers = [Keeper(configuration)]
         self.chores = [
             *(Chore(keeper.look, timedelta(0)) for keeper in self.keepers),
-            Chore(lambda: rescue(settings.LEASE), settings.LEASE / 2),
+            Chore(Lookout().look, beat_interval()),
             Chore(prune, PRUNE_EVERY),
         ]
 
     def run(self) -> None:
         """Look after the workers; returns when all have ended."""
         wakeup = Wakeup()
-        with Shutdown() as shutdown:
-            before = signal.signal(signal.SIGQUIT, self._dump_stacks)
-            try:
+        try:
+            with Shutdown() as shutdown, dumped_on_quit(self._dump_stacks):
                 while not all(keeper.is_over for keeper in self.keepers):
                     self._pass_on(shutdown)
                     for chore in self.chores:
                         chore.run_when_due()
                     wakeup.wait(TICK)
-            finally:
-                signal.signal(signal.SIGQUIT, before)
-                wakeup.close()
-                connections.close_all()
+        finally:
+            for keeper in self.keepers:
+                keeper.leave()
+            wakeup.close()
+            connections.close_all()
 
     def _pass_on(self, shutdown: Shutdown) -> None:
         for keeper in self.keepers:
@@ -55,7 +52,6 @@ class Supervisor:
             elif shutdown.requested:
                 keeper.stop()
 
-    def _dump_stacks(self, signum: int, frame: FrameType | None) -> None:
-        faulthandler.dump_traceback()
+    def _dump_stacks(self) -> None:
         for keeper in self.keepers:
             keeper.dump_stacks()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from ..databases.clock import DatabaseNow
 from ..exceptions import JobTimeout, WorkerCrashed
 from ..execution import settle
 from ..jobs import Job
-from ..models import DelayedJob, WorkerProcess
+from ..models import DelayedJob, WorkerProcess, WorkerProcessQuerySet
 from ..outcomes import choose
 from ..signals import job_errored, job_failed
 from ..states import DelayedJobQuerySet
@@ -33,7 +34,7 @@ def bury(
     """
     held = _jobs().running().filter(locked_by=worker)
     if verdict:
-        for job in held.filter(pk=current):
+        for job in held.filter(pk__in=[current]):
             verdict(job)
     _jobs().release(held.all())
     _workers().filter(pk=worker).delete()
@@ -46,8 +47,11 @@ def crash(job: DelayedJob, why: str) -> None:
         return
     about: dict[str, Any] = {"sender": Job, "delayed_job": job, "job": None, "error": error}
     job_errored.send_robust(**about)
-    if _jobs().failed().filter(pk=job.pk).exists():
+    failed = _jobs().failed().filter(pk=job.pk)
+    if failed.exists():
         job_failed.send_robust(**about)
+        if settings.DESTROY_FAILED_JOBS:
+            failed.discard()
 
 
 def time_out(job: DelayedJob, limit: timedelta) -> None:
@@ -74,6 +78,29 @@ def rescue(lease: timedelta) -> int:
     return rescued
 
 
+class Lookout:
+    """Rescues again and again, but for the while after this process itself was cut off, or stood still.
+
+    Then all others seem as silent as the dead: those that were cut off with it are given time to beat again.
+    """
+
+    def __init__(self) -> None:
+        self._looked = (
+            time.time()
+        )  # the wall's clock, as the other one may stand still while the machine does
+        self._blind_until = 0.0
+
+    def look(self) -> int:
+        """Look once, several times a lease. Returns how many workers were buried."""
+        lease = settings.LEASE.total_seconds()
+        _workers().exists()  # raises while the database is away
+        now = time.time()
+        if now - self._looked > lease / 2:
+            self._blind_until = now + lease
+        self._looked = now
+        return rescue(settings.LEASE) if now >= self._blind_until else 0
+
+
 def prune() -> int:
     """Remove finished jobs that were kept long enough. Returns how many."""
     return _jobs().prune()
@@ -87,12 +114,15 @@ def _give_back(jobs: DelayedJobQuerySet) -> None:
 
 def _orphans(lease: timedelta) -> DelayedJobQuerySet:
     holder = WorkerProcess.objects.filter(pk=OuterRef("locked_by"))
-    return _jobs().running().filter(~Exists(holder), locked_at__lt=DatabaseNow(plus=-lease))
+    held = (
+        _jobs().running().filter(locked_by__gt="")
+    )  # so that MySQL looks into the index and not at every row
+    return held.filter(~Exists(holder), locked_at__lt=DatabaseNow(plus=-lease))
 
 
 def _jobs() -> DelayedJobQuerySet:
     return DelayedJob.objects.using(settings.DATABASE)
 
 
-def _workers():  # type: ignore[no-untyped-def]
+def _workers() -> WorkerProcessQuerySet:
     return WorkerProcess.objects.using(settings.DATABASE)

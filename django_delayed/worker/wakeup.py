@@ -6,6 +6,9 @@ import select
 import signal
 import socket
 import threading
+from contextlib import suppress
+
+LONGEST = 24 * 3600.0  # seconds; there is a limit to what select() takes
 
 
 class Wakeup:
@@ -22,18 +25,15 @@ class Wakeup:
 
     def wait(self, seconds: float) -> None:
         """Sleep at most this long."""
-        select.select([self._reader], [], [], max(seconds, 0))
-        try:
+        select.select([self._reader], [], [], min(max(seconds, 0), LONGEST))
+        with suppress(BlockingIOError):
             self._reader.recv(4096)
-        except BlockingIOError:
-            pass
 
     def wake(self) -> None:
         """End the sleep of now, or the next one; from any thread."""
-        try:
+        # BlockingIOError: so many are waiting to be read that it wakes anyhow. The others: it is closed.
+        with suppress(OSError):
             self._writer.send(b"\0")
-        except BlockingIOError:  # so many are waiting to be read that it wakes anyhow
-            pass
 
     def close(self) -> None:
         """Give the signals back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from django.db import connections
 
@@ -12,7 +12,7 @@ from ..exceptions import JobInterrupted
 from ..outcomes import Outcome
 from .activity import Activity
 from .heartbeat import BeatingThread, register
-from .patience import patiently
+from .patience import AWAY, patiently
 from .shutdown import Shutdown
 from .upkeep import bury, rescue
 from .wakeup import Wakeup
@@ -27,7 +27,8 @@ def work_off(configuration: Configuration, on_settled: Callable[[Outcome], None]
     wakeup, activity = Wakeup(), Activity()
 
     def interrupt() -> None:
-        if activity.current():
+        current = activity.current()
+        if current and current.limit is not None:  # while it is being settled, it is too late
             raise JobInterrupted
 
     try:
@@ -41,12 +42,20 @@ def work_off(configuration: Configuration, on_settled: Callable[[Outcome], None]
                 work_off=True,
                 on_settled=on_settled,
             )
-            with _alive(worker):
-                worker.run()
+            _run(worker)
         return not shutdown.requested
     finally:
         activity.close()
         wakeup.close()
+
+
+def _run(worker: Worker) -> None:
+    try:
+        with _alive(worker):
+            worker.run()
+    except AWAY:
+        if not worker.shutdown.requested:
+            raise
 
 
 @contextmanager
@@ -56,14 +65,19 @@ def _alive(worker: Worker) -> Iterator[None]:
         # In a caller's transaction (a test) nobody else sees the row, nor could a thread write beside it.
         yield
         return
-    patiently(lambda: rescue(settings.LEASE), worker.wakeup)
-    patiently(lambda: register(worker.id, worker.configuration), worker.wakeup)
+
+    def is_stopped() -> bool:
+        return worker.shutdown.requested
+
+    with suppress(*AWAY):  # after an outage every worker seems dead: not the moment to bury any
+        rescue(settings.LEASE)
+    patiently(lambda: register(worker.id, worker.configuration), worker.wakeup, is_stopped)
     beating = BeatingThread(worker.id, worker.activity, worker.shutdown)
     beating.start()
     try:
         yield
     except JobInterrupted:  # in the moment before or after a job
-        pass
+        worker.activity.end()
     finally:
         beating.stop()
-        patiently(lambda: bury(worker.id), worker.wakeup)
+        patiently(lambda: bury(worker.id), worker.wakeup, is_stopped)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 from ..conf import settings
 from ..databases import Filters
@@ -18,15 +19,18 @@ from ..signals import worker_started, worker_stopped
 from ..states import DelayedJobQuerySet
 from .activity import Activity
 from .pace import Pace
-from .patience import patiently
+from .patience import AWAY, LONGEST_PAUSE, patiently
 from .reload import CodeWatch
 from .shutdown import Shutdown
 from .wakeup import Wakeup
+
+T = TypeVar("T")
 
 logger = logging.getLogger("django_delayed")
 
 GIVE_BACK_AFTER = timedelta(milliseconds=100)  # in one job: then what was claimed with it goes back
 RELOAD_EVERY = 100  # jobs, as delayed_job's README has it
+SHORTEST_SLEEP = 0.01  # seconds
 
 
 def new_worker_id() -> str:
@@ -44,10 +48,10 @@ class Configuration:
 
 
 class Worker:
-    """Claims and performs, in the thread that calls `run`, until it is told to stop or has nothing more to do.
+    """Claims and performs, in the thread that calls `run`, until it is told to stop or has no more to do.
 
-    With `work_off`, or a sleep delay of 0, it ends when nothing is ready; else it waits. With `code`, it ends when a
-    file of the code has changed: after 100 jobs, or when the queue is empty.
+    With `work_off`, or a sleep delay of 0, it ends when nothing is ready; else it waits. With `code`, it ends
+    when a file of the code has changed: after 100 jobs, or when the queue is empty.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Worker:
         self.on_settled = on_settled
         self.pace = Pace(configuration.read_ahead)
         self.since_reload = 0
+        self._in_vain = 0  # looks at a row that is due and cannot be had
 
     def run(self) -> bool:
         """Work. Returns True when it ended because the code has changed."""
@@ -79,7 +84,7 @@ class Worker:
             while not self.shutdown.requested:
                 if self.since_reload >= RELOAD_EVERY and self._code_has_changed():
                     return True
-                if batch := self._claim():
+                if batch := self._until_stopped(self._claim):
                     self._perform_batch(batch)
                 elif self.ends_when_empty and not self._is_one_due():
                     return False
@@ -95,55 +100,88 @@ class Worker:
     def _jobs(self) -> DelayedJobQuerySet:
         return DelayedJob.objects.using(settings.DATABASE)
 
+    def _until_stopped(self, operation: Callable[[], T]) -> T | None:
+        """The operation's result; None when the database is away and a stop is asked for."""
+        try:
+            return patiently(operation, self.wakeup, give_up=lambda: self.shutdown.requested)
+        except AWAY:
+            if not self.shutdown.requested:
+                raise
+            return None
+
     # Claim
 
     def _claim(self) -> list[DelayedJob]:
+        # Nobody beats for us: soon others may take us for dead, and give away what we claim now.
+        while self.activity.is_silent(settings.LEASE / 2) and not self.shutdown.requested:
+            self.wakeup.wait(SHORTEST_SLEEP * 10)
+        if self.shutdown.requested:
+            return []
         limit = self.pace.size
         if self.code:
             limit = max(1, min(limit, RELOAD_EVERY - self.since_reload))
-        filters = self.configuration.filters
-        return patiently(lambda: self._jobs.claim(self.id, limit, filters), self.wakeup)
+        return self._jobs.claim(self.id, limit, self.configuration.filters)
 
     # Perform
 
     def _perform_batch(self, batch: list[DelayedJob]) -> None:
-        # One that has crashed a worker before comes last, so that it takes none of the others with it.
+        self._in_vain = 0
+        # One that has crashed a worker before comes last, and alone: it takes none of the others with it.
         batch.sort(key=lambda row: row.crashes > 0)
         began = time.monotonic()
         for number, row in enumerate(batch, 1):
             rest = batch[number:]
-            age = self._perform(row, others=len(rest))
-            if rest and (self.shutdown.requested or age >= GIVE_BACK_AFTER):
-                # Whoever watches us may have given the rest back already, so it is not ours to perform.
+            if rest and row.crashes:
                 self._give_back(rest)
+                rest = []
+            self._perform(row)
+            # Whoever watches us gives the rest back after so long: then it is not ours to perform.
+            took_long = time.monotonic() - began >= GIVE_BACK_AFTER.total_seconds()
+            if rest and (took_long or self.shutdown.requested):
+                self._give_back(rest)
+                rest = []
+            if not rest:
                 break
         self.since_reload += number
         self.pace.keep(number, time.monotonic() - began)
 
-    def _perform(self, row: DelayedJob, others: int) -> timedelta:
-        self.activity.begin(row.pk, others, settings.MAX_RUN_TIME)
+    def _perform(self, row: DelayedJob) -> None:
+        self.activity.begin(row.pk, settings.MAX_RUN_TIME)
         outcome = perform(row, loaded=lambda job: self.activity.limit_to(job.run_time))
-        age = self.activity.end()
-        settled = patiently(lambda: settle(row, outcome), self.wakeup)
+        self.activity.settle()
+        settled = self._settle(row, outcome)
+        self.activity.end()
         if settled and self.on_settled:
             self.on_settled(outcome)
-        return age
+
+    def _settle(self, row: DelayedJob, outcome: Outcome) -> bool:
+        try:
+            return patiently(lambda: settle(row, outcome), self.wakeup, give_up=lambda: self.shutdown.at_once)
+        except AWAY:
+            if not self.shutdown.at_once:
+                raise
+            logger.error("%s: the database is away, and what came of it is lost; it will run again", row)
+            return False
 
     def _give_back(self, rows: list[DelayedJob]) -> None:
-        patiently(lambda: self._jobs.release(rows), self.wakeup)
+        self._until_stopped(lambda: self._jobs.release(rows))
 
     # Wait
 
+    def _due_in(self) -> float | None:
+        return self._until_stopped(lambda: self._jobs.next_due(self.configuration.filters))
+
     def _is_one_due(self) -> bool:
-        due_in = patiently(lambda: self._jobs.next_due(self.configuration.filters), self.wakeup)
+        due_in = self._due_in()
         return due_in is not None and due_in <= 0
 
     def _wait(self) -> None:
-        due_in = patiently(lambda: self._jobs.next_due(self.configuration.filters), self.wakeup)
-        delay = self.configuration.sleep_delay.total_seconds()
+        due_in = self._due_in()
+        delay = self.configuration.sleep_delay.total_seconds() or LONGEST_PAUSE
         if due_in is not None:
-            # A row that is due and not claimable for us is in the hands of another worker at this moment.
-            delay = min(delay, max(due_in, 0.01))
+            # Due and not to be had: it is in the hands of a worker for a moment, or of a transaction.
+            self._in_vain = self._in_vain + 1 if due_in <= 0 else 0
+            delay = min(delay, max(due_in, SHORTEST_SLEEP * 2 ** min(self._in_vain, 20)))
         logger.debug("Sleeping for %.1f seconds", delay)
         self.wakeup.wait(delay)
 

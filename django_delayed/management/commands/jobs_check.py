@@ -6,18 +6,23 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseTrouble
 
 from ...databases import Filters
 from ...stats import lanes, latency
-from ..worker_command import names, seconds
+from ..worker_command import add_queues, queues_of, require_tables, seconds
 
 MANY_LANES = 200  # from here on a claim gets slower
+LATE, UNKNOWN = 1, 2  # exit codes
 
 
 class Command(BaseCommand):
-    """Exit code 0: no job is late; 1: some are."""
+    """Exit code 0: no job is late; 1: some are; 2: nobody can tell."""
 
-    help = "Check that no delayed job has been due for too long; exit with 1 when one has."
+    help = (
+        "Check that no delayed job has been due for too long. Exit code 1 when one has, 2 when the database"
+        " cannot be asked."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,30 +34,26 @@ class Command(BaseCommand):
             metavar="SECONDS",
             help="How long a job may have been due without being performed (default: 300).",
         )
-        parser.add_argument(
-            "--queue",
-            "--queues",
-            dest="queues",
-            type=names,
-            default=(),
-            metavar="A,B",
-            help="Look at these queues only.",
-        )
+        add_queues(parser, "Look at these queues only")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Look at the lanes: scheduled, running and failed jobs are in none, and so are never late."""
-        served = Filters(queues=options["queues"])
-        if (number := len(lanes())) > MANY_LANES:
+        try:
+            number, waited = len(lanes()), latency(Filters(queues_of(options)))
+        except DatabaseTrouble as error:
+            require_tables()
+            raise CommandError(f"The queue cannot be asked: {error}", returncode=UNKNOWN) from error
+        if number > MANY_LANES:
             self.stderr.write(
                 self.style.WARNING(
-                    f"{number} pairs of queue and priority have waiting jobs; beyond 200, claims slow down."
+                    f"{number} pairs of queue and priority have waiting jobs;"
+                    f" beyond {MANY_LANES}, claims slow down."
                 )
             )
-        waited = latency(served)
         if waited > options["max_age"]:
             raise CommandError(
                 f"A job has been due for {waited.total_seconds():,.0f} s, more than "
                 f"{options['max_age'].total_seconds():,.0f} s: no worker takes it.",
-                returncode=1,
+                returncode=LATE,
             )
         self.stdout.write(f"No job is late; the oldest has been due for {waited.total_seconds():,.0f} s.")

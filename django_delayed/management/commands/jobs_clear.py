@@ -11,7 +11,7 @@ from ...databases.clock import DatabaseNow
 from ...models import DelayedJob
 from ...states import DelayedJobQuerySet
 from ...stats import count_by_state
-from ..worker_command import names, seconds
+from ..worker_command import add_queues, queues_of, require_tables, seconds
 
 
 class Command(BaseCommand):
@@ -21,9 +21,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Which jobs, and whether to ask."""
-        parser.add_argument(
-            "--queue", "--queues", dest="queues", type=names, metavar="A,B", help="Jobs of these queues only."
-        )
+        add_queues(parser, "Jobs of these queues only")
         parser.add_argument("--failed", action="store_true", help="Failed jobs only.")
         parser.add_argument(
             "--older-than",
@@ -31,17 +29,20 @@ class Command(BaseCommand):
             metavar="SECONDS",
             help="Only jobs enqueued longer ago; with --failed, failed.",
         )
-        parser.add_argument("--noinput", "--no-input", action="store_true", help="Do not ask.")
+        parser.add_argument(
+            "--noinput", "--no-input", action="store_false", dest="interactive", help="Do not ask."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Count, ask, discard."""
+        require_tables()
         jobs = self._chosen(options)
         counts = {state: count for state, count in count_by_state(jobs).items() if count}
         for state, count in counts.items():
             self.stdout.write(f"{count:>9,} {state.label}{' (stay)' if state == 'running' else ''}")
         if not sum(count for state, count in counts.items() if state != "running"):
             self.stdout.write("There is no job to remove.")
-        elif options["noinput"] or self._confirmed():
+        elif not options["interactive"] or self._confirmed():
             self.stdout.write(self.style.SUCCESS(f"{jobs.discard():,} jobs removed."))
         else:
             raise CommandError("Nothing was removed.")
@@ -50,12 +51,15 @@ class Command(BaseCommand):
         jobs = DelayedJob.objects.using(settings.DATABASE)
         if options["failed"]:
             jobs = jobs.failed()
-        if options["queues"]:
-            jobs = jobs.filter(queue__in=options["queues"])
+        if queues := queues_of(options):
+            jobs = jobs.filter(queue__in=queues)
         if options["older_than"] is not None:
             since = "failed_at__lt" if options["failed"] else "created_at__lt"
             jobs = jobs.filter(**{since: DatabaseNow(plus=-options["older_than"])})
         return jobs
 
     def _confirmed(self) -> bool:
-        return input("Remove these jobs for good? Type 'yes' to continue: ").strip() == "yes"
+        try:
+            return input("Remove these jobs for good? Type 'yes' to continue: ").strip() == "yes"
+        except EOFError:
+            raise CommandError("Nothing was removed: there is nobody to ask. See --noinput.") from None

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...worker.child import ORDERS, run_child
 from ...worker.supervisor import Supervisor
-from ..worker_command import WorkerCommand
+from ..worker_command import WorkerCommand, require_tables
 
 
 class Command(WorkerCommand):
@@ -21,4 +21,5 @@ class Command(WorkerCommand):
         self.log_to_terminal(options)
         if orders := os.environ.pop(ORDERS, None):
             sys.exit(run_child(orders))
+        require_tables()
         Supervisor(self.configuration(options)).run()

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser, OutputWrapp
 
 from ...outcomes import Finished, Outcome, Released
 from ...worker.work_off import work_off
-from ..worker_command import WorkerCommand
+from ..worker_command import WorkerCommand, require_tables
 
 REDRAW = 0.1  # seconds between two drawings of the progress
 
@@ -29,6 +29,7 @@ class Command(WorkerCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Work off; in a terminal with a line of progress instead of the log."""
         configuration = self.configuration(options)
+        require_tables()
         in_terminal = self.stdout.isatty() and options["verbosity"] == 1 and not options["quiet"]
         if not in_terminal:
             self.log_to_terminal(options)
@@ -43,7 +44,7 @@ class Command(WorkerCommand):
 
 
 class Progress:
-    """How many jobs were performed and how many of them failed, drawn now and then on one line of a terminal."""
+    """How many jobs were performed and how many of them failed, drawn on one line of a terminal."""
 
     def __init__(self, terminal: OutputWrapper | None) -> None:
         self.terminal = terminal

@@ -1,0 +1,3 @@
+from tests.playground.processes import command, ledger, work
+
+__all__ = ["command", "ledger", "work"]

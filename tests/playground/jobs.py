@@ -1,0 +1,121 @@
+"""Jobs that say what they do in a ledger: a file, which no fault of the database rolls back."""
+
+import ctypes
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from django.db import connection
+from django_delayed import Job
+
+POLL = 0.01
+
+
+def note(ledger, *words):
+    """One line, in one write, so that no two processes mix theirs."""
+    with open(ledger, "ab", buffering=0) as file:
+        file.write(f"{' '.join(map(str, words))}\n".encode())
+
+
+class Note(Job):
+    def perform(self, ledger, word):
+        note(ledger, word)
+
+
+class Gated(Job):
+    """Begins, and ends once the gate is a file."""
+
+    def perform(self, ledger, gate):
+        note(ledger, "begin", self.delayed_job.id)
+        while not Path(gate).exists():
+            time.sleep(POLL)
+        note(ledger, "end", self.delayed_job.id)
+
+
+class ShortGated(Gated):
+    max_run_time = 0.5
+
+
+class Sleepy(Job):
+    def perform(self, ledger, word, seconds):
+        note(ledger, word)
+        time.sleep(seconds)
+
+
+class HoldGil(Job):
+    """No Python runs in this process for so many seconds."""
+
+    def perform(self, ledger, seconds):
+        note(ledger, "begin", self.delayed_job.id)
+        ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
+        note(ledger, "end", self.delayed_job.id)
+
+
+class HoldGilForever(Job):
+    """Neither does a signal handler."""
+
+    max_run_time = 0.5
+
+    def perform(self, ledger):
+        note(ledger, "begin", self.delayed_job.id)
+        sum(itertools.repeat(0))
+
+
+class Swallowing(Job):
+    """Swallows its JobTimeout, and ends after that."""
+
+    max_run_time = 0.3
+
+    def perform(self, ledger):
+        try:
+            while True:
+                time.sleep(POLL)
+        except BaseException as error:
+            note(ledger, "swallowed", type(error).__name__)
+
+
+class Failing(Job):
+    def perform(self, message="the network is down"):
+        raise ConnectionError(message)
+
+    def wait_before_retry(self, attempts, error):
+        return 0
+
+
+class FailingForGood(Failing):
+    max_attempts = 1
+
+
+class Pill(Job):
+    """Takes its process with it."""
+
+    def perform(self, ledger, kind):
+        note(ledger, kind)
+        {
+            "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
+            "exit code 9": lambda: os._exit(9),
+            "exit code 0": lambda: os._exit(0),
+            "SIGABRT": os.abort,
+        }[kind]()
+
+
+class Environment(Job):
+    """What a program that a job starts finds: its environment, and its open files."""
+
+    def perform(self, ledger):
+        code = "import os, sys; sys.stdout.write(' '.join(os.environ))"
+        note(ledger, subprocess.check_output([sys.executable, "-c", code], text=True, close_fds=False))
+
+
+class Statement(Job):
+    """Asks the database something that takes so long."""
+
+    def perform(self, ledger, sql):
+        note(ledger, "begin", self.delayed_job.id)
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+        note(ledger, "end", self.delayed_job.id)

@@ -1,0 +1,173 @@
+"""Workers as processes of their own: started, listened to, waited for, and never left behind."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+from django.db import connection
+from django_delayed.models import DelayedJob, WorkerProcess
+
+PATIENCE = 30  # seconds: an event that has not come by then will not come
+
+
+def until(holds, patience=PATIENCE):
+    """Wait for what comes true by itself; gives what it is."""
+    deadline = time.monotonic() + patience
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it has not come true"
+        time.sleep(0.02)
+    return found
+
+
+def children_of(pid):
+    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+    return [int(line) for line in listed.stdout.split()]
+
+
+def is_alive(pid):
+    """Whether the process runs; one that is dead and that nobody has asked about does not."""
+    listed = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return bool(listed.stdout.strip()) and not listed.stdout.startswith("Z")
+
+
+class Command:
+    """A running manage.py, and every line that it and its children have written so far."""
+
+    def __init__(self, process):
+        self.process = process
+        self.pid = process.pid
+        self.lines = []
+        self.children = set()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def output(self):
+        return "\n".join(self.lines)
+
+    def said(self, pattern):
+        """The lines that match, from the level of the log on."""
+        return [line for line in list(self.lines) if re.search(pattern, line)]
+
+    def has_said(self, pattern, times=1):
+        """Wait for that many lines that match."""
+        until(lambda: len(self.said(pattern)) >= times or not self._reader.is_alive())
+        assert len(self.said(pattern)) >= times, self.output
+        return self.said(pattern)
+
+    @property
+    def child(self):
+        """The process id of the worker that is up; waits for one."""
+        (pid,) = until(lambda: children_of(self.pid))
+        self.children.add(pid)
+        return pid
+
+    def send(self, signum, to=None):
+        os.kill(to or self.pid, signum)
+
+    def ends(self):
+        """Wait for its end, and that of all that it wrote to; gives the exit code."""
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def stop(self, signum=signal.SIGTERM):
+        self.send(signum)
+        return self.ends()
+
+    def end(self):
+        """End it and its children, whatever they are doing."""
+        if self.process.poll() is None:
+            self.process.send_signal(
+                signal.SIGSTOP
+            )  # or it would start a new child for the one that is killed
+            self.children.update(children_of(self.pid))
+            self.process.kill()
+        for pid in self.children:
+            if is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        for pid in self.children:
+            until(lambda pid=pid: not is_alive(pid))
+        self.process.wait()
+        self._reader.join(PATIENCE)
+        print(self.output)  # which pytest shows when the test has failed
+
+
+@pytest.fixture
+def command(manage, settings):
+    """Start a command of the playground's project; `delayed` is its DJANGO_DELAYED."""
+    settings.DJANGO_DELAYED = {"TRUSTED_MODULES": ["tests.playground"]}
+    commands = []
+
+    def start(*arguments, delayed=None, environment=None, **options):
+        environment = {
+            "DJANGO_SETTINGS_MODULE": "tests.playground.settings",
+            "DELAYED": json.dumps(delayed or {}),
+        } | (environment or {})
+        commands.append(Command(manage(*arguments, environment=environment, **options)))
+        return commands[-1]
+
+    yield start
+    for started in commands:
+        started.end()
+
+
+@pytest.fixture
+def work(command):
+    """Start a worker that looks for jobs often."""
+
+    def start(*arguments, **options):
+        return command("jobs_work", "--sleep-delay", "0.1", *arguments, **options)
+
+    return start
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """The file into which jobs write what they do."""
+    path = tmp_path / "ledger"
+    path.touch()
+    return Ledger(path)
+
+
+class Ledger:
+    def __init__(self, path):
+        self.path = path
+        self.gate = path.with_name("gate")
+
+    def __str__(self):
+        return str(self.path)
+
+    @property
+    def lines(self):
+        return self.path.read_text().splitlines()
+
+    def has(self, line, times=1):
+        """Wait until the line is there so often."""
+        return until(lambda: self.lines.count(line) >= times)
+
+    def open_gate(self):
+        self.gate.touch()
+
+
+def no_job_is_left():
+    return not DelayedJob.objects.exists()
+
+
+def nothing_is_held():
+    """What every stop leaves behind: no row of a worker, no job in its hands."""
+    return not WorkerProcess.objects.exists() and not DelayedJob.objects.running().exists()
+
+
+is_on = connection.vendor

@@ -1,0 +1,20 @@
+"""The settings of the processes that the tests of the worker start: quick to come up, and without a LOGGING.
+
+DELAYED    DJANGO_DELAYED, as JSON
+"""
+
+import json
+from os import environ
+
+from settings import *  # noqa: F403
+from settings import DATABASES
+
+INSTALLED_APPS = ["rangefilter", "django_delayed", "tests.playground"]
+MIDDLEWARE = []
+TEMPLATES = []
+ROOT_URLCONF = "tests.playground.urls"
+LOGGING = {}
+DJANGO_DELAYED = json.loads(environ.get("DELAYED", "{}"))
+DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | json.loads(
+    environ.get("DATABASE_OPTIONS", "{}")
+)
