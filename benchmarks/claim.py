@@ -3,9 +3,9 @@
     python benchmarks/claim.py [--database sqlite|postgresql|mariadb] [--rows 1000000] [--claims 1000]
 
 In the way are `rows` future rows at a better priority, `rows` ready ones of queues that the worker does not
-serve, and a tenth as many failed ones. The tables lie in databases of their own on one server. What is claimed is
-finished and replaced, untimed. A claim is timed as a worker makes it, with its commit, most of which is the
-disk's; and without, inside a transaction: the stricter comparison.
+serve, and a tenth as many failed ones. The tables lie in databases of their own on one server. What is
+claimed is finished and replaced, untimed. A claim is timed as a worker makes it, with its commit, which is
+mostly the disk's; and without, inside a transaction: the stricter comparison.
 """
 
 import argparse
@@ -55,7 +55,7 @@ TIDY = {"postgresql": f"VACUUM ANALYZE {TABLE}", "mysql": f"ANALYZE TABLE {TABLE
 
 
 def fill(alias, rows, failed):
-    """READY jobs in the lane served; in the way the failed, a future lane before it, nine lanes not served."""
+    """READY jobs in the lane served; in the way failed ones, a future lane before it, nine not served."""
     multiply(alias, failed, queue=SERVED)
     DelayedJob.objects.using(alias).update(failed_at=timezone.now())
     multiply(alias, rows, queue=SERVED, priority=-10, run_at=TOMORROW)
@@ -136,11 +136,10 @@ def main():
         fill("default", 320, 60)  # with what is ready, 1,000 rows
         began = time.perf_counter()
         fill("crowded", options.rows, options.rows // 10)
-        vendor = connections["default"].vendor
+        took = time.perf_counter() - began
         count = DelayedJob.objects.using("crowded").count()
-        print(
-            f"{vendor}: a claim beside {count:,} rows ({time.perf_counter() - began:.0f} s to write), and 1,000"
-        )
+        vendor = connections["crowded"].vendor
+        print(f"{vendor}: a claim beside {count:,} rows ({took:.0f} s to write) and beside 1,000")
         for limit, claims in ((1, options.claims), (50, options.claims // 10)):
             for commit in (True, False):
                 title = f"{limit:2} at a time, {'committed' if commit else 'no commit'}"

@@ -2,9 +2,10 @@
 
 import django.db.models.deletion
 import django.utils.timezone
+from django.db import migrations, models
+
 import django_delayed.databases.indexes
 import django_delayed.models
-from django.db import migrations, models
 
 
 class Migration(migrations.Migration):

@@ -123,7 +123,7 @@ def test_each_row_is_claimed_once_beside_producers(crowd):
 
 @under(sqlite=[OWN], mysql=[REPEATABLE], postgresql=[SERIALIZABLE])
 def test_moves_of_every_kind_beside_one_another_end_without_an_error(crowd):
-    crowd.finish(crowd.start("fill", 400))
+    crowd.finish(crowd.start("fill", 200))
     workers = crowd.start_workers("shuffle")
     for worker in workers:
         crowd.finish(worker)
