@@ -1,0 +1,151 @@
+import subprocess
+import sys
+
+import pytest
+from django.apps import apps
+from django.core.checks import run_checks
+from django.db import models
+from django_delayed import DelayMixin, checks
+from tests.conftest import MANAGE
+
+
+def told():
+    return [(message.id, message.msg) for message in run_checks() if message.id.startswith("django_delayed.")]
+
+
+def test_a_project_that_is_set_up_rightly_is_told_nothing():
+    assert told() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"MAX_ATTEMTPS": 10}, "no setting 'MAX_ATTEMTPS'"),
+        ({"MAX_ATTEMPTS": "10"}, "MAX_ATTEMPTS must be a whole number"),
+        ({"MAX_RUN_TIME": None}, "MAX_RUN_TIME must be a timedelta or a number of seconds"),
+        ({"TRUSTED_MODULES": 5}, "TRUSTED_MODULES"),
+        ({"TRUSTED_MODULES": "shop"}, "TRUSTED_MODULES must be a list of module names"),
+        ({"ENQUEUE": []}, 'ENQUEUE must be "transaction"'),
+        ({"QUEUE_ATTRIBUTES": {"mail": {"colour": 1}}}, "QUEUE_ATTRIBUTES['mail']"),
+        ({5: 1}, "no setting 5"),
+        ([("MAX_ATTEMPTS", 10)], "DJANGO_DELAYED must be a dict, not list"),
+        (None, "DJANGO_DELAYED must be a dict, not NoneType"),
+    ],
+    ids=range(10),
+)
+def test_a_wrong_setting_is_an_error(settings, given, sentence):
+    settings.DJANGO_DELAYED = given
+    [(code, message)] = told()
+    assert code == "django_delayed.E001"
+    assert sentence in message
+
+
+def test_every_wrong_setting_is_told(settings):
+    settings.DJANGO_DELAYED = {"A": 1, "B": 2, "MAX_ATTEMPTS": 0}
+    assert [code for code, _ in told()] == ["django_delayed.E001"] * 3
+
+
+def test_rangefilter_has_to_be_installed(settings):
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "rangefilter"]
+    [error] = checks.check_installed_apps()
+    assert error.id == "django_delayed.E002"
+    assert '"rangefilter", "django_delayed"' in error.hint
+
+
+def test_the_alias_of_the_queue_has_to_be_a_database(settings):
+    settings.DJANGO_DELAYED = {"DATABASE": "queue"}
+    assert told() == [
+        ("django_delayed.E003", "DJANGO_DELAYED: DATABASE is 'queue', which is none of DATABASES.")
+    ]
+
+
+def test_the_database_of_the_queue_has_to_be_one_of_ours(monkeypatch):
+    monkeypatch.setattr(checks.connections["default"], "vendor", "oracle")
+    [error] = checks.check_database()
+    assert error.id == "django_delayed.E003"
+    assert "a oracle; jobs are kept in postgresql, mysql, sqlite" in error.msg
+
+
+def test_immediate_needs_more_than_one_writer(settings):
+    settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
+    wrong = not checks.connections["default"].features.has_select_for_update
+    assert [code for code, _ in told()] == ["django_delayed.E004"] * wrong
+
+
+class WithField(DelayMixin, models.Model):
+    delay = models.DurationField()
+
+    class Meta:
+        app_label = "blog"
+        abstract = True
+
+
+class WithMethod(DelayMixin, models.Model):
+    def delay(self):
+        pass
+
+    class Meta:
+        app_label = "blog"
+        abstract = True
+
+
+class MixedInLast(models.Model, DelayMixin):
+    def delay(self):
+        pass
+
+    class Meta:
+        app_label = "blog"
+        abstract = True
+
+
+class WithoutMixin(models.Model):
+    delay = models.DurationField()
+
+    class Meta:
+        app_label = "blog"
+        abstract = True
+
+
+@pytest.mark.parametrize("model", [WithField, WithMethod, MixedInLast], ids=range(3))
+def test_a_field_or_method_called_delay_hides_that_of_the_mixin(monkeypatch, model):
+    monkeypatch.setattr(apps, "get_models", lambda: [WithoutMixin, model])
+    [error] = checks.check_delay()
+    assert (error.id, error.obj) == ("django_delayed.E005", model)
+    assert f"{model.__name__}.delay hides the delay()" in error.msg
+
+
+@pytest.fixture
+def manage_with(tmp_path, child_environment):
+    """Run `manage.py` with this DJANGO_DELAYED on top of the tests' settings; gives the finished process."""
+
+    def run(given, *arguments):
+        (tmp_path / "wrong_settings.py").write_text(
+            f"from tests.settings import *\nDJANGO_DELAYED = {given}\n"
+        )
+        path = f"{tmp_path}:{child_environment['PYTHONPATH']}"
+        return subprocess.run(
+            [sys.executable, MANAGE, *arguments],
+            env={**child_environment, "DJANGO_SETTINGS_MODULE": "wrong_settings", "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["5", "None", "{'MAX_ATTEMPTS': '10', 'MAX_RUN_TIME': 'x'}", "{'TRUSTED_MODULES': 5}", "{'UNKNOWN': 1}"],
+    ids=range(5),
+)
+def test_manage_check_shows_the_error_and_no_traceback(manage_with, given):
+    process = manage_with(given, "check")
+    assert process.returncode == 1
+    assert "django_delayed.E001" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_manage_check_and_migrate_print_no_warning(manage_with):
+    assert "System check identified no issues" in manage_with("{}", "check", "--database", "default").stdout
+    assert manage_with("{}", "migrate", "--verbosity", "0").stderr == ""

@@ -1,0 +1,411 @@
+import logging
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone, translation
+from django_delayed import SerializationError, delay, enqueue, enqueue_all
+from django_delayed.models import DelayedJob
+from django_delayed.signals import job_enqueued, job_finished, job_started
+from tests.blog import jobs
+from tests.blog.jobs import CleanUpJob, Curious, Hooked, Plain
+from tests.blog.models import Post
+from tests.blog.work import work_off
+
+# What a database that locks as a whole cannot do.
+one_writer = not connection.features.has_select_for_update
+
+
+def numbers():
+    return [args[0] for args in (jobs.Job.load(row).args for row in DelayedJob.objects.order_by("pk"))]
+
+
+# One row
+
+
+@pytest.mark.django_db
+def test_a_job_becomes_a_row_that_is_ready():
+    row = enqueue(Plain(1, key="ü"), queue="mail", priority=-3)
+    stored = DelayedJob.objects.get()
+    assert stored == row
+    assert (stored.name, stored.queue, stored.priority, stored.state) == ("Plain", "mail", -3, "enqueued")
+    assert (stored.attempts, stored.crashes, stored.max_attempts, stored.claimable) == (0, 0, 25, 1)
+    assert (stored.last_error, stored.error_class, stored.locked_by, stored.result) == ("", "", "", "")
+    assert stored.run_at == stored.created_at == row.run_at == row.created_at
+    assert stored.keep_for is None
+    assert stored in DelayedJob.objects.ready()
+
+
+@pytest.mark.django_db
+def test_the_row_that_is_returned_is_the_row_that_was_stored():
+    row = Plain.set(wait=90).perform_later(1)
+    stored = DelayedJob.objects.get()
+    for field in DelayedJob._meta.concrete_fields:
+        assert getattr(row, field.attname) == getattr(stored, field.attname), field.name
+    assert not row._state.adding
+    assert row._state.db == "default"
+
+
+@pytest.mark.django_db
+def test_the_settings_say_how_often_it_is_tried_and_how_long_it_is_kept(settings):
+    settings.DJANGO_DELAYED = {"MAX_ATTEMPTS": 3, "KEEP_FINISHED_FOR": timedelta(days=2)}
+    row = DelayedJob.objects.get(pk=Plain.perform_later().pk)
+    assert (row.max_attempts, row.keep_for) == (3, timedelta(days=2))
+    assert CleanUpJob.perform_later(Post.objects.create(title="a")).max_attempts == 8
+
+
+@pytest.mark.django_db
+def test_one_enqueue_is_one_statement(django_assert_num_queries):
+    post = Post.objects.create(title="a")
+    with django_assert_num_queries(1):
+        post.delay().send_to_twitter()
+    with django_assert_num_queries(1):
+        post.reindex()
+    with django_assert_num_queries(1):
+        CleanUpJob.set(wait=timedelta(weeks=1)).perform_later(post)
+
+
+@pytest.mark.parametrize("thing", [Plain, delay, None, "Plain", jobs.Cleaner], ids=range(5))
+def test_what_is_no_job_is_refused_with_what_to_write(thing):
+    with pytest.raises(TypeError, match=r"takes an instance of a Job, as in enqueue\(MyJob\(…\)\)"):
+        enqueue(thing)
+
+
+@pytest.mark.django_db
+def test_a_job_may_be_enqueued_twice():
+    job = Plain(1)
+    assert enqueue(job).pk != enqueue(job).pk
+
+
+# Many rows
+
+
+@pytest.mark.django_db
+def test_many_jobs_are_one_insert(django_assert_num_queries):
+    with django_assert_num_queries(1) as captured:
+        rows = enqueue_all([Plain(number) for number in range(100)], queue="bulk", wait=60)
+    assert captured[0]["sql"].startswith("INSERT INTO")
+    assert numbers() == list(range(100))
+    assert [row.pk for row in rows] == list(DelayedJob.objects.order_by("pk").values_list("pk", flat=True))
+    assert {(row.queue, row.state) for row in DelayedJob.objects.all()} == {("bulk", "scheduled")}
+
+
+@pytest.mark.django_db
+def test_thousands_of_jobs_are_few_inserts_in_one_transaction():
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        rows = enqueue_all(Plain(number) for number in range(2500))
+    inserts = [query for query in captured if query["sql"].startswith("INSERT INTO")]
+    assert (len(inserts), len(captured)) == (3, 5)  # and a savepoint, or BEGIN and COMMIT
+    assert len({row.pk for row in rows}) == DelayedJob.objects.count() == 2500
+    assert numbers() == list(range(2500))
+
+
+@pytest.mark.django_db
+def test_long_payloads_are_spread_over_inserts():
+    with CaptureQueriesContext(connection) as captured:
+        enqueue_all([Plain("x" * 1_000_000) for _ in range(9)])
+    assert len([query for query in captured if query["sql"].startswith("INSERT INTO")]) == 3
+    assert DelayedJob.objects.count() == 9
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_of_many_jobs_are_written_or_none(monkeypatch):
+    monkeypatch.setattr("django_delayed.enqueueing.ROWS_AN_INSERT", 2)
+    broken = [Plain(1), Plain(2), Plain(3)]
+    monkeypatch.setattr(broken[2], "max_attempts", 2**80, raising=False)  # no database stores that
+    with pytest.raises((DatabaseError, OverflowError)):
+        enqueue_all(broken)
+    assert not DelayedJob.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_job_that_cannot_travel_keeps_all_from_being_written():
+    with pytest.raises(SerializationError):
+        enqueue_all([Plain(1), Plain(object()), Plain(3)])
+    assert not DelayedJob.objects.exists()
+
+
+@pytest.mark.django_db
+def test_none_stands_in_the_place_of_each_veto(diary, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        first, vetoed, last = enqueue_all([Hooked("", False), Hooked("", True), Hooked("", False)])
+    assert vetoed is None
+    assert {first.pk, last.pk} == set(DelayedJob.objects.values_list("pk", flat=True))
+    assert diary == ["before_enqueue"] * 3 + ["after_enqueue"] * 2
+
+
+@pytest.mark.django_db
+def test_no_jobs_are_no_statement(django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert enqueue_all([]) == []
+        assert enqueue_all([Hooked("", True)]) == [None]
+
+
+@pytest.mark.django_db
+def test_each_job_of_many_has_its_own_options():
+    first, second = Plain(1), CleanUpJob(Post.objects.create(title="a"))
+    first.options = ({"queue": "first"},)
+    assert [row.queue for row in enqueue_all([first, second])] == ["first", "maintenance"]
+    assert [row.queue for row in enqueue_all([first, second], queue="all")] == ["all", "all"]
+
+
+# Hooks and signals
+
+
+@pytest.mark.django_db
+def test_after_enqueue_sees_the_row():
+    Curious.seen.clear()
+    row = Curious.perform_later()
+    assert [(hook, view.id) for hook, view in Curious.seen] == [("after_enqueue", row.pk)]
+
+
+@pytest.fixture
+def heard():
+    """What the signals said of jobs."""
+    said = []
+
+    def hear(**what):
+        said.append(what)
+        raise ArithmeticError("a receiver that is broken")
+
+    for signal in (job_enqueued, job_started, job_finished):
+        signal.connect(hear)
+    yield said
+    for signal in (job_enqueued, job_started, job_finished):
+        signal.disconnect(hear)
+
+
+@pytest.mark.django_db
+def test_a_signal_tells_of_every_enqueued_job(heard, caplog):
+    caplog.set_level(logging.CRITICAL, "django.dispatch")
+    job = Plain(1)
+    row = enqueue(job)
+    [said] = heard
+    assert (said["signal"], said["sender"], said["job"], said["delayed_job"]) == (
+        job_enqueued,
+        Plain,
+        job,
+        row,
+    )
+
+
+# In which transaction: ENQUEUE
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_lives_and_dies_with_the_transaction_of_its_caller():
+    with transaction.atomic():
+        Plain.perform_later()
+        assert DelayedJob.objects.exists()
+        transaction.set_rollback(True)
+    assert not DelayedJob.objects.exists()
+    with transaction.atomic():
+        Plain.perform_later()
+    assert DelayedJob.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_on_commit_a_job_is_written_once_the_transaction_has_committed(settings, diary):
+    settings.DJANGO_DELAYED = {"ENQUEUE": "on_commit"}
+    with transaction.atomic():
+        with transaction.atomic():
+            row = Hooked.perform_later()
+        assert row.pk is None
+        assert not DelayedJob.objects.exists()
+        assert diary == ["before_enqueue"]
+    assert DelayedJob.objects.get() == row
+    assert diary == ["before_enqueue", "after_enqueue"]
+    assert Hooked.perform_later().pk  # without a transaction, at once
+
+
+@pytest.mark.django_db(transaction=True)
+def test_on_commit_a_job_is_not_written_after_a_rollback(settings):
+    settings.DJANGO_DELAYED = {"ENQUEUE": "on_commit"}
+    with transaction.atomic():
+        with transaction.atomic():
+            Plain.perform_later()
+            transaction.set_rollback(True)
+        Plain.perform_later("kept")
+    assert numbers() == ["kept"]
+
+
+TWO_DATABASES = """
+import django
+django.setup()
+from django.core.management import call_command
+from django.db import transaction
+from django_delayed.models import DelayedJob
+from tests.blog.jobs import Plain
+
+call_command("migrate", database="queue", verbosity=0)
+for roll_back in (True, False):
+    with transaction.atomic():
+        with transaction.atomic(using="queue"):
+            assert Plain.perform_later(roll_back).pk is None
+        transaction.set_rollback(roll_back)
+        assert not DelayedJob.objects.using("queue").exists()
+assert '"args":[false]' in DelayedJob.objects.using("queue").get().payload
+"""
+
+
+def test_on_commit_waits_for_the_transactions_on_every_database(tmp_path, child_environment):
+    (tmp_path / "two_databases.py").write_text(
+        "from tests.settings import *\n"
+        f"queue = {{'ENGINE': 'django.db.backends.sqlite3', 'NAME': {str(tmp_path / 'queue.sqlite3')!r}}}\n"
+        "DATABASES = {**DATABASES, 'queue': queue}\n"
+        "DJANGO_DELAYED = {'ENQUEUE': 'on_commit', 'DATABASE': 'queue'}\n"
+    )
+    environment = {
+        **child_environment,
+        "DJANGO_SETTINGS_MODULE": "two_databases",
+        "PYTHONPATH": f"{tmp_path}:{child_environment['PYTHONPATH']}",
+    }
+    subprocess.run([sys.executable, "-c", TWO_DATABASES], env=environment, check=True, timeout=60)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(one_writer, reason="has one writer at a time")
+def test_immediately_a_job_outlives_the_rollback_of_its_caller(settings, diary):
+    settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
+    with transaction.atomic():
+        Post.objects.create(title="a")
+        mine = connection.connection
+        Hooked.perform_later()
+        enqueue_all([Plain(number) for number in range(1200)])
+        assert connection.connection is mine
+        assert diary == ["before_enqueue", "after_enqueue"]
+        transaction.set_rollback(True)
+    assert not Post.objects.exists()
+    assert DelayedJob.objects.count() == 1201
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(one_writer, reason="has one writer at a time")
+def test_immediately_what_after_enqueue_writes_is_the_callers(settings, monkeypatch):
+    settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
+    monkeypatch.setattr(Curious, "after_enqueue", lambda self: Post.objects.create(title="a"))
+    with transaction.atomic():
+        Curious.perform_later()
+        transaction.set_rollback(True)
+    assert DelayedJob.objects.count() == 1
+    assert not Post.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(one_writer, reason="has one writer at a time")
+def test_immediately_a_job_outlives_the_rollback_of_a_transaction_by_hand(settings):
+    settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
+    transaction.set_autocommit(False)
+    try:
+        Plain.perform_later()
+        transaction.rollback()
+    finally:
+        transaction.set_autocommit(True)
+    assert DelayedJob.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_immediately_without_a_transaction_is_at_once(settings):
+    settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
+    assert Plain.perform_later() == DelayedJob.objects.get()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(not one_writer, reason="has more than one writer")
+def test_immediately_within_a_transaction_is_refused_where_there_is_one_writer(settings):
+    settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
+    with transaction.atomic(), pytest.raises(ImproperlyConfigured, match="SQLite has one writer at a time"):
+        Plain.perform_later()
+
+
+# Performed inline: DELAY_JOBS
+
+
+@pytest.fixture
+def inline(settings):
+    settings.DJANGO_DELAYED = {"DELAY_JOBS": False}
+
+
+@pytest.mark.django_db
+def test_inline_a_job_is_performed_at_once_and_nothing_is_written(inline, diary):
+    post = Post.objects.create(title="a")
+    row = post.delay(queue="mail", wait=60).send_to_twitter("now")
+    assert diary == [("tweet", post.pk, "now", None)]
+    assert (row.pk, row.queue, row.name) == (None, "mail", "Post.send_to_twitter")
+    assert not DelayedJob.objects.exists()
+
+
+@pytest.mark.django_db
+def test_inline_the_hooks_come_in_order(inline, diary):
+    enqueue_all([Hooked("", False), Hooked("", True)])
+    assert diary == [
+        *["before_enqueue", "before_enqueue", "after_enqueue"],
+        *["before_perform", "around begins", "perform", "around ends", "after_perform"],
+    ]
+
+
+@pytest.mark.django_db
+def test_inline_the_error_is_the_callers(inline):
+    post = Post.objects.create(title="a")
+    with pytest.raises(ConnectionError, match="no route"):
+        post.delay().fail()
+    assert not DelayedJob.objects.exists()
+
+
+@pytest.mark.django_db
+def test_inline_the_arguments_travel_all_the_same(inline, diary):
+    with pytest.raises(SerializationError):
+        Plain.perform_later(object())
+    post = Post.objects.create(title="a")
+    stale = Post.objects.get()
+    Post.objects.update(title="b")
+    Plain.perform_later(stale)
+    [(_, (fetched,), _)] = diary
+    assert (fetched, fetched.title) == (post, "b")
+
+
+@pytest.mark.django_db
+def test_inline_a_job_sees_a_row_without_an_id(inline):
+    Curious.seen.clear()
+    Curious.perform_later()
+    (_, before), (_, during) = Curious.seen
+    assert (before.id, during.id, during.name) == (None, None, "Curious")
+    assert isinstance(during.run_at, datetime)
+
+
+@pytest.mark.django_db
+def test_inline_the_surroundings_stay_the_callers(inline, diary):
+    with translation.override("de"), timezone.override(UTC):
+        jobs.Surroundings.perform_later()
+        assert translation.get_language() == "de"
+    assert diary == [("de", "UTC")]
+
+
+@pytest.mark.django_db
+def test_a_function_of_the_job_may_say_which_are_delayed(settings, diary):
+    asked = []
+
+    def is_delayed(job):
+        asked.append(job)
+        return job.args[0] > 1
+
+    settings.DJANGO_DELAYED = {"DELAY_JOBS": is_delayed}
+    given = [Plain(number) for number in (3, 1, 2, 0)]
+    rows = enqueue_all(given)
+    assert asked == given
+    assert [bool(row.pk) for row in rows] == [True, False, True, False]
+    assert diary == [("plain", (1,), {}), ("plain", (0,), {})]
+    assert numbers() == [3, 2]
+
+
+@pytest.mark.django_db
+def test_the_jobs_of_one_transaction_are_performed_in_their_order(diary):
+    enqueue_all([Plain(number) for number in range(5)])
+    work_off()
+    assert [args[0] for _, args, _ in diary] == list(range(5))
