@@ -33,7 +33,7 @@ class State(models.TextChoices):
     FINISHED = "finished", _("finished")
 
 
-class QueueField(models.CharField):
+class QueueField(models.CharField):  # type: ignore[type-arg]
     """A name that is compared letter by letter; by default "Mail" and "mail" are one to MySQL and MariaDB."""
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
@@ -41,7 +41,7 @@ class QueueField(models.CharField):
         return {**parameters, "collation": "utf8mb4_bin"} if connection.vendor == "mysql" else parameters
 
 
-class ClaimableField(models.SmallIntegerField):
+class ClaimableField(models.SmallIntegerField):  # type: ignore[type-arg]
     """1 while the row may be claimed, else NULL; follows the timestamps at every save."""
 
     def pre_save(self, model_instance: Any, add: bool) -> int | None:

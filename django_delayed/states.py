@@ -165,7 +165,9 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     def update(self, **columns: Any) -> int:
         """As Django's; `claimable` follows the timestamps by itself."""
-        times = {name: columns[name] for name in ("locked_at", "failed_at", "finished_at") if name in columns}
+        times: dict[str, Any] = {
+            name: columns[name] for name in ("locked_at", "failed_at", "finished_at") if name in columns
+        }
         if times and "claimable" not in columns:
             columns["claimable"] = claimable(times)
         return super().update(**columns)
@@ -203,7 +205,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     @property
     def _attempts(self) -> models.QuerySet[Any]:
         attempts: Any = self.model._meta.get_field("failed_attempts").related_model
-        return attempts._base_manager.using(self.db)  # type: ignore[no-any-return]
+        return attempts._base_manager.using(self.db)
 
     def _record(self, job: DelayedJob, error: ErrorText, **columns: Any) -> bool:
         """Move a held row on after a failed attempt, and write the attempt down with it."""

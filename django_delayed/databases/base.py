@@ -187,7 +187,7 @@ class Database(ABC):
                 marks.append(mark)
                 params += mark_params
             values.append(f"({', '.join(marks)})")
-        columns = ", ".join(self.connection.ops.quote_name(field.column) for field in fields)
+        columns = ", ".join(self.connection.ops.quote_name(str(field.column)) for field in fields)
         return f"INSERT INTO {self.table} ({columns}) VALUES {', '.join(values)}", params
 
     def utc_offset(self, plus: timedelta) -> timedelta:

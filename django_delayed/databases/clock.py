@@ -24,6 +24,8 @@ class DatabaseNow(Func):
         super().__init__()
         self.plus = plus
 
-    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> tuple[str, tuple[Any, ...]]:
+    def as_sql(  # type: ignore[override]
+        self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any
+    ) -> tuple[str, tuple[Any, ...]]:
         sql, params = database(connection, compiler.query.model).now(plus=self.plus)
         return sql, tuple(params)
