@@ -85,5 +85,5 @@ def _set_timer() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         return
     soonest = min(alarm.due for alarm in _alarms) - time.monotonic()
-    # At least a microsecond: a timer of 0 is never armed.
-    signal.setitimer(signal.ITIMER_REAL, max(soonest, 1e-6), AGAIN_AFTER)
+    # At least a microsecond: a timer of 0 is never armed. At most three years: the platform has a limit.
+    signal.setitimer(signal.ITIMER_REAL, min(max(soonest, 1e-6), 1e8), AGAIN_AFTER)
