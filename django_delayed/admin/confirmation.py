@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import Any
 
 import django
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.forms import BooleanField
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_aware
 
 from ..databases.clock import DatabaseNow
 from ..models import DelayedJob
@@ -102,7 +104,10 @@ class Confirmation:
 
 
 def _moment(text: str) -> datetime | None:
+    """The moment in an answer; None for what our page would not have sent."""
     try:
-        return parse_datetime(text)
+        moment = parse_datetime(text)
     except ValueError:
         return None
+    plausible = moment is not None and 1 < moment.year < 9999 and is_aware(moment) == settings.USE_TZ
+    return moment if plausible else None

@@ -192,11 +192,16 @@ def test_more_than_the_limit_is_done_in_several_goes(ask, answer, job, monkeypat
     assert said(answer(question))[-1] == "2 jobs retried."
 
 
-@pytest.mark.parametrize("broken", [{"as_of": "soon"}, {"as_of": ""}, {"as_of": "2026-13-45T00:00"}])
-def test_an_answer_without_its_moment_is_asked_again(ask, operator, job, rows, broken):
+@pytest.mark.parametrize(
+    "moment",
+    ["", "soon", "2026-13-45T00:00+00:00", "2026-03-10T00:00:00", "0001-01-01T00:00:00+14:00"],
+)
+def test_an_answer_without_its_moment_is_asked_again(ask, operator, job, rows, moment):
     question = ask("discard", job(), across=True)
     before = rows()
-    response = operator.post(question.wsgi_request.get_full_path(), hidden_fields(question) | broken)
+    response = operator.post(
+        question.wsgi_request.get_full_path(), hidden_fields(question) | {"as_of": moment}
+    )
     assert "Discard 1 job?" in response.text
     assert rows() == before
 
