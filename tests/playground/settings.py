@@ -1,6 +1,7 @@
 """The settings of the processes that the tests of the worker start: quick to come up, and without a LOGGING.
 
 DELAYED    DJANGO_DELAYED, as JSON
+APPS       more of INSTALLED_APPS
 """
 
 import json
@@ -9,7 +10,7 @@ from os import environ
 from settings import *  # noqa: F403
 from settings import DATABASES
 
-INSTALLED_APPS = ["rangefilter", "django_delayed", "tests.playground"]
+INSTALLED_APPS = ["rangefilter", "django_delayed", "tests.playground", *environ.get("APPS", "").split()]
 MIDDLEWARE = []
 TEMPLATES = []
 ROOT_URLCONF = "tests.playground.urls"

@@ -7,7 +7,6 @@ import pytest
 from django.db import connection
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, WorkerProcess
-
 from tests.playground.jobs import Gated, HoldGil, Note, Sleepy
 from tests.playground.processes import children_of, is_alive, nothing_is_held, until
 

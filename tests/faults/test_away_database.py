@@ -1,0 +1,94 @@
+"""The database goes away, or keeps a worker waiting: an error of ours is not an error of the job."""
+
+import pytest
+from django.db import connection, transaction
+from django_delayed import enqueue_all
+from django_delayed.models import DelayedJob, WorkerProcess
+from tests.playground.jobs import Gated, Note, Sleepy
+from tests.playground.processes import no_job_is_left, nothing_is_held, until
+
+on_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no connections to end")
+on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="one writer at a time is SQLite's way")
+SHORT_LEASE = {"LEASE": 2}
+
+
+def end_all_connections():
+    """All but our own; returns how many."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            return len(cursor.fetchall())
+        cursor.execute(
+            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        )
+        ids = [id for (id,) in cursor.fetchall()]
+        for id in ids:
+            cursor.execute(f"KILL {id}")
+        return len(ids)
+
+
+@on_a_server
+def test_what_came_of_a_job_is_written_once_the_database_is_back(work, ledger):
+    worker = work()
+    worker.has_said("Worker .* started")
+    job = Gated.perform_later(str(ledger), str(ledger.gate))
+    ledger.has(f"begin {job.pk}")
+    end_all_connections()
+    ledger.open_gate()
+    until(no_job_is_left)
+    assert ledger.lines == [f"begin {job.pk}", f"end {job.pk}"]
+    worker.has_said("The database is away, trying again in")
+    assert worker.stop() == 0
+    assert nothing_is_held()
+
+
+@on_a_server
+def test_no_worker_ends_and_no_job_is_lost_when_all_connections_are_ended_again_and_again(work, ledger):
+    enqueue_all([Sleepy(str(ledger), f"job {number}", 0.005) for number in range(150)])
+    workers = [work(), work()]
+    for reached in (10, 40, 70, 100):
+        until(lambda reached=reached: len(ledger.lines) >= reached)
+        end_all_connections()
+    until(no_job_is_left)
+    assert len(set(ledger.lines)) == 150
+    assert not any(worker.said("Traceback") for worker in workers)
+    assert [len(worker.said("Worker .* started")) for worker in workers] == [1, 1]
+    assert [worker.stop() for worker in workers] == [0, 0]
+    assert nothing_is_held()
+
+
+@on_a_server
+def test_an_idle_worker_goes_on_after_its_connections_are_ended(work, ledger):
+    worker = work(delayed=SHORT_LEASE)
+    worker.has_said("Worker .* started")
+    before = WorkerProcess.objects.get()
+    until(lambda: WorkerProcess.objects.get().pid != before.pid or before.pid != worker.pid)
+    assert end_all_connections() >= 2
+    Note.perform_later(str(ledger), "done")
+    ledger.has("done")
+    until(lambda: WorkerProcess.objects.get().beat_at > before.beat_at)
+    assert worker.stop() == 0
+
+
+@on_sqlite
+@pytest.mark.slow
+def test_a_lock_held_for_longer_than_the_timeout_makes_a_worker_wait(work, ledger):
+    worker = work(environment={"DATABASE_OPTIONS": '{"timeout": 0.1}'}, delayed={"LEASE": 1})
+    worker.has_said("Worker .* started")
+    job = Gated.perform_later(str(ledger), str(ledger.gate))
+    ledger.has(f"begin {job.pk}")
+    with transaction.atomic():
+        DelayedJob.objects.filter(pk=job.pk).update(name="locked")
+        ledger.open_gate()
+        worker.has_said("The database is away, trying again in .* database is locked", times=3)
+    until(no_job_is_left)
+    Note.perform_later(str(ledger), "next")
+    ledger.has("next")
+    until(no_job_is_left)
+    assert ledger.lines == [f"begin {job.pk}", f"end {job.pk}", "next"]
+    assert not worker.said("no sign of life|FAILED|Traceback")
+    assert worker.stop() == 0
+    assert nothing_is_held()

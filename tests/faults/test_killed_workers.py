@@ -1,0 +1,241 @@
+"""kill -9 of every kind: what is recovered, by whom, and what it costs the job."""
+
+import os
+import random
+import signal
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from django.db.models import Min
+from django.utils import timezone
+from django_delayed import enqueue_all
+from django_delayed.models import DelayedJob, FailedAttempt, WorkerProcess
+from tests.playground.jobs import Gated, HoldGil, Note, Pill, Sleepy
+from tests.playground.processes import children_of, no_job_is_left, nothing_is_held, until
+
+SHORT_LEASE = {"LEASE": 2}
+
+
+def make_all_due():
+    DelayedJob.objects.waiting().update(run_at=timezone.now())
+
+
+def test_a_job_whose_worker_is_killed_is_taken_up_by_another_worker_after_the_lease(work, ledger):
+    host = work(delayed=SHORT_LEASE)
+    job = Gated.perform_later(str(ledger), str(ledger.gate))
+    ledger.has(f"begin {job.pk}")
+    dead = WorkerProcess.objects.get()
+    child = host.child
+    host.send(signal.SIGKILL)
+    host.send(signal.SIGKILL, to=child)
+    host.process.wait()
+    other = work(delayed=SHORT_LEASE)
+    ledger.has(f"begin {job.pk}", times=2)
+    job.refresh_from_db()
+    assert (job.attempts, job.crashes, job.error_class) == (2, 1, "WorkerCrashed")
+    assert not WorkerProcess.objects.filter(pk=dead.pk).exists()
+    ledger.open_gate()
+    until(no_job_is_left)
+    assert other.stop() == 0
+    assert nothing_is_held()
+
+
+def test_a_job_of_a_batch_whose_host_dies_has_spent_its_attempt_once_it_took_its_time(work, ledger):
+    host = work(delayed=SHORT_LEASE)
+    enqueue_all([Note(str(ledger), "quick") for _ in range(30)])  # so that it claims many at once
+    job = Gated.perform_later(str(ledger), str(ledger.gate))
+    ledger.has(f"begin {job.pk}")
+    until(lambda: DelayedJob.objects.get(pk=job.pk).started_at)
+    child = host.child
+    host.send(signal.SIGKILL)
+    host.send(signal.SIGKILL, to=child)
+    work(delayed=SHORT_LEASE)
+    ledger.has(f"begin {job.pk}", times=2)
+    job.refresh_from_db()
+    assert (job.attempts, job.crashes) == (2, 1)
+
+
+def test_a_job_whose_child_alone_is_killed_is_ready_again_at_once(work, ledger):
+    worker = work()  # with a lease of a minute, which nobody waits for
+    worker.has_said("Worker .* started")
+    job = Gated.perform_later(str(ledger), str(ledger.gate))
+    ledger.has(f"begin {job.pk}")
+    worker.send(signal.SIGKILL, to=worker.child)
+    ledger.has(f"begin {job.pk}", times=2)
+    job.refresh_from_db()
+    assert (job.attempts, job.crashes) == (2, 1)
+    assert "its worker was killed by SIGKILL, perhaps out of memory" in job.last_error
+    ledger.open_gate()
+    until(no_job_is_left)
+    assert worker.stop() == 0
+
+
+def test_what_was_claimed_with_the_job_that_crashed_gets_its_attempt_back(work, ledger):
+    enqueue_all([Note(str(ledger), "quick") for _ in range(30)])
+    pill = Pill.perform_later(str(ledger), "SIGKILL")
+    enqueue_all([Note(str(ledger), "behind") for _ in range(30)])
+    DelayedJob.objects.filter(pk__gt=pill.pk).update(max_attempts=1)
+    worker = work()
+    ledger.has("behind", times=30)
+    until(lambda: DelayedJob.objects.waiting().filter(crashes=2).exists())
+    assert FailedAttempt.objects.exclude(job=pill.pk).count() == 0
+    assert worker.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_worker_is_never_taken_for_dead_while_its_job_holds_the_gil(work, ledger):
+    busy = work(delayed=SHORT_LEASE)
+    busy.has_said("Worker .* started")
+    job = HoldGil.perform_later(str(ledger), 6)
+    ledger.has(f"begin {job.pk}")
+    hungry = work(delayed=SHORT_LEASE)
+    ledger.has(f"end {job.pk}")
+    until(no_job_is_left)
+    assert ledger.lines == [f"begin {job.pk}", f"end {job.pk}"]
+    assert not hungry.said("no sign of life")
+    assert (busy.stop(), hungry.stop()) == (0, 0)
+
+
+PILLS = ["SIGKILL", "SIGABRT", "exit code 9", "exit code 0"]
+
+
+@pytest.mark.slow
+def test_killer_jobs_are_given_up_after_three_crashes_and_cost_no_other_job_anything(work, ledger):
+    pills = enqueue_all([Pill(str(ledger), kind) for kind in PILLS])
+    good = enqueue_all([Note(str(ledger), f"good {number}") for number in range(100)])
+    workers = [work(), work()]
+
+    def all_pills_are_given_up():
+        make_all_due()  # after its second crash, one waits for half a minute
+        return DelayedJob.objects.failed().count() == len(PILLS)
+
+    until(all_pills_are_given_up)
+    until(lambda: DelayedJob.objects.count() == len(PILLS))
+    assert Counter(ledger.lines) == {
+        **dict.fromkeys(PILLS, 3),
+        **{f"good {number}": 1 for number in range(len(good))},
+    }
+    for kind, pill in zip(PILLS, pills, strict=True):
+        pill.refresh_from_db()
+        assert kind in pill.error_message
+        assert (pill.attempts, pill.crashes, pill.failed_attempts.count()) == (3, 3, 3)
+    assert [worker.stop() for worker in workers] == [0, 0]
+    assert nothing_is_held()
+
+
+def test_a_second_crash_makes_a_job_wait(work, ledger):
+    pill = Pill.perform_later(str(ledger), "exit code 9")
+    work()
+    until(lambda: DelayedJob.objects.waiting().filter(crashes=2).exists())
+    pill.refresh_from_db()
+    assert pill.run_at > timezone.now() + timedelta(seconds=20)
+
+
+def test_a_worker_that_was_declared_dead_settles_nothing_and_starts_afresh(work, ledger):
+    stopped = work(delayed=SHORT_LEASE)
+    stopped.has_said("Worker .* started")
+    job = Gated.perform_later(str(ledger), str(ledger.gate))
+    ledger.has(f"begin {job.pk}")
+    child, dead = stopped.child, WorkerProcess.objects.get().pk
+    stopped.send(signal.SIGSTOP)
+    stopped.send(signal.SIGSTOP, to=child)
+    other = work(delayed=SHORT_LEASE)
+    ledger.has(f"begin {job.pk}", times=2)
+    holder = DelayedJob.objects.get()
+    # Its job ends as soon as it goes on: while that of the other worker still runs.
+    stopped.send(signal.SIGCONT, to=child)
+    other.send(signal.SIGSTOP, to=other.child)
+    ledger.open_gate()
+    stopped.has_said("is not ours any more")
+    now = DelayedJob.objects.get()
+    assert (now.locked_by, now.lock_token, now.attempts) == (holder.locked_by, holder.lock_token, 2)
+    # Without a beat of its parent, it claims nothing either.
+    stopped.send(signal.SIGCONT)
+    stopped.has_said(f"Worker {dead} was declared dead")
+    stopped.has_said("Worker .* started", times=2)
+    assert stopped.child != child
+    other.send(signal.SIGCONT, to=other.child)
+    until(no_job_is_left)
+    assert (stopped.stop(), other.stop()) == (0, 0)
+    assert nothing_is_held()
+
+
+def test_a_child_whose_parent_stands_still_claims_nothing_more(work, ledger):
+    worker = work(delayed=SHORT_LEASE)
+    worker.has_said("Worker .* started")
+    child = worker.child
+    worker.send(signal.SIGSTOP)
+    other = work(delayed=SHORT_LEASE)
+    other.has_said("gave no sign of life")
+    Note.perform_later(str(ledger), "done")
+    ledger.has("done")
+    assert not worker.said("RUNNING")
+    worker.send(signal.SIGCONT)
+    worker.has_said("was declared dead")
+    until(lambda: children_of(worker.pid) not in ([], [child]))
+    assert (worker.stop(), other.stop()) == (0, 0)
+    assert nothing_is_held()
+
+
+def test_workers_that_all_stood_still_together_do_not_bury_one_another(work, ledger):
+    workers = [work(delayed=SHORT_LEASE) for _ in range(2)]
+    jobs = enqueue_all([Gated(str(ledger), str(ledger.gate)) for _ in range(2)])
+    for job in jobs:
+        ledger.has(f"begin {job.pk}")
+    for worker in workers:
+        worker.send(signal.SIGSTOP)
+    # As after the suspend of a machine: every beat is old.
+    until(lambda: WorkerProcess.objects.silent(timedelta(seconds=2.5)).count() == 2)
+    for worker in workers:
+        worker.send(signal.SIGCONT)
+    until(lambda: not WorkerProcess.objects.silent(timedelta(seconds=1)).exists())
+    ledger.open_gate()
+    until(no_job_is_left)
+    assert sorted(ledger.lines) == sorted(f"{word} {job.pk}" for job in jobs for word in ("begin", "end"))
+    assert [worker.stop() for worker in workers] == [0, 0]
+
+
+JOBS, KILLS = 600, 8
+
+
+@pytest.mark.slow
+def test_a_storm_of_kills_loses_no_job(work, ledger):
+    enqueue_all([Sleepy(str(ledger), f"job {number}", 0.001 * (number % 8)) for number in range(JOBS)])
+    workers = [work(), work()]
+    rng = random.Random(4)
+    killed = 0
+    for kill in range(KILLS):
+        reached = JOBS * (kill + 1) // (KILLS + 2)
+        until(lambda reached=reached: len(ledger.lines) >= reached)
+        worker = rng.choice(workers)
+        killed += kill_a_child_of(worker)
+    until(lambda: make_all_due() or no_job_is_left())
+    runs = Counter(ledger.lines)
+    assert len(runs) == JOBS
+    assert sum(runs.values()) - JOBS <= killed
+    assert max(runs.values()) <= 3
+    assert [worker.stop() for worker in workers] == [0, 0]
+    assert nothing_is_held()
+
+
+def kill_a_child_of(worker):
+    for child in children_of(worker.pid):
+        os.kill(child, signal.SIGKILL)
+        return 1
+    return 0
+
+
+def test_a_parent_leaks_nothing_over_many_children(work, ledger):
+    worker = work()
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("there is no /proc to count open files in")
+    counts = []
+    for restart in range(1, 5):
+        worker.has_said("Worker .* started", times=restart)
+        until(lambda: WorkerProcess.objects.aggregate(pid=Min("pid"))["pid"] in children_of(worker.pid))
+        counts.append(len(os.listdir(f"/proc/{worker.pid}/fd")))
+        worker.send(signal.SIGTERM, to=worker.child)
+    assert counts[1:] == counts[1:2] * 3
+    worker.has_said("Worker .* started", times=5)
+    assert worker.stop() == 0

@@ -1,0 +1,42 @@
+"""max_run_time: kept by an alarm in the job's own process, and by the parent where that is not enough."""
+
+from django_delayed import enqueue_all
+from django_delayed.models import DelayedJob, FailedAttempt
+from tests.playground.jobs import HoldGilForever, Note, ShortGated, Swallowing
+from tests.playground.processes import nothing_is_held, until
+
+
+def error_of(job):
+    until(lambda: DelayedJob.objects.retrying().filter(pk=job.pk).exists())
+    job.refresh_from_db()
+    return job.last_error.splitlines()[0]
+
+
+def test_a_job_that_runs_too_long_fails_that_attempt_and_the_worker_goes_on(work, ledger):
+    worker = work()
+    job = ShortGated.perform_later(str(ledger), str(ledger.gate))
+    assert error_of(job) == "JobTimeout: ShortGated ran longer than its max_run_time of 0.5 s."
+    swallowing = Swallowing.perform_later(str(ledger))
+    assert "and swallowed the JobTimeout" in error_of(swallowing)
+    Note.perform_later(str(ledger), "next")
+    ledger.has("next")
+    assert len(worker.said("Worker .* started")) == 1
+    assert worker.stop() == 0
+    assert nothing_is_held()
+
+
+def test_the_parent_ends_a_job_that_no_alarm_reaches_and_its_siblings_pay_nothing(work, ledger):
+    enqueue_all([Note(str(ledger), "quick") for _ in range(30)])  # so that it claims many at once
+    job = HoldGilForever.perform_later(str(ledger))
+    enqueue_all([Note(str(ledger), "behind") for _ in range(30)])
+    DelayedJob.objects.filter(pk__gt=job.pk).update(max_attempts=1)
+    worker = work()
+    assert (
+        error_of(job)
+        == "JobTimeout: HoldGilForever ran longer than its max_run_time of 0.5 s, and was killed."
+    )
+    assert (job.attempts, job.crashes) == (1, 0)
+    ledger.has("behind", times=30)
+    assert [attempt.job_id for attempt in FailedAttempt.objects.all()] == [job.pk]
+    assert worker.stop() == 0
+    assert nothing_is_held()
