@@ -26,7 +26,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 @register()
 def check_installed_apps(**_: Any) -> list[CheckMessage]:
     """The admin filters by dates with rangefilter, whose templates are found only when it is installed."""
-    if apps.is_installed("rangefilter"):
+    if apps.is_installed("rangefilter") or not apps.is_installed("django.contrib.admin"):
         return []
     hint = 'Write INSTALLED_APPS = [..., "rangefilter", "django_delayed"].'
     return [Error("rangefilter is missing from INSTALLED_APPS.", hint=hint, id="django_delayed.E002")]

@@ -22,7 +22,7 @@ ATTEMPTS_KEPT = 10
 ROWS_A_DELETE = 500  # in one transaction, so that no worker waits long for it
 OPEN = Q(failed_at__isnull=True, finished_at__isnull=True)
 HELD = OPEN & Q(locked_at__isnull=False)
-WAITING = OPEN & Q(locked_at__isnull=True)
+WAITING = Q(claimable=1)  # a CHECK ties it to the timestamps, and the index of the lanes serves it
 LET_GO: dict[str, Any] = {"locked_at": None, "locked_by": "", "started_at": None}
 
 
@@ -69,11 +69,11 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     def ready(self) -> DelayedJobQuerySet:
         """Due, and free to be claimed: enqueued, or retrying and due."""
-        return self.filter(claimable=1, run_at__lte=DatabaseNow())
+        return self.filter(WAITING, run_at__lte=DatabaseNow())
 
     def waiting(self) -> DelayedJobQuerySet:
         """Free to be claimed now or later: scheduled, enqueued or retrying."""
-        return self.filter(claimable=1)
+        return self.filter(WAITING)
 
     # The worker's moves, each guarded by the claim: once that is lost, it changes nothing and returns False.
 

@@ -52,6 +52,13 @@ def test_rangefilter_has_to_be_installed(settings):
     assert '"rangefilter", "django_delayed"' in error.hint
 
 
+def test_rangefilter_is_not_missed_without_the_admin(settings):
+    settings.INSTALLED_APPS = [
+        app for app in settings.INSTALLED_APPS if app not in ("rangefilter", "django.contrib.admin")
+    ]
+    assert checks.check_installed_apps() == []
+
+
 def test_the_alias_of_the_queue_has_to_be_a_database(settings):
     settings.DJANGO_DELAYED = {"DATABASE": "queue"}
     assert told() == [
