@@ -100,7 +100,8 @@ def _move(jobs: DelayedJobQuerySet, row: DelayedJob, outcome: Outcome) -> bool:
 
 def _record(error: ErrorText, move: Callable[[ErrorText], bool]) -> bool:
     """Move with the error's text; with a plainer one where the database refuses it (charset, size)."""
-    for text in (error, error.in_ascii()):
+    # Twice as it is: where only the connection was lost, Django has made a new one on the way out.
+    for text in (error, error, error.in_ascii()):
         try:
             return move(text)
         except DatabaseError:

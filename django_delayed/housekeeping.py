@@ -47,11 +47,12 @@ def tidy(own: Iterable[BaseDatabaseWrapper]) -> None:
 def close(own: Iterable[BaseDatabaseWrapper]) -> None:
     """Close the connections, whatever state they are in."""
     for connection in own:
+        # Inside a transaction, Django would keep it as closed until the block is left, and nobody leaves it.
+        connection.in_atomic_block = False
         try:
             connection.close()
         except Exception:
             logger.exception("The connection %r could not be closed", connection.alias)
-        # Also after a close inside a transaction, which Django keeps as closed until its block is left.
         connection.connection = None
 
 
