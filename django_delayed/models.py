@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from .tracebacks import ErrorText
 if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager  # noqa: F401
 
+TIMES = {"locked_at", "failed_at", "finished_at"}
 NO_TIMES = Q(locked_at__isnull=True, failed_at__isnull=True, finished_at__isnull=True)
 
 
@@ -123,6 +125,12 @@ class DelayedJob(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} #{self.pk}"
+
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **options: Any) -> None:
+        """As Django's; `claimable` follows the timestamps also when these alone are saved."""
+        if update_fields is not None and TIMES & set(update_fields):
+            update_fields = {*update_fields, "claimable"}
+        super().save(*args, update_fields=update_fields, **options)
 
     @property
     def state(self) -> State:

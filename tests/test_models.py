@@ -76,6 +76,17 @@ def test_the_database_refuses_a_contradiction(contradiction):
         DelayedJob.objects.update(**contradiction)
 
 
+@pytest.mark.parametrize("column", TIMES)
+def test_a_timestamp_may_be_saved_alone(column):
+    row = write()
+    setattr(row, column, timezone.now())
+    row.save(update_fields=[column])
+    assert DelayedJob.objects.get().claimable is None
+    setattr(row, column, None)
+    row.save(update_fields=[column])
+    assert DelayedJob.objects.get().claimable == 1
+
+
 def test_the_failed_attempts_of_a_job_go_with_it():
     row, other = write(), write()
     for job in (row, other):

@@ -66,4 +66,5 @@ class PostgreSQL(Database):
             yield
 
     def is_passing(self, error: DatabaseError) -> bool:
-        return getattr(error.__cause__, "sqlstate", None) in PASSING
+        code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)  # psycopg2's
+        return code in PASSING
