@@ -1,0 +1,106 @@
+"""Enqueue one delayed call, beside Django's own create() of a row as wide.
+
+    python benchmarks/enqueue.py [--database postgresql] [--rounds 3000]
+
+`post.delay().send_to_twitter()` and `Model.objects.create()` take turns in one run, on one database. The model is
+DelayedJob itself, so that columns, values and indexes are the same to the byte; and once more a table of the same
+columns without any index, which is what a create() costs at the least. Each is measured in one open transaction, where
+nothing waits for the disk and the difference shows most, and committed by itself, as it is outside of one.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+os.environ["DJANGO_SETTINGS_MODULE"] = "bench_settings"
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--database", choices=["sqlite", "postgresql", "mariadb"])
+    parser.add_argument("--rounds", type=int, default=3000)
+    return parser.parse_args()
+
+
+OPTIONS = options()
+if OPTIONS.database:
+    os.environ["DATABASE"] = OPTIONS.database
+
+import django  # noqa: E402
+
+django.setup()
+
+from django.db import connection, models, transaction  # noqa: E402
+from django_delayed.models import DelayedJob  # noqa: E402
+from shop.models import Post, SocialAccount  # noqa: E402
+
+
+class Wide(models.Model):
+    """The columns of DelayedJob, without its indexes and constraints."""
+
+    class Meta:
+        app_label = "benchmarks"
+        managed = False
+
+
+for field in DelayedJob._meta.concrete_fields:
+    if not field.primary_key:
+        field.clone().contribute_to_class(Wide, field.name)
+
+
+def contenders():
+    account = SocialAccount.objects.create(name="shop", api_url="http://127.0.0.1/", access_token="t")
+    post = Post.objects.create(account=account, title="A post", slug="a-post", body="…")
+    row = post.delay().send_to_twitter()
+    values = {
+        field.attname: getattr(row, field.attname)
+        for field in DelayedJob._meta.concrete_fields
+        if not field.primary_key
+    }
+    return {
+        "post.delay().send_to_twitter()": lambda: post.delay().send_to_twitter(),
+        "DelayedJob.objects.create(…)": lambda: DelayedJob.objects.create(**values),
+        "the same without an index": lambda: Wide.objects.create(**values),
+    }
+
+
+def measure(functions, rounds):
+    """The median seconds of each function, in turns."""
+    times = {name: [] for name in functions}
+    for number in range(rounds + 100):
+        for name, function in functions.items():
+            began = time.perf_counter()
+            function()
+            if number >= 100:  # before that, everybody warms up
+                times[name].append(time.perf_counter() - began)
+    return {name: statistics.median(measured) for name, measured in times.items()}
+
+
+def report(title, medians):
+    ours, *others = medians.items()
+    print(f"{connection.vendor}, {title}")
+    print(f"  {ours[0]:32}{ours[1] * 1e6:8.0f} µs")
+    for name, median in others:
+        print(f"  {name:32}{median * 1e6:8.0f} µs   ratio {ours[1] / median:.2f}")
+
+
+def main():
+    connection.creation.create_test_db(verbosity=0, autoclobber=True)
+    try:
+        with connection.schema_editor() as editor:
+            editor.create_model(Wide)
+        functions = contenders()
+        with transaction.atomic():
+            report("in one transaction", measure(functions, OPTIONS.rounds))
+        report("each committed", measure(functions, OPTIONS.rounds // 5))
+    finally:
+        connection.creation.destroy_test_db(connection.settings_dict["NAME"], verbosity=0)
+
+
+if __name__ == "__main__":
+    main()
