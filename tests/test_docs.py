@@ -2,14 +2,20 @@
 
 import ast
 import dataclasses
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.core.management import get_commands, load_command_class
+from django.utils import timezone, translation
 from django_delayed import conf
+from django_delayed.call_jobs import Call, CallJob
+from django_delayed.models import State
 from tests.stories.markdown import ROOT, blocks
+
+from shop.models import Post
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 TYPES = {
@@ -128,6 +134,26 @@ def test_every_flag_of_a_command_is_one(page):
             if commands:
                 assert any(flag in flags[name] for name in commands), f"{flag} in {line}"
         assert set(re.findall(r"manage\.py (jobs_\w+)", line)) <= set(flags), line
+
+
+def test_every_command_stands_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    for name in get_commands():
+        assert not name.startswith("jobs_") or f"| `{name}` |" in readme, name
+
+
+def test_the_payload_that_the_page_shows_is_the_one_that_is_written():
+    [page] = [block for block in blocks(ROOT / "docs/life_of_a_job.md") if block.language == "json"]
+    post = Post(pk=9)
+    post._state.adding, post._state.db = False, "default"
+    with translation.override("en"), timezone.override("Europe/Paris"):
+        job = CallJob(Call(post, "send_to_twitter"))
+        assert json.loads(job.dump().replace("shop.post", "blog.post")) == json.loads(page.text)
+
+
+def test_the_states_of_the_page_are_those_of_the_rows():
+    page = [row[0] for row in rows_of_tables(ROOT / "docs/life_of_a_job.md") if len(row) == 3]
+    assert page == ["state", *State.values, "(no row)"]
 
 
 def test_the_modules_of_the_package_all_stand_in_the_index():

@@ -5,13 +5,15 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 
 import django
 
 ROOT = Path(__file__).resolve().parents[2]
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"# (?P<path>[\w/]+\.py)(?:, (?P<when>.*))?\n")
 _PATIENCE = 60  # seconds for one command
 
@@ -38,7 +40,7 @@ def blocks(page: Path, section: str = "") -> list[Block]:
     start = text.index(f"## {section}\n") if section else 0
     end = text.find("\n## ", start) if section else -1
     found = _FENCE.finditer(text, start, len(text) if end < 0 else end)
-    return [Block(block[1], block[2], text.count("\n", 0, block.start()) + 2) for block in found]
+    return [Block(block[2], dedent(block[3]), text.count("\n", 0, block.start()) + 2) for block in found]
 
 
 class Story:
@@ -122,6 +124,8 @@ class Story:
             command.split(), cwd=self.project, env=self.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
+        out_of_patience = threading.Timer(_PATIENCE, process.kill)
+        out_of_patience.start()
         with process:
             try:
                 waiting, said = [*expected], []
@@ -135,6 +139,7 @@ class Story:
                 rest, _ = process.communicate(timeout=_PATIENCE)
                 assert process.returncode == 0, rest
             finally:
+                out_of_patience.cancel()
                 process.kill()
 
 
