@@ -43,18 +43,18 @@ def child_environment(transactional_db):
 def manage(child_environment):
     """Start `manage.py` with these arguments as a process on the database of the tests.
 
-    `environment` goes on top of the surrounding one, other keywords to Popen. Gives the Popen, its output and
-    errors as one pipe of text; whatever still runs at the end of the test is killed.
+    `start_with` is another way to it, `environment` goes on top of the surrounding one, other keywords to
+    Popen. Gives the Popen, its output and errors as one pipe of text; whatever still runs at the end of the
+    test is killed.
     """
     processes = []
 
-    def start(*arguments, environment=None, **options):
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options
+    def start(*arguments, start_with=(sys.executable, MANAGE), environment=None, **options):
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         process = subprocess.Popen(
-            [sys.executable, MANAGE, *map(str, arguments)],
+            [*start_with, *map(str, arguments)],
             env={**child_environment, "PYTHONUNBUFFERED": "1", **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            **options,
+            **(streams | {"text": True} | options),
         )
         processes.append(process)
         return process

@@ -14,7 +14,7 @@ from django.db import Error as DatabaseTrouble
 from django.db import connections
 from django.utils.dateparse import parse_duration
 
-from ..conf import settings
+from ..conf import duration, settings
 from ..databases import Filters
 from ..models import DelayedJob
 from ..worker.worker import Configuration
@@ -48,10 +48,6 @@ def names(text: str) -> tuple[str, ...]:
     return queues
 
 
-for _type in (seconds, positive, names):
-    _type.__name__ = f"{_type.__name__} value"  # argparse says: invalid seconds value: 'x'
-
-
 def add_queues(parser: CommandParser, help: str) -> None:
     """The flag for the names of queues, the same for every command."""
     parser.add_argument(
@@ -66,8 +62,16 @@ def add_queues(parser: CommandParser, help: str) -> None:
 
 
 def queues_of(options: dict[str, Any]) -> tuple[str, ...]:
-    """The names that were given with that flag."""
-    return tuple(dict.fromkeys(name for group in options["queues"] or () for name in group))
+    """The names that were given with that flag, or to call_command: "mail", "mail,index" or a list."""
+    given = options["queues"] or ()
+    groups = [given] if isinstance(given, str) else given
+    parsed = (names(group) if isinstance(group, str) else group for group in groups)
+    return tuple(dict.fromkeys(name for group in parsed for name in group))
+
+
+def span_of(value: Any, name: str) -> timedelta:
+    """The duration that was given with a flag, or to call_command: seconds will do there, or a text."""
+    return seconds(value) if isinstance(value, str) else duration(value, name)
 
 
 def require_tables() -> None:
@@ -125,7 +129,9 @@ class WorkerCommand(BaseCommand):
             )
         return Configuration(
             Filters(tuple(dict.fromkeys(queues or ())), lowest, highest),
-            _chosen(options["sleep_delay"], "SLEEP_DELAY", seconds, settings.SLEEP_DELAY),
+            span_of(
+                _chosen(options["sleep_delay"], "SLEEP_DELAY", seconds, settings.SLEEP_DELAY), "sleep_delay"
+            ),
             _chosen(options["read_ahead"], "READ_AHEAD", positive, settings.READ_AHEAD),
         )
 

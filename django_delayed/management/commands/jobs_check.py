@@ -10,7 +10,7 @@ from django.db import Error as DatabaseTrouble
 
 from ...databases import Filters
 from ...stats import lanes, latency
-from ..worker_command import add_queues, queues_of, require_tables, seconds
+from ..worker_command import add_queues, queues_of, require_tables, seconds, span_of
 
 MANY_LANES = 200  # from here on a claim gets slower
 LATE, UNKNOWN = 1, 2  # exit codes
@@ -50,10 +50,10 @@ class Command(BaseCommand):
                     f" beyond {MANY_LANES}, claims slow down."
                 )
             )
-        if waited > options["max_age"]:
+        if waited > (most := span_of(options["max_age"], "max_age")):
             raise CommandError(
                 f"A job has been due for {waited.total_seconds():,.0f} s, more than "
-                f"{options['max_age'].total_seconds():,.0f} s: no worker takes it.",
+                f"{most.total_seconds():,.0f} s: no worker takes it.",
                 returncode=LATE,
             )
         self.stdout.write(f"No job is late; the oldest has been due for {waited.total_seconds():,.0f} s.")

@@ -11,7 +11,7 @@ from ...databases.clock import DatabaseNow
 from ...models import DelayedJob
 from ...states import DelayedJobQuerySet
 from ...stats import count_by_state
-from ..worker_command import add_queues, queues_of, require_tables, seconds
+from ..worker_command import add_queues, queues_of, require_tables, seconds, span_of
 
 
 class Command(BaseCommand):
@@ -55,7 +55,7 @@ class Command(BaseCommand):
             jobs = jobs.filter(queue__in=queues)
         if options["older_than"] is not None:
             since = "failed_at__lt" if options["failed"] else "created_at__lt"
-            jobs = jobs.filter(**{since: DatabaseNow(plus=-options["older_than"])})
+            jobs = jobs.filter(**{since: DatabaseNow(plus=-span_of(options["older_than"], "older_than"))})
         return jobs
 
     def _confirmed(self) -> bool:

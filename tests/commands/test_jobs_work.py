@@ -1,0 +1,223 @@
+"""jobs_work: what it is told, what it says, what it hands on."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+from django_delayed import enqueue_all
+from django_delayed.management.worker_command import WorkerCommand
+from django_delayed.models import DelayedJob, WorkerProcess
+from tests.playground.jobs import Environment, Failing, FailingForGood, Note
+from tests.playground.processes import no_job_is_left, nothing_is_held, until
+
+ONE_PASS = ("jobs_work", "--sleep-delay", "0")
+STAMP = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+
+
+def test_it_says_what_it_does_as_delayed_job_does(command, ledger):
+    job = Note.perform_later(str(ledger), "done")
+    worker = command(*ONE_PASS)
+    assert worker.ends() == 0
+    assert worker.said(rf"{STAMP} INFO Note #{job.pk} RUNNING$")
+    assert worker.said(rf"{STAMP} INFO Note #{job.pk} COMPLETED after \d+\.\d{{4}} s$")
+    assert nothing_is_held()
+
+
+def test_it_says_how_often_a_job_has_failed_and_with_what(command):
+    job = Failing.perform_later()
+    worker = command("jobs_work", "--sleep-delay", "0.05")
+    (line,) = worker.has_said(r"\(2 prior attempts\)")
+    assert line.endswith(
+        f"ERROR Failing #{job.pk} FAILED (2 prior attempts) with ConnectionError: the network is down"
+    )
+    assert worker.said(r"FAILED \(0 prior attempts\) with")
+    assert worker.said(r"FAILED \(1 prior attempt\) with")
+    assert worker.stop() == 0
+
+
+def test_it_says_when_a_job_is_given_up(command):
+    job = FailingForGood.perform_later("no\nway")
+    worker = command(*ONE_PASS)
+    assert worker.ends() == 0
+    assert worker.said(rf"FailingForGood #{job.pk} FAILED permanently with ConnectionError: no$")
+
+
+def test_it_says_at_debug_for_how_long_it_sleeps(command):
+    worker = command("jobs_work", "-v", "2")
+    worker.has_said(r"DEBUG Sleeping for 5\.0 seconds$")
+    assert worker.stop() == 0
+
+
+def test_it_says_nothing_of_that_otherwise_and_nothing_at_all_when_it_is_to_be_quiet(command, ledger):
+    Note.perform_later(str(ledger), "done")
+    worker = command(*ONE_PASS, "--quiet")
+    assert (worker.ends(), worker.output) == (0, "")
+    assert ledger.lines == ["done"]
+
+
+def test_one_pass_performs_what_is_ready_and_ends(command, ledger):
+    enqueue_all([Note(str(ledger), "done") for _ in range(120)])
+    Note.set(wait=3600).perform_later(str(ledger), "later")
+    assert command(*ONE_PASS).ends() == 0
+    assert ledger.lines == ["done"] * 120
+    assert DelayedJob.objects.scheduled().count() == 1
+    assert nothing_is_held()
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "performed"),
+    [
+        (["--queue", "mail"], {}, ["mail 5"]),
+        (["--queues", "mail, index"], {}, ["index 0", "mail 5"]),
+        (["--queue", "mail", "--queue", "index"], {}, ["index 0", "mail 5"]),
+        (["--min-priority", "0"], {}, ["index 0", "mail 5"]),
+        (["--max-priority", "0"], {}, ["default -5", "index 0"]),
+        (["--min-priority", "-5", "--max-priority", "0"], {}, ["default -5", "index 0"]),
+        ([], {"QUEUE": "mail"}, ["mail 5"]),
+        ([], {"QUEUES": "mail,index", "QUEUE": "default"}, ["index 0", "mail 5"]),
+        ([], {"MIN_PRIORITY": "0", "MAX_PRIORITY": "0"}, ["index 0"]),
+        (["--queue", "index"], {"QUEUES": "mail"}, ["index 0"]),
+        (["--min-priority", "-9"], {"MIN_PRIORITY": "5"}, ["default -5", "index 0", "mail 5"]),
+        ([], {"QUEUES": "", "MIN_PRIORITY": ""}, ["default -5", "index 0", "mail 5"]),
+    ],
+)
+@pytest.mark.django_db
+def test_flags_win_over_the_environment(settings, monkeypatch, ledger, flags, environment, performed):
+    settings.DJANGO_DELAYED = {"TRUSTED_MODULES": ["tests.playground"]}
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    for queue, priority in (("default", -5), ("index", 0), ("mail", 5)):
+        Note.set(queue=queue, priority=priority).perform_later(str(ledger), f"{queue} {priority}")
+    call_command("jobs_workoff", "--quiet", *flags)
+    assert ledger.lines == performed
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "chosen"),
+    [
+        (["--sleep-delay", "7", "--read-ahead", "70"], {"SLEEP_DELAY": "8", "READ_AHEAD": "80"}, (7, 70)),
+        ([], {"SLEEP_DELAY": "8", "READ_AHEAD": "80"}, (8, 80)),
+        (["--read-ahead", "70"], {}, (9, 70)),
+    ],
+)
+def test_the_environment_wins_over_the_settings(settings, monkeypatch, flags, environment, chosen):
+    settings.DJANGO_DELAYED = {"SLEEP_DELAY": 9, "READ_AHEAD": 90}
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    command = WorkerCommand()
+    options = command.create_parser("manage.py", "jobs_work").parse_args(flags)
+    configuration = command.configuration(vars(options))
+    assert (configuration.sleep_delay.total_seconds(), configuration.read_ahead) == chosen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "complaint"),
+    [
+        (["--sleep-delay", "soon"], {}, "invalid seconds value: 'soon'"),
+        (["--sleep-delay", "-1"], {}, "invalid seconds value: '-1'"),
+        (["--sleep-delay", "9" * 30], {}, "invalid seconds value"),
+        (["--read-ahead", "0"], {}, "invalid positive value: '0'"),
+        (["--read-ahead", "all"], {}, "invalid positive value: 'all'"),
+        (["--min-priority", "high"], {}, "invalid int value: 'high'"),
+        (["--queue", " , "], {}, "invalid names value"),
+        (["--min-priority", "5", "--max-priority", "4"], {}, "no job is between them"),
+        ([], {"SLEEP_DELAY": "soon"}, "SLEEP_DELAY has an invalid value: 'soon'"),
+        ([], {"READ_AHEAD": "0"}, "READ_AHEAD has an invalid value: '0'"),
+        ([], {"MIN_PRIORITY": "high"}, "MIN_PRIORITY has an invalid value: 'high'"),
+        ([], {"QUEUES": ","}, "QUEUES has an invalid value: ','"),
+    ],
+)
+@pytest.mark.django_db
+def test_a_bad_value_is_refused_with_its_name(monkeypatch, arguments, environment, complaint):
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    for name in ("jobs_work", "jobs_workoff"):
+        with pytest.raises(CommandError, match=re.escape(complaint)):
+            call_command(name, *arguments)
+
+
+def test_a_bad_value_makes_it_exit_with_an_error(command):
+    assert command("jobs_work", "--sleep-delay", "soon").ends() == 2
+    assert command("jobs_work", environment={"READ_AHEAD": "0"}).ends() == 1
+    assert not WorkerProcess.objects.exists()
+
+
+def test_the_worker_has_a_row_that_says_where_it_is_and_what_it_serves(command):
+    worker = command(
+        "jobs_work",
+        "--queues",
+        "mail,index",
+        "--min-priority",
+        "-5",
+        "--max-priority",
+        "5",
+        delayed={"LEASE": 1},
+    )
+    worker.has_said("Worker .* started")
+    row = until(lambda: WorkerProcess.objects.filter(pid=worker.child).first())
+    assert (row.queues, row.min_priority, row.max_priority) == ("mail,index", -5, 5)
+    assert row.hostname
+    until(lambda: WorkerProcess.objects.get().beat_at > row.beat_at)
+    assert WorkerProcess.objects.get().started_at == row.started_at
+    assert worker.stop() == 0
+    assert nothing_is_held()
+
+
+def test_what_a_job_starts_knows_nothing_of_the_worker(command, ledger):
+    Environment.perform_later(str(ledger))
+    assert command(*ONE_PASS).ends() == 0
+    assert "PATH" in ledger.lines[0].split()
+    assert "DJANGO_DELAYED_CHILD" not in ledger.lines[0]
+
+
+@pytest.mark.parametrize("how", ["python -m django", "django-admin", "--settings"])
+def test_the_child_is_started_the_way_the_parent_was(command, ledger, how):
+    Note.perform_later(str(ledger), "done")
+    python = [sys.executable, "-W", "error"]
+    if how == "python -m django":
+        worker = command(*ONE_PASS, start_with=[*python, "-m", "django"])
+    elif how == "django-admin":
+        worker = command(*ONE_PASS, start_with=[*python, str(Path(sys.executable).with_name("django-admin"))])
+    else:
+        flags = ("--settings", "tests.playground.settings")
+        worker = command(*ONE_PASS, *flags, environment={"DJANGO_SETTINGS_MODULE": "no.such.module"})
+    assert worker.ends() == 0, worker.output
+    assert ledger.lines == ["done"]
+
+
+@pytest.mark.parametrize("name", ["jobs_work", "jobs_workoff", "jobs_clear", "jobs_check"])
+def test_a_database_that_was_never_migrated_is_told_apart(command, name, tmp_path):
+    if connection.vendor != "sqlite":
+        pytest.skip("an empty database is a file that is easily made on SQLite")
+    run = command(name, environment={"DATABASE_NAME": str(tmp_path / "empty.sqlite3")})
+    assert run.ends() == 1
+    assert run.output == (
+        "CommandError: The database 'default' has no table django_delayed_delayedjob:"
+        " run `manage.py migrate` first."
+    )
+
+
+def test_a_worker_called_from_another_command_works_too(command, ledger):
+    Note.perform_later(str(ledger), "done")
+    code = "from django.core.management import call_command; call_command('jobs_work', sleep_delay='0')"
+    run = command("shell", "-v", "0", "-c", code)
+    assert run.ends() == 0, run.output
+    assert ledger.lines == ["done"]
+
+
+def test_a_worker_in_a_thread_works_too(command, ledger):
+    Note.perform_later(str(ledger), "done")
+    code = (
+        "import threading; from django.core.management import call_command;"
+        "thread = threading.Thread(target=call_command, args=['jobs_work', '--sleep-delay=0']);"
+        "thread.start(); thread.join()"
+    )
+    run = command("shell", "-v", "0", "-c", code)
+    assert run.ends() == 0, run.output
+    assert "Traceback" not in run.output
+    assert ledger.lines == ["done"]
+    until(no_job_is_left)

@@ -1,0 +1,176 @@
+"""jobs_workoff: perform what is ready, in its own process, then end."""
+
+import os
+import pty
+import signal
+import threading
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+from django_delayed import enqueue_all
+from django_delayed.models import DelayedJob, WorkerProcess
+from tests.playground.jobs import FailingForGood, Gated, Note
+from tests.playground.processes import nothing_is_held, until
+
+
+def test_it_performs_what_is_ready_and_what_falls_due_meanwhile(command, ledger):
+    enqueue_all([Note(str(ledger), "ready") for _ in range(5)])
+    gated = Gated.perform_later(str(ledger), str(ledger.gate))
+    run = command("jobs_workoff")
+    ledger.has(f"begin {gated.pk}")
+    Note.perform_later(str(ledger), "meanwhile")
+    Note.set(wait=3600).perform_later(str(ledger), "later")
+    ledger.open_gate()
+    assert run.ends() == 0
+    assert ledger.lines.count("ready") == 5
+    assert ledger.lines[-1] == "meanwhile"
+    assert run.said(r"^7 jobs performed in \d+\.\d s, 0 failed$")
+    assert nothing_is_held()
+
+
+def test_an_empty_queue_is_worked_off_at_once(command):
+    run = command("jobs_workoff", "--quiet")
+    assert (run.ends(), run.output) == (0, "")
+
+
+def test_its_exit_code_tells_of_failures_only_when_asked_to(command):
+    FailingForGood.perform_later()
+    assert command("jobs_workoff").ends() == 0
+    FailingForGood.perform_later()
+    run = command("jobs_workoff", "--fail-on-error")
+    assert run.ends() == 1
+    assert run.said("CommandError: 1 of 1 attempts failed.")
+    assert command("jobs_workoff", "--fail-on-error").ends() == 0
+
+
+def test_in_a_terminal_it_draws_its_progress_on_one_line(command, ledger):
+    enqueue_all([Note(str(ledger), "done") for _ in range(50)])
+    terminal, end = pty.openpty()
+    run = command("jobs_workoff", stdout=end, stderr=end)
+    os.close(end)
+    written = b""
+    while b"50 jobs performed in" not in written:
+        written += os.read(terminal, 1024)
+    assert run.ends() == 0
+    os.close(terminal)
+    assert written.startswith(b"\r")
+    assert written.count(b"\n") <= 1
+    assert b"RUNNING" not in written
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_current_job_finish(command, ledger, signum):
+    gated = Gated.perform_later(str(ledger), str(ledger.gate))
+    Note.perform_later(str(ledger), "next")
+    run = command("jobs_workoff")
+    ledger.has(f"begin {gated.pk}")
+    run.send(signum)
+    ledger.open_gate()
+    assert run.ends() == 0
+    assert ledger.lines == [f"begin {gated.pk}", f"end {gated.pk}"]
+    assert run.said("Stopped before all was done")
+    assert nothing_is_held()
+
+
+def test_a_second_signal_interrupts_the_job_and_gives_it_back_with_its_attempt(command, ledger):
+    gated = Gated.perform_later(str(ledger), str(ledger.gate))
+    run = command("jobs_workoff")
+    ledger.has(f"begin {gated.pk}")
+    run.send(signal.SIGTERM)
+    run.send(signal.SIGINT)
+    assert run.ends() == 0
+    gated.refresh_from_db()
+    assert (gated.attempts, gated.crashes, gated.last_error) == (0, 0, "")
+    assert not run.said("Traceback")
+    assert nothing_is_held()
+
+
+def test_a_stop_that_takes_too_long_interrupts_the_job_too(command, ledger):
+    gated = Gated.perform_later(str(ledger), str(ledger.gate))
+    run = command("jobs_workoff", delayed={"SHUTDOWN_TIMEOUT": 0.2})
+    ledger.has(f"begin {gated.pk}")
+    assert run.stop() == 0
+    gated.refresh_from_db()
+    assert (gated.attempts, gated.crashes) == (0, 0)
+    assert nothing_is_held()
+
+
+def test_it_beats_for_itself_during_a_long_job(command, work, ledger):
+    gated = Gated.perform_later(str(ledger), str(ledger.gate))
+    run = command("jobs_workoff", delayed={"LEASE": 1})
+    ledger.has(f"begin {gated.pk}")
+    hungry = work(delayed={"LEASE": 1})
+    first = WorkerProcess.objects.get(pid=run.pid)
+    # For two leases and more.
+    until(lambda: (WorkerProcess.objects.get(pid=run.pid).beat_at - first.beat_at).total_seconds() > 2.5)
+    ledger.open_gate()
+    assert run.ends() == 0
+    assert ledger.lines == [f"begin {gated.pk}", f"end {gated.pk}"]
+    assert hungry.stop() == 0
+    assert nothing_is_held()
+
+
+def test_a_killed_one_is_rescued_by_the_next(command, ledger):
+    gated = Gated.perform_later(str(ledger), str(ledger.gate))
+    run = command("jobs_workoff", delayed={"LEASE": 0.5})
+    ledger.has(f"begin {gated.pk}")
+    until(lambda: DelayedJob.objects.get().started_at)
+    run.stop(signal.SIGKILL)
+    dead = WorkerProcess.objects.get()
+    until(lambda: WorkerProcess.objects.silent(dead.started_at - dead.started_at).exists())
+    ledger.open_gate()
+    until(lambda: command("jobs_workoff", delayed={"LEASE": 0.5}).ends() == 0 and nothing_is_held())
+    assert ledger.lines.count(f"begin {gated.pk}") == 2
+    assert not DelayedJob.objects.exists()
+
+
+class TestInACallersTransaction:
+    """As in a project's own TestCase."""
+
+    pytestmark = pytest.mark.django_db
+
+    @pytest.fixture(autouse=True)
+    def _trusted(self, settings):
+        settings.DJANGO_DELAYED = {"TRUSTED_MODULES": ["tests.playground"]}
+
+    def test_it_works_off_without_a_thread_or_a_row_of_its_own(self, ledger):
+        before = threading.active_count()
+        seen = []
+        Note.perform_later(str(ledger), "done")
+        with connection.execute_wrapper(
+            lambda execute, sql, *rest: seen.append((sql, threading.active_count())) or execute(sql, *rest)
+        ):
+            call_command("jobs_workoff", quiet=True)
+        assert ledger.lines == ["done"]
+        assert {threads for _, threads in seen} == {before}
+        assert not [sql for sql, _ in seen if "workerprocess" in sql]
+        assert not DelayedJob.objects.exists()
+
+    def test_it_puts_the_signals_back(self):
+        before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+        call_command("jobs_workoff", quiet=True)
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+    def test_a_job_that_cannot_be_loaded_fails_and_stops_nothing(self, ledger, capsys):
+        rows = enqueue_all([Note(str(ledger), number) for number in range(3)])
+        DelayedJob.objects.filter(pk=rows[1].pk).update(payload='{"job": "os:system", "args": ["true"]}')
+        call_command("jobs_workoff")
+        assert ledger.lines == ["0", "2"]
+        failed = DelayedJob.objects.get()
+        assert (failed.pk, failed.state) == (rows[1].pk, "failed")
+        assert "3 jobs performed" in capsys.readouterr().out
+
+    def test_it_takes_options_as_python_values(self, ledger):
+        for queue in ("mail", "index", "other"):
+            Note.set(queue=queue).perform_later(str(ledger), queue)
+        call_command("jobs_workoff", queues="mail", sleep_delay=0, quiet=True)
+        assert ledger.lines == ["mail"]
+        call_command("jobs_workoff", queues=["index"], sleep_delay="0.5", quiet=True)
+        assert ledger.lines == ["mail", "index"]
+
+    def test_failures_are_an_error_when_asked_for(self):
+        FailingForGood.perform_later()
+        with pytest.raises(CommandError, match="1 of 1 attempts failed"):
+            call_command("jobs_workoff", "--fail-on-error", "--quiet")
