@@ -2,10 +2,10 @@
 
     python benchmarks/enqueue.py [--database postgresql] [--rounds 3000]
 
-`post.delay().send_to_twitter()` and `Model.objects.create()` take turns in one run, on one database. The model is
-DelayedJob itself, so that columns, values and indexes are the same to the byte; and once more a table of the same
-columns without any index, which is what a create() costs at the least. Each is measured in one open transaction, where
-nothing waits for the disk and the difference shows most, and committed by itself, as it is outside of one.
+`post.delay().send_to_twitter()` and `Model.objects.create()` take turns in one run, on one database. The
+model is DelayedJob itself, so that columns, values and indexes are the same; and once more a table of the
+same columns without any index, which is what a create() costs at the least. Each is measured in one open
+transaction, where nothing waits for the disk and the difference shows most, and committed by itself.
 """
 
 import argparse
@@ -37,6 +37,7 @@ django.setup()
 
 from django.db import connection, models, transaction  # noqa: E402
 from django_delayed.models import DelayedJob  # noqa: E402
+
 from shop.models import Post, SocialAccount  # noqa: E402
 
 
@@ -46,6 +47,9 @@ class Wide(models.Model):
     class Meta:
         app_label = "benchmarks"
         managed = False
+
+    def __str__(self):
+        return self.name
 
 
 for field in DelayedJob._meta.concrete_fields:

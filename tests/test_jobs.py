@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -438,3 +440,42 @@ def test_loading_a_row_takes_one_query_for_each_record(post, django_assert_num_q
 def test_the_payload_says_when_it_was_written_nowhere():
     row = Plain.perform_later(datetime(2026, 1, 1, tzinfo=UTC))
     assert set(json.loads(row.payload)) == {"job", "args", "kwargs", "language", "timezone"}
+
+
+PROBE = """
+import sys
+import django
+django.setup()
+from django_delayed.execution import perform
+from django_delayed.outcomes import Failed
+from tests.blog import diary
+from tests.blog.work import claim, write
+
+payloads = eval(sys.stdin.read())
+write({"job": "tests.blog.jobs:Unwritten", "args": [], "kwargs": {}})
+assert isinstance(perform(claim()), Failed)  # what an error needs is loaded now
+before = set(sys.modules)
+done = []
+WATCHED = ("import", "exec", "os.", "subprocess.", "socket.", "pickle.", "shutil.")
+sys.addaudithook(lambda event, args: event.startswith(WATCHED) and done.append((event, str(args)[:200])))
+for payload in payloads:
+    write(payload)
+    outcome = perform(claim())
+    assert isinstance(outcome, Failed), payload
+print(sorted(set(sys.modules) - before), done, diary.entries)
+"""
+
+
+def test_a_row_that_no_enqueue_has_written_runs_and_imports_nothing(child_environment):
+    names = [name for name in HOSTILE if name.split(":")[0] in ("function", "class", "owner", "method")]
+    names += ["os.system", "eval", "imported function", "imported module", "a module outside", "unknown type"]
+    process = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        input=repr([HOSTILE[name] for name in names]),
+        env={**child_environment, "LOG_LEVEL": "CRITICAL"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.stderr == ""
+    assert process.stdout == "[] [] []\n"

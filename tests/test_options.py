@@ -1,4 +1,6 @@
 import functools
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
@@ -228,9 +230,7 @@ class Own(CleanUpJob):
 def test_a_class_may_give_its_options_as_functions_too():
     post = Post.objects.create(title="a")
     for job, queue, priority in [(Layered(post, dry_run=True), "queue-True", 10), (Own(post), "own", 7)]:
-        with (
-            pytest.MonkeyPatch.context() as patch
-        ):  # no row may name a class of this module
+        with pytest.MonkeyPatch.context() as patch:  # no row may name a class of this module
             patch.setattr("django_delayed.registry.name_of", lambda thing: "tests.blog.jobs:CleanUpJob")
             row = enqueue(job)
         assert (row.queue, row.priority) == (queue, priority)
@@ -287,3 +287,48 @@ def test_run_at_keeps_its_moment_in_every_zone():
     row = Plain.set(wait_until=moment).perform_later()
     assert row.run_at == moment
     assert DelayedJob.objects.get(pk=row.pk).run_at == moment
+
+
+WITHOUT_ZONES = """
+import django
+django.setup()
+from datetime import UTC, datetime, timedelta
+from django_delayed.models import DelayedJob
+from tests.blog.jobs import Plain
+
+now, hour = datetime.now(), timedelta(hours=1)
+rows = [
+    Plain.perform_later(),
+    Plain.set(wait=3 * hour).perform_later(),
+    Plain.set(run_at=now - 2 * hour).perform_later(),
+    Plain.set(run_at=now + 2 * hour).perform_later(),
+    Plain.set(run_at=datetime.now(UTC) - 2 * hour).perform_later(),
+    Plain.set(run_at=datetime.now(UTC) + 2 * hour).perform_later(),
+]
+stored = DelayedJob.objects.in_bulk()
+print([stored[row.pk].state.value for row in rows])
+print([(stored[row.pk].run_at - now + hour / 2) // hour for row in rows])
+print(sorted(row.pk - rows[0].pk for row in DelayedJob.objects.ready()))
+"""
+
+
+def test_without_use_tz_every_time_is_the_local_one(tmp_path, child_environment):
+    (tmp_path / "without_zones.py").write_text(
+        "from tests.settings import *\nUSE_TZ = False\nTIME_ZONE = 'Asia/Tokyo'\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ZONES],
+        env={
+            **child_environment,
+            "DJANGO_SETTINGS_MODULE": "without_zones",
+            "PYTHONPATH": f"{tmp_path}:{child_environment['PYTHONPATH']}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.stderr == ""
+    states, hours, ready = process.stdout.splitlines()
+    assert states == "['enqueued', 'scheduled', 'enqueued', 'scheduled', 'enqueued', 'scheduled']"
+    assert hours == "[0, 3, -2, 2, -2, 2]"
+    assert ready == "[0, 2, 4]"
