@@ -165,7 +165,7 @@ class Job:
         try:
             payload = {"job": registry.name_of(type(self)), **self.dump_arguments(), **surroundings()}
         except SerializationError as error:
-            raise SerializationError(f"{self.name}: {error}") from error
+            raise SerializationError(f"{self.name}: {str(error).rstrip('.')}.") from error
         text = arguments.to_json(payload)
         if len(text) > (limit := getattr(settings, self.size_setting)):
             raise SerializationError(

@@ -1,6 +1,5 @@
 """Models of every kind that a job may be about."""
 
-
 import uuid
 from datetime import UTC, datetime
 from functools import cached_property
