@@ -1,9 +1,9 @@
-"""Work off no-op jobs with one worker, settled one by one, beside bare SQL that claims and deletes one by one.
+"""Work off no-op jobs with one worker, settled one by one, beside bare SQL that claims and deletes likewise.
 
-    DATABASE=postgresql python benchmarks/throughput.py [--jobs 10000] [--rounds 3]
+    python benchmarks/throughput.py [--database sqlite|postgresql] [--jobs 10000] [--rounds 3]
 
-Both empty the same table, filled in the same way, in turns. The worker is the real command, with its parent, logging
-at INFO to a file; it is timed from its first log line about a job to its last, its start is not in the rate.
+Both empty the same table, filled in the same way, in turns. The worker is the real command with its parent,
+logging at INFO to a file. It is timed from its first log line about a job to its last: its start is not in the rate.
 """
 
 import argparse
@@ -20,12 +20,20 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 os.environ["DJANGO_SETTINGS_MODULE"] = "bench_settings"
 
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument(
+    "--database", choices=["sqlite", "postgresql"], default=os.environ.get("DATABASE", "sqlite")
+)
+parser.add_argument("--jobs", type=int, default=10_000)
+parser.add_argument("--rounds", type=int, default=3)
+options = parser.parse_args()
+os.environ["DATABASE"] = options.database
+
 import django  # noqa: E402
 
 django.setup()
 
 from django.db import connection  # noqa: E402
-
 from django_delayed import enqueue_all  # noqa: E402
 from django_delayed.models import DelayedJob  # noqa: E402
 from workload import Nothing  # noqa: E402
@@ -65,12 +73,12 @@ def bare(jobs):
     return jobs / (time.perf_counter() - began)
 
 
-def worker(jobs, *flags):
+def worker(jobs):
     """Jobs a second of `jobs_work` with one child."""
     with tempfile.NamedTemporaryFile("r") as log:
         subprocess.run(
-            [sys.executable, "-m", "django", "jobs_work", "--sleep-delay", "0", *flags],
-            env={**os.environ, "BENCH_LOG": log.name, "PYTHONPATH": os.pathsep.join(sys.path[:2])},
+            [sys.executable, "-m", "django", "jobs_work", "--sleep-delay", "0"],
+            env={**os.environ, "BENCH_LOG": log.name, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"},
             check=True,
             timeout=300,
         )
@@ -80,33 +88,26 @@ def worker(jobs, *flags):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    contenders = {
-        "bare SQL": bare,
-        "jobs_work": worker,
-        "jobs_work --read-ahead 1": lambda jobs: worker(jobs, "--read-ahead", "1"),
-    }
+    contenders = {"bare SQL": bare, "jobs_work": worker}
     rates = {name: [] for name in contenders}
-    connection.creation.create_test_db(verbosity=0, autoclobber=True)
-    os.environ["DATABASE_NAME"] = connection.settings_dict["NAME"]
-    try:
-        for _ in range(options.rounds):
-            for name, contender in contenders.items():
-                fill(options.jobs)
-                rates[name].append(contender(options.jobs))
-    finally:
-        connection.creation.destroy_test_db(connection.settings_dict["NAME"], verbosity=0)
+    for _ in range(options.rounds):
+        for name, contender in contenders.items():
+            fill(options.jobs)
+            rates[name].append(contender(options.jobs))
     base = statistics.median(rates["bare SQL"])
     print(f"{connection.vendor}, {options.jobs:,} jobs, median of {options.rounds} rounds")
     for name, measured in rates.items():
-        rate = statistics.median(measured)
+        rate, lowest, highest = statistics.median(measured), min(measured), max(measured)
         print(
-            f"{name:28}{rate:>9,.0f} jobs/s  {rate / base:.2f} of bare SQL  ({min(measured):,.0f}–{max(measured):,.0f})"
+            f"{name:26}{rate:>8,.0f} jobs/s  {rate / base:.2f} of bare SQL  ({lowest:,.0f} to {highest:,.0f})"
         )
 
 
 if __name__ == "__main__":
-    main()
+    before = connection.settings_dict["NAME"]
+    connection.creation.create_test_db(verbosity=0, autoclobber=True)
+    os.environ["DATABASE_NAME"] = str(connection.settings_dict["NAME"])
+    try:
+        main()
+    finally:
+        connection.creation.destroy_test_db(before, verbosity=0)
