@@ -66,5 +66,5 @@ class PostgreSQL(Database):
             yield
 
     def is_passing(self, error: DatabaseError) -> bool:
-        code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)  # psycopg2's
-        return code in PASSING
+        cause = error.__cause__
+        return getattr(cause, "sqlstate", None) in PASSING or getattr(cause, "pgcode", None) in PASSING  # psycopg2

@@ -73,8 +73,8 @@ def deliver(message: EmailMessage, using: str | None = None) -> None:
 def transport(using: str | None = None) -> BaseEmailBackend:
     """What really sends: DJANGO_DELAYED["EMAIL_BACKEND"] where the project names one.
 
-    Else the project's own mailer of that name, or its default; behind one of ours, the real one. So mail goes to
-    `mail.outbox` wherever Django's own does, as under its test runner.
+    Else the project's own mailer of that name, or its default; behind one of ours, the real one. So mail
+    goes to `mail.outbox` wherever Django's own does, as under its test runner.
     """
     if "EMAIL_BACKEND" in getattr(django_settings, "DJANGO_DELAYED", {}) and not _has_mailers():
         return _from_path(settings.EMAIL_BACKEND)
