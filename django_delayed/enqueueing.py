@@ -104,11 +104,13 @@ def _insert(pairs: Pairs) -> None:
     _tell(pairs)
 
 
-def _insert_on_commit(pairs: Pairs) -> None:
+def _insert_on_commit(pairs: Pairs, waited_for: tuple[str, ...] = ()) -> None:
     """Insert once every transaction that is open now has committed; after a rollback of one, never."""
     for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block:
-            transaction.on_commit(partial(_insert_on_commit, pairs), using=connection.alias)
+        # Once for each: Django's captureOnCommitCallbacks() in a test calls us while its transaction is open.
+        if connection.in_atomic_block and connection.alias not in waited_for:
+            then = partial(_insert_on_commit, pairs, (*waited_for, connection.alias))
+            transaction.on_commit(then, using=connection.alias)
             return
     _insert(pairs)
 

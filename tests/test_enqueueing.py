@@ -224,6 +224,17 @@ def test_on_commit_a_job_is_written_once_the_transaction_has_committed(settings,
     assert Hooked.perform_later().pk  # without a transaction, at once
 
 
+@pytest.mark.django_db
+def test_on_commit_a_job_is_written_when_a_test_captures_the_callbacks(
+    settings, django_capture_on_commit_callbacks
+):
+    settings.DJANGO_DELAYED = {"ENQUEUE": "on_commit"}
+    with django_capture_on_commit_callbacks(execute=True):
+        Plain.perform_later()
+        assert not DelayedJob.objects.exists()
+    assert DelayedJob.objects.count() == 1
+
+
 @pytest.mark.django_db(transaction=True)
 def test_on_commit_a_job_is_not_written_after_a_rollback(settings):
     settings.DJANGO_DELAYED = {"ENQUEUE": "on_commit"}
