@@ -3,7 +3,7 @@
     python benchmarks/throughput.py [--database sqlite|postgresql] [--jobs 10000] [--rounds 3]
 
 Both empty the same table, filled in the same way, in turns. The worker is the real command with its parent,
-logging at INFO to a file. It is timed from its first log line about a job to its last: its start is not in the rate.
+logging at INFO to a file. It is timed from its first log line about a job to its last, without its start.
 """
 
 import argparse
@@ -40,8 +40,8 @@ from workload import Nothing  # noqa: E402
 
 LINE = re.compile(r"^([\d.]+) INFO Nothing #\d+ (RUNNING|COMPLETED)", re.MULTILINE)
 PICK = {
-    "postgresql": "UPDATE {table} SET claimable = NULL, locked_at = statement_timestamp(), locked_by = 'bare',"
-    " attempts = attempts + 1 WHERE id = (SELECT id FROM {table} WHERE claimable = 1 AND queue = 'default'"
+    "postgresql": "UPDATE {table} SET claimable = NULL, locked_at = statement_timestamp(),"
+    " locked_by = 'bare', attempts = attempts + 1 WHERE id = (SELECT id FROM {table} WHERE claimable = 1 AND queue = 'default'"
     " ORDER BY queue, priority, run_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, payload",
     "sqlite": "UPDATE {table} SET claimable = NULL, locked_at = strftime('%Y-%m-%d %H:%M:%f', 'now'),"
     " locked_by = 'bare', attempts = attempts + 1 WHERE id = (SELECT id FROM {table} WHERE claimable = 1"
