@@ -8,7 +8,7 @@ os.environ.setdefault("DATABASE_NAME", "django_delayed_benchmark")
 os.environ.setdefault("DEBUG", "0")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "testproject"))
 
-from settings import *  # noqa: E402, F403
+from settings import *  # noqa: F403
 
 DJANGO_DELAYED = {"TRUSTED_MODULES": ["workload"]}
 LOGGING = {

@@ -41,7 +41,8 @@ from workload import Nothing  # noqa: E402
 LINE = re.compile(r"^([\d.]+) INFO Nothing #\d+ (RUNNING|COMPLETED)", re.MULTILINE)
 PICK = {
     "postgresql": "UPDATE {table} SET claimable = NULL, locked_at = statement_timestamp(),"
-    " locked_by = 'bare', attempts = attempts + 1 WHERE id = (SELECT id FROM {table} WHERE claimable = 1 AND queue = 'default'"
+    " locked_by = 'bare', attempts = attempts + 1"
+    " WHERE id = (SELECT id FROM {table} WHERE claimable = 1 AND queue = 'default'"
     " ORDER BY queue, priority, run_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, payload",
     "sqlite": "UPDATE {table} SET claimable = NULL, locked_at = strftime('%Y-%m-%d %H:%M:%f', 'now'),"
     " locked_by = 'bare', attempts = attempts + 1 WHERE id = (SELECT id FROM {table} WHERE claimable = 1"

@@ -67,4 +67,5 @@ class PostgreSQL(Database):
 
     def is_passing(self, error: DatabaseError) -> bool:
         cause = error.__cause__
-        return getattr(cause, "sqlstate", None) in PASSING or getattr(cause, "pgcode", None) in PASSING  # psycopg2
+        code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # the latter is psycopg2's
+        return code in PASSING

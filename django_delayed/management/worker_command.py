@@ -138,9 +138,10 @@ class WorkerCommand(BaseCommand):
     def log_to_terminal(self, options: dict[str, Any]) -> None:
         """Show the log of a project that does not say where it goes: from INFO on, from DEBUG with -v 2."""
         logger = logging.getLogger("django_delayed")
-        if options["quiet"] or logger.hasHandlers():
+        if logger.hasHandlers():
             return
-        handler = logging.StreamHandler(sys.stdout)
+        # Without any handler, logging's last resort would write the failures to stderr all the same.
+        handler = logging.NullHandler() if options["quiet"] else logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.DEBUG if options["verbosity"] > 1 else logging.INFO)

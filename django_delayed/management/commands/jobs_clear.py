@@ -43,7 +43,8 @@ class Command(BaseCommand):
         if not sum(count for state, count in counts.items() if state != "running"):
             self.stdout.write("There is no job to remove.")
         elif not options["interactive"] or self._confirmed():
-            self.stdout.write(self.style.SUCCESS(f"{jobs.discard():,} jobs removed."))
+            removed = jobs.discard()
+            self.stdout.write(self.style.SUCCESS(f"{removed:,} job{'' if removed == 1 else 's'} removed."))
         else:
             raise CommandError("Nothing was removed.")
 

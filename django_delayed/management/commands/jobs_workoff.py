@@ -31,8 +31,7 @@ class Command(WorkerCommand):
         configuration = self.configuration(options)
         require_tables()
         in_terminal = self.stdout.isatty() and options["verbosity"] == 1 and not options["quiet"]
-        if not in_terminal:
-            self.log_to_terminal(options)
+        self.log_to_terminal({**options, "quiet": options["quiet"] or in_terminal})
         progress = Progress(self.stdout if in_terminal else None)
         completed = work_off(configuration, on_settled=progress.count)
         if not options["quiet"]:
@@ -53,7 +52,8 @@ class Progress:
 
     def __str__(self) -> str:
         took = time.monotonic() - self._began
-        return f"{self.performed} jobs performed in {took:.1f} s, {self.failed} failed"
+        jobs = "job" if self.performed == 1 else "jobs"
+        return f"{self.performed} {jobs} performed in {took:.1f} s, {self.failed} failed"
 
     def count(self, outcome: Outcome) -> None:
         """One more attempt has ended."""
