@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
+LONGEST = timedelta(days=36_525)  # a century, which every database can still add to its clock
 
 
 def duration(value: timedelta | float, what: str) -> timedelta:
@@ -27,28 +28,41 @@ def duration(value: timedelta | float, what: str) -> timedelta:
     return value
 
 
+def queue_name(value: Any, what: str) -> str:
+    """A name that a queue may have. Raises TypeError or ValueError that names `what`."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a string, not {value!r}.")
+    if not value or len(value) > 255 or not value.isprintable():
+        raise ValueError(f"{what} must be 1 to 255 printable characters, not {value[:300]!r}.")
+    return str(value)
+
+
 def _setting(default: Any, check: Callable[[str, Any], Any]) -> Any:
     factory: dict[str, Any] = {"default_factory": default} if callable(default) else {"default": default}
     return dataclasses.field(**factory, metadata={"check": check})
 
 
 def _duration(name: str, value: Any) -> timedelta:
-    return duration(value, name)
+    if (span := duration(value, name)) > LONGEST:
+        raise ValueError(f"{name} must be at most {LONGEST.days:,} days.")
+    return span
 
 
 def _positive_duration(name: str, value: Any) -> timedelta:
-    if not (span := duration(value, name)):
+    if not (span := _duration(name, value)):
         raise ValueError(f"{name} must be longer than 0 seconds.")
     return span
 
 
 def _optional_duration(name: str, value: Any) -> timedelta | None:
-    return None if value is None else duration(value, name)
+    return None if value is None else _duration(name, value)
 
 
 def _integer(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, not {value!r}.")
+    if not -(2**31) <= value < 2**31:
+        raise ValueError(f"{name} must fit into 32 bits, got {value}.")
     return value
 
 
@@ -78,6 +92,10 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError(f"{name} must be a non-empty string, not {value!r}.")
     return value
+
+
+def _queue(name: str, value: Any) -> str:
+    return queue_name(value, name)
 
 
 def _enqueue_mode(name: str, value: Any) -> str:
@@ -111,7 +129,7 @@ class Settings:
     MAX_RUN_TIME: timedelta = _setting(timedelta(hours=4), _positive_duration)
     SLEEP_DELAY: timedelta = _setting(timedelta(seconds=5), _duration)
     READ_AHEAD: int = _setting(100, _count)
-    DEFAULT_QUEUE: str = _setting("default", _text)
+    DEFAULT_QUEUE: str = _setting("default", _queue)
     DEFAULT_PRIORITY: int = _setting(0, _integer)
     QUEUE_ATTRIBUTES: Mapping[str, Mapping[str, int]] = _setting(dict, _queue_attributes)
     DESTROY_FAILED_JOBS: bool = _setting(False, _boolean)

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.utils import timezone
 
-from .conf import duration
+from .conf import duration, queue_name
 
 PRIORITIES = range(-(2**31), 2**31)
 TIMES = {"run_at", "wait"}  # two ways to say when
@@ -62,14 +62,6 @@ def _has_required_parameter(function: Callable[..., Any]) -> bool:
     return any(p.kind in positional and p.default is p.empty for p in parameters)
 
 
-def _check_queue(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"queue must be a string, not {value!r}.")
-    if not value or len(value) > 255 or not value.isprintable():
-        raise ValueError(f"queue must be 1 to 255 printable characters, not {value[:300]!r}.")
-    return str(value)
-
-
 def _check_priority(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"priority must be a whole number, not {value!r}.")
@@ -101,7 +93,7 @@ def _check_run_at(value: Any) -> datetime:
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
-    "queue": _check_queue,
+    "queue": lambda value: queue_name(value, "queue"),
     "priority": _check_priority,
     "run_at": _check_run_at,
     "wait": _check_wait,

@@ -25,6 +25,7 @@ TYPES = {
     "_optional_boolean": "boolean or None",
     "_boolean_or_callable": "boolean or function",
     "_text": "text",
+    "_queue": "text",
     "_modules": "list of texts",
     "_queue_attributes": "dict",
     "_enqueue_mode": '`"transaction"`, `"on_commit"` or `"immediate"`',

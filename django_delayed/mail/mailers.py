@@ -108,7 +108,8 @@ class MailerJob(Job):
             find_mail(mailer, method)
         except AttributeError as error:
             raise DeserializationError(str(error)) from error
-        return cls(mailer, method, *arguments.decode(payload["args"]), **arguments.decode(payload["kwargs"]))
+        args, kwargs = arguments.decode_call(payload)
+        return cls(mailer, method, *args, **kwargs)
 
 
 def find_mail(mailer: type[Mailer], method: str) -> Callable[..., Any]:
