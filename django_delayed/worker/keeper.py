@@ -24,6 +24,7 @@ logger = logging.getLogger("django_delayed")
 
 GRACE = timedelta(seconds=3)  # beyond max_run_time, for the job's own alarm to end it
 STEADY = 5.0  # seconds; a worker that ends sooner is not started again at once
+AFTER_A_CRASH = 0.5  # seconds at most, until the next worker is started
 TRY_BROKEN_CODE_AFTER = 30.0  # seconds; the repair may be in a file that nobody knows of
 AT_ONCE = timedelta(0)
 
@@ -158,7 +159,9 @@ class Keeper:
         logger.error("Worker %s %s", child.worker, _how(code))
         if time.monotonic() - child.started > STEADY:
             self._waits = pauses()
-        self._start_at = time.monotonic() + next(self._waits)
+        pause = next(self._waits)
+        # Jobs that kill their workers are soon given up, and those behind them should not wait for it.
+        self._start_at = time.monotonic() + (min(pause, AFTER_A_CRASH) if died_at_work else pause)
         if settings.RELOAD and code > 0 and not was_ready:
             logger.error("Waiting for the code to be repaired")
             self._code_is_broken = True

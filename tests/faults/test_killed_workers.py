@@ -166,14 +166,18 @@ def test_a_child_whose_parent_stands_still_claims_nothing_more(work, ledger):
     worker.has_said("Worker .* started")
     child = worker.child
     worker.send(signal.SIGSTOP)
-    other = work(delayed=SHORT_LEASE)
+    other = work("--queue", "another", delayed=SHORT_LEASE)
     other.has_said("gave no sign of life")
     Note.perform_later(str(ledger), "done")
-    ledger.has("done")
-    assert not worker.said("RUNNING")
+    # The child has every opportunity: it looks ten times a second.
+    seen = WorkerProcess.objects.get().beat_at
+    until(lambda: WorkerProcess.objects.get().beat_at > seen + timedelta(seconds=1))
+    assert [job.attempts for job in DelayedJob.objects.all()] == [0]
     worker.send(signal.SIGCONT)
     worker.has_said("was declared dead")
-    until(lambda: children_of(worker.pid) not in ([], [child]))
+    ledger.has("done")
+    assert len(worker.said("Worker .* started")) == 2
+    assert children_of(worker.pid) != [child]
     assert (worker.stop(), other.stop()) == (0, 0)
     assert nothing_is_held()
 

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from django.db import connection
 from django_delayed.models import DelayedJob, WorkerProcess
 
+MANAGE = Path(__file__).parents[2] / "testproject" / "manage.py"
 PATIENCE = 30  # seconds: an event that has not come by then will not come
 
 

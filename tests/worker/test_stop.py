@@ -2,13 +2,14 @@
 
 import os
 import signal
+import sys
 
 import pytest
 from django.db import connection
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, WorkerProcess
 from tests.playground.jobs import Gated, HoldGil, Note, Sleepy
-from tests.playground.processes import children_of, is_alive, nothing_is_held, until
+from tests.playground.processes import MANAGE, children_of, is_alive, nothing_is_held, until
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_what_was_claimed_with_the_current_job_goes_back_with_its_attempts(work,
     # Long before it ends: a job that takes its time holds nothing but itself.
     until(lambda: DelayedJob.objects.running().count() == 1)
     assert set(DelayedJob.objects.waiting().values_list("attempts", flat=True)) == {0}
-    assert DelayedJob.objects.get(pk=gated.pk).started_at is not None
+    until(lambda: DelayedJob.objects.get(pk=gated.pk).started_at)
     worker.send(signal.SIGTERM)
     worker.has_said("is told to stop")
     ledger.open_gate()
@@ -94,6 +95,7 @@ def test_a_second_signal_ends_it_now(at_work, ledger):
 
 def test_control_c_in_a_terminal_arrives_once(at_work, ledger):
     worker, row = at_work(start_new_session=True)
+    assert os.getpgid(worker.child) != worker.pid  # the terminal's signal is for the parent alone
     os.killpg(worker.pid, signal.SIGINT)
     worker.has_said("is told to stop")
     ledger.open_gate()
@@ -123,7 +125,7 @@ def test_sigquit_writes_the_stacks_of_a_job_that_holds_the_gil(work, ledger):
 
 
 def test_a_worker_without_a_stderr_survives_sigquit(work, ledger):
-    worker = work(preexec_fn=lambda: os.close(2))
+    worker = work(start_with=["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, MANAGE])
     worker.has_said("Worker .* started")
     worker.send(signal.SIGQUIT)
     Note.perform_later(str(ledger), "done")
@@ -190,3 +192,12 @@ def test_a_batch_of_sleepy_jobs_is_interrupted_between_two_of_them(work, ledger)
     assert worker.stop() == 0
     assert len(ledger.lines) + DelayedJob.objects.waiting().filter(attempts=0).count() == 100
     assert nothing_is_held()
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="needs a database that can be moved away")
+def test_a_work_off_whose_database_is_away_can_be_stopped(command, tmp_path):
+    missing = tmp_path / "no such folder" / "db.sqlite3"
+    run = command("jobs_workoff", environment={"DATABASE_NAME": str(missing)})
+    run.has_said("The database is away", times=2)
+    assert run.stop(signal.SIGINT) == 0
+    assert not run.said("Traceback")
