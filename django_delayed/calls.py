@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 
 from .call_jobs import Call, DelayedCall, Options
-from .methods import bind, check_kind, check_target, class_of, find_method, is_function
+from .methods import bind, check_kind, check_target, class_of, find_method, is_function, target_of
 from .options import check_options
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class DelayProxy:
         defined = find_method(self._target, method)
         if isinstance(defined, AsynchronousMethod):
             return defined.delayed(self._target, self._options)
-        return DelayedCall(Call(self._target, method), self._options)
+        return DelayedCall(Call(target_of(self._target, defined), method), self._options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         raise TypeError(f"Name the method to call: {class_of(self._target).__qualname__}.delay(…).method(…).")
@@ -134,7 +134,8 @@ class AsynchronousMethod:
 
     def delayed(self, target: Any, options: Options) -> DelayedCall:
         """The call on this target, with options that win over the decorator's."""
-        return DelayedCall(Call(target, self.name, self.owner), (self.options, *options))
+        call = Call(target_of(target, self.undelayed), self.name, self.owner)
+        return DelayedCall(call, (self.options, *options))
 
 
 class BoundAsynchronousMethod:

@@ -58,7 +58,7 @@ def enqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
 
 def write_down(job: Job, options: dict[str, Any]) -> DelayedJob | None:
     """The unsaved row of a job; None when its `before_enqueue` says False."""
-    if isinstance(job, type) or not hasattr(job, "perform_later"):
+    if isinstance(job, type) or not hasattr(job, "before_enqueue"):
         raise TypeError(f"enqueue() takes an instance of a Job, as in enqueue(MyJob(…)), not {job!r}.")
     if job.before_enqueue() is False:
         return None
@@ -104,15 +104,19 @@ def _insert(pairs: Pairs) -> None:
     _tell(pairs)
 
 
-def _insert_on_commit(pairs: Pairs, waited_for: tuple[str, ...] = ()) -> None:
+def _insert_on_commit(pairs: Pairs) -> None:
     """Insert once every transaction that is open now has committed; after a rollback of one, never."""
-    for connection in connections.all(initialized_only=True):
-        # Once for each: Django's captureOnCommitCallbacks() in a test calls us while its transaction is open.
-        if connection.in_atomic_block and connection.alias not in waited_for:
-            then = partial(_insert_on_commit, pairs, (*waited_for, connection.alias))
-            transaction.on_commit(then, using=connection.alias)
-            return
-    _insert(pairs)
+    waiting = {connection.alias for connection in connections.all(True) if connection.in_atomic_block}
+
+    def committed(alias: str) -> None:
+        waiting.discard(alias)
+        if not waiting:
+            _insert(pairs)
+
+    for alias in list(waiting):
+        transaction.on_commit(partial(committed, alias), using=alias)
+    if not waiting:
+        _insert(pairs)
 
 
 def _insert_immediately(pairs: Pairs) -> None:

@@ -38,10 +38,18 @@ def tidy(own: Iterable[BaseDatabaseWrapper]) -> None:
         if _is_open(connection):
             close([connection])
         elif connection.connection and (
-            connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"]
+            connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"] != 0
         ):
             # With Django's default CONN_MAX_AGE of 0 this would connect anew for every job.
             connection.close_if_unusable_or_obsolete()
+        connection.health_check_done = False  # with CONN_HEALTH_CHECKS, a job asks anew as a request does
+
+
+def drop_broken(own: Iterable[BaseDatabaseWrapper]) -> None:
+    """Close the connections that have broken while nobody used them: they are not the next job's fault."""
+    for connection in own:
+        if connection.connection is not None and not connection.is_usable():
+            close([connection])
 
 
 def close(own: Iterable[BaseDatabaseWrapper]) -> None:

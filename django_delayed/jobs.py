@@ -102,7 +102,11 @@ class Job:
         """Runs after each failed attempt; what it raises is logged."""
 
     def on_failure(self, error: BaseException) -> None:
-        """Runs once when the job is given up; what it raises is logged."""
+        """Runs once when the job is given up; what it raises is logged.
+
+        Not when its worker's process died or was killed over it: nothing of the job's runs in whoever notes
+        that. The signal `job_failed` is sent each time.
+        """
 
     def wait_before_retry(self, attempts: int, error: BaseException) -> timedelta | float:
         """How long to wait after the failed attempt of this number: 5 + N⁴ seconds, as in delayed_job."""

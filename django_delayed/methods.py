@@ -44,6 +44,11 @@ def find_method(target: Any, name: str, owner: type | None = None) -> Any:
     return defined
 
 
+def target_of(target: Any, method: Any) -> Any:
+    """What the call is about: the class, for a classmethod or staticmethod reached through an instance."""
+    return class_of(target) if isinstance(method, (classmethod, staticmethod)) else target
+
+
 def undelayed(defined: Any) -> Any:
     """The method itself, where its calls are handled asynchronously."""
     return getattr(defined, "undelayed", defined)

@@ -9,21 +9,31 @@ from .conf import duration
 from .options import check_options
 
 # Job's own: a subclass that gives one of these another meaning would not be performed as it thinks.
-OWN = ("args", "kwargs", "options", "delayed_job", "run", "run_time", "dump", "load", "in_surroundings")
+OWN = (
+    *("args", "kwargs", "options", "delayed_job", "name", "subject", "about", "set", "run", "run_time"),
+    *("perform_later", "perform_now", "written_down", "in_surroundings"),
+    *("dump", "load", "dump_arguments", "load_arguments"),
+)
+TIMES = ("wait", "run_at", "wait_until")
 HOOKS = ("before_enqueue", "after_enqueue", "before_perform", "after_perform", "on_error", "on_failure")
 MOST_ATTEMPTS = 2**31 - 1  # what every database can count to
 
 
 def check_policy(cls: Any, base: type) -> None:
     """Raise TypeError or ValueError for what is wrong with a subclass of Job, when it is defined."""
-    where, written = (
-        cls.__qualname__,
-        {name for c in cls.__mro__ if not issubclass(base, c) for name in vars(c)},
-    )
+    where = cls.__qualname__
+    theirs = [
+        c for c in cls.__mro__ if not issubclass(base, c) and not c.__module__.startswith("django_delayed.")
+    ]
+    written = {name for c in theirs for name in vars(c)}
     if "__init__" in written:
         raise TypeError(f"{where} must not override __init__: a Job takes the arguments of perform().")
     if taken := written.intersection(OWN):
         raise TypeError(f"{where} must not override {min(taken)}, which a Job uses itself.")
+    if times := written.intersection(TIMES):
+        raise TypeError(
+            f"{where}.{min(times)}: when a job runs is said with set({min(times)}=…) or enqueue()."
+        )
     for name in ("atomic", "retry_on"):
         if name in written:
             raise TypeError(f"{where}.{name} is not supported yet.")

@@ -302,6 +302,20 @@ def test_the_row_names_the_class_that_defines_the_function(post, fancy, diary):
     )
 
 
+def test_a_class_method_reached_through_an_instance_is_about_the_class(post, diary):
+    post.delay().rebuild(3)
+    post.rebuild_later(4)
+    post.delay().ping("host")
+    Post.objects.all().delete()
+    work_off()
+    assert not DelayedJob.objects.exists()
+
+
+def test_the_function_of_an_option_is_given_the_class_of_a_class_method(post):
+    row = post.delay(queue=lambda cls: cls.__name__).rebuild()
+    assert row.queue == "Post"
+
+
 def test_a_class_method_calls_that_of_its_parent_at_once(diary):
     Fancy.rebuild_later(1)
     work_off()

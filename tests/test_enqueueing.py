@@ -262,6 +262,12 @@ for roll_back in (True, False):
         transaction.set_rollback(roll_back)
         assert not DelayedJob.objects.using("queue").exists()
 assert '"args":[false]' in DelayedJob.objects.using("queue").get().payload
+
+with transaction.atomic():
+    with transaction.atomic(using="queue"):
+        Plain.perform_later("of a transaction that is rolled back")
+        transaction.set_rollback(True, using="queue")
+assert DelayedJob.objects.using("queue").count() == 1
 """
 
 
@@ -420,3 +426,9 @@ def test_the_jobs_of_one_transaction_are_performed_in_their_order(diary):
     enqueue_all([Plain(number) for number in range(5)])
     work_off()
     assert [args[0] for _, args, _ in diary] == list(range(5))
+
+
+@pytest.mark.parametrize("misused", [Plain, Plain.set(queue="a"), 5, None])
+def test_what_is_no_job_is_refused(misused):
+    with pytest.raises(TypeError, match="takes an instance of a Job"):
+        enqueue(misused)

@@ -93,3 +93,15 @@ def test_a_mixin_may_not_override_what_a_job_uses_itself_either():
 def test_settings_are_not_read_when_a_job_is_defined(settings):
     settings.DJANGO_DELAYED = {"MAX_ATTEMPTS": "many"}
     assert define(max_run_time=90).max_attempts is None
+
+
+@pytest.mark.parametrize("name", ["name", "subject", "about", "set", "perform_later"])
+def test_what_a_job_says_of_itself_is_not_overridden(name):
+    with pytest.raises(TypeError, match=f"must not override {name}"):
+        type("Odd", (Job,), {name: "something else"})
+
+
+@pytest.mark.parametrize("name", ["wait", "run_at", "wait_until"])
+def test_when_it_runs_is_no_attribute_of_a_job(name):
+    with pytest.raises(TypeError, match=rf"said with set\({name}=…\)"):
+        type("Odd", (Job,), {name: 60})

@@ -76,7 +76,7 @@ def transport(using: str | None = None) -> BaseEmailBackend:
     Else the project's own mailer of that name, or its default; behind one of ours, the real one. So mail
     goes to `mail.outbox` wherever Django's own does, as under its test runner.
     """
-    if "EMAIL_BACKEND" in getattr(django_settings, "DJANGO_DELAYED", {}) and not _has_mailers():
+    if _is_named() and not _has_mailers():
         return _from_path(settings.EMAIL_BACKEND)
     backend = mail.get_connection() if mailers is None else mailers[using or "default"]
     return backend.transport() if isinstance(backend, EmailBackend) else backend
@@ -170,6 +170,12 @@ def problems() -> Iterator[str]:
             yield f"{_where(alias)} must name the mailer that really sends, not {mailer!r}."
         elif _is_ours(configured[mailer].get("BACKEND", "")):
             yield _loop(alias)
+
+
+def _is_named() -> bool:
+    # Under Django's test runner nothing leaves the house, whatever is named.
+    named = "EMAIL_BACKEND" in getattr(django_settings, "DJANGO_DELAYED", {})
+    return named and django_settings.EMAIL_BACKEND != "django.core.mail.backends.locmem.EmailBackend"
 
 
 def _has_mailers() -> bool:

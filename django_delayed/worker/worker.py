@@ -13,6 +13,7 @@ from typing import TypeVar
 from ..conf import settings
 from ..databases import Filters
 from ..execution import perform, settle
+from ..housekeeping import drop_broken, own_connections
 from ..models import DelayedJob
 from ..outcomes import Outcome
 from ..signals import worker_started, worker_stopped
@@ -184,6 +185,7 @@ class Worker:
             delay = min(delay, max(due_in, SHORTEST_SLEEP * 2 ** min(self._in_vain, 20)))
         logger.debug("Sleeping for %.1f seconds", delay)
         self.wakeup.wait(delay)
+        drop_broken(own_connections())
 
     def _code_has_changed(self) -> bool:
         self.since_reload = 0

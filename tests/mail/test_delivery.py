@@ -329,6 +329,16 @@ def test_a_transport_that_the_project_names_is_the_one(postbox, settings, work_w
 
 
 @only_without_mailers
+def test_under_the_test_runner_no_mail_leaves_whatever_is_named(postbox, settings, work_well):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    settings.DJANGO_DELAYED = {"EMAIL_BACKEND": SMTP}
+    deliver_later(letter())
+    work_well()
+    assert not postbox.mails
+    assert len(mail.outbox) == 1
+
+
+@only_without_mailers
 def test_a_mailer_cannot_be_named_where_there_are_none():
     with pytest.raises(TypeError, match="using= names a mailer of MAILERS"):
         deliver_later(letter(), using="default")

@@ -175,6 +175,23 @@ def test_a_wakeup_in_a_thread_leaves_the_signals_alone():
 
 # Shutdown
 
+FORK = """
+import os, signal, time
+from django_delayed.worker.shutdown import Shutdown
+
+with Shutdown() as shutdown:
+    if not (pid := os.fork()):
+        time.sleep(60)
+    os.kill(pid, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shutdown.requested)
+"""
+
+
+def test_what_a_job_forks_can_be_ended_by_a_signal():
+    # As multiprocessing.Pool does, and then waits for it.
+    run = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=50)
+    assert run.stdout.split() == [str(-signal.SIGTERM), "False"], run.stderr
+
 
 def test_the_second_signal_means_at_once_whichever_it_is():
     before = signal.getsignal(signal.SIGINT)
