@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .conf import settings
 from .exceptions import JobInterrupted, JobTimeout
-from .housekeeping import check_transactions, close, own_connections, signals_kept, tidy
+from .housekeeping import check_transactions, close, own_connections, signals_kept, tidy, transactions_kept
 from .jobs import Job
 from .models import DelayedJob
 from .outcomes import Discarded, Failed, Finished, Outcome, Released, Retried, choose
@@ -50,7 +50,7 @@ def _attempt(
         job = Job.load(row)
         if loaded:
             loaded(job)
-        with job.in_surroundings():
+        with job.in_surroundings(), transactions_kept():
             result = call_within(job.run_time, row.name, job.run)
         check_transactions(own)
         return Finished(job, time.perf_counter() - began, result)

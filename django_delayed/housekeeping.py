@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from django.db import Error as DatabaseTrouble
 from django.db import connections, reset_queries
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
@@ -42,7 +43,7 @@ def tidy(own: Iterable[BaseDatabaseWrapper]) -> None:
         ):
             # With Django's default CONN_MAX_AGE of 0 this would connect anew for every job.
             connection.close_if_unusable_or_obsolete()
-        connection.health_check_done = False  # with CONN_HEALTH_CHECKS, a job asks anew as a request does
+        connection.health_check_done = False  # type: ignore[attr-defined]  # with CONN_HEALTH_CHECKS, a job asks anew as a request does
 
 
 def drop_broken(own: Iterable[BaseDatabaseWrapper]) -> None:
@@ -62,6 +63,24 @@ def close(own: Iterable[BaseDatabaseWrapper]) -> None:
         except Exception:
             logger.exception("The connection %r could not be closed", connection.alias)
         connection.connection = None
+
+
+@contextmanager
+def transactions_kept() -> Iterator[None]:
+    """In a transaction of the caller (a test), an error in the block does not cost that transaction."""
+    inside = [
+        connection for connection in connections.all(initialized_only=True) if connection.in_atomic_block
+    ]
+    savepoints = [(connection, savepoint) for connection in inside if (savepoint := connection.savepoint())]
+    try:
+        yield
+    finally:
+        for connection, savepoint in savepoints:
+            try:
+                connection.savepoint_commit(savepoint)
+            except DatabaseTrouble:
+                connection.needs_rollback = False
+                connection.savepoint_rollback(savepoint)
 
 
 @contextmanager

@@ -143,7 +143,9 @@ class DelayedJob(models.Model):
             return State.RUNNING
         if self.attempts:
             return State.RETRYING
-        return State.SCHEDULED if self.run_at > timezone.now() else State.ENQUEUED
+        # A row that waits for the commit does not know its run_at yet, only how far ahead that is.
+        ahead = bool(self.run_at) if isinstance(self.run_at, timedelta) else self.run_at > timezone.now()
+        return State.SCHEDULED if ahead else State.ENQUEUED
 
 
 class FailedAttemptQuerySet(models.QuerySet["FailedAttempt"]):

@@ -216,11 +216,12 @@ def test_on_commit_a_job_is_written_once_the_transaction_has_committed(settings,
     with transaction.atomic():
         with transaction.atomic():
             row = Hooked.perform_later()
-        assert row.pk is None
+        assert (row.pk, row.state) == (None, "enqueued")
+        assert Hooked.set(wait=60).perform_later().state == "scheduled"
         assert not DelayedJob.objects.exists()
-        assert diary == ["before_enqueue"]
-    assert DelayedJob.objects.get() == row
-    assert diary == ["before_enqueue", "after_enqueue"]
+        assert diary == ["before_enqueue"] * 2
+    assert DelayedJob.objects.order_by("pk").first() == row
+    assert diary == ["before_enqueue"] * 2 + ["after_enqueue"] * 2
     assert Hooked.perform_later().pk  # without a transaction, at once
 
 

@@ -441,6 +441,19 @@ def test_queries_are_not_remembered_from_job_to_job(settings):
     assert len(connection.queries_log) == 0
 
 
+# In a transaction of the caller, as in a test
+
+
+@pytest.mark.django_db
+def test_an_error_of_the_database_does_not_cost_the_transaction_of_a_test(in_job):
+    in_job(lambda: Post.objects.create(pk=1, title="kept"))
+    in_job(lambda: Post.objects.bulk_create([Post(pk=1, title="twice the same key")]))
+    in_job(lambda: Post.objects.create(pk=2, title="kept too"))
+    work_off()
+    assert DelayedJob.objects.get().error_class == "IntegrityError"
+    assert list(Post.objects.order_by("pk").values_list("title", flat=True)) == ["kept", "kept too"]
+
+
 # A database that is away
 
 
