@@ -41,13 +41,13 @@ django.setup()
 
 from django.db import connections, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
-from django_delayed.databases import Filters, database  # noqa: E402
+from django_delayed.databases import DatabaseNow, Filters, insert  # noqa: E402
 from django_delayed.models import DelayedJob  # noqa: E402
 
 TABLE = DelayedJob._meta.db_table
 SERVED, READY, LANES_NOT_SERVED = "served", 300, 9
 FILTERS = Filters(queues=(SERVED,))
-NOW, TOMORROW = timedelta(0), timedelta(days=1)
+NOW, TOMORROW = DatabaseNow(), DatabaseNow(plus=timedelta(days=1))
 WORKER = "w" * 32
 ROUNDS = 10
 ALIAS = {"small": "default", "crowded": "crowded"}
@@ -85,7 +85,7 @@ def multiply(alias, count, **columns):
 
 def write(alias, run_at=NOW, **columns):
     row = DelayedJob(name="a job", payload="{}", run_at=run_at, created_at=NOW, **columns)
-    database(connections[alias], DelayedJob).insert([row])
+    insert(connections[alias], [row])
     return row
 
 

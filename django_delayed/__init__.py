@@ -4,6 +4,7 @@ from .calls import DelayMixin, delay, handle_asynchronously
 from .enqueueing import enqueue, enqueue_all
 from .exceptions import DelayedError, DeserializationError, JobTimeout, RecordNotFound, SerializationError
 from .jobs import Job
+from .serialization.arguments import register_type
 
 __all__ = [
     "DelayMixin",
@@ -17,5 +18,6 @@ __all__ = [
     "enqueue",
     "enqueue_all",
     "handle_asynchronously",
+    "register_type",
 ]
 __version__ = "0.1.0"

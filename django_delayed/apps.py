@@ -1,4 +1,4 @@
-"""The app: it finds the jobs of the project and says what is set up wrongly."""
+"""The app: it imports the `jobs` modules of the project, and the system checks."""
 
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
@@ -13,7 +13,7 @@ class DjangoDelayedConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, enqueueing, execution  # noqa: F401 - models are there only now
+        # Only now: the checks import models.
+        from . import checks  # noqa: F401
 
-        enqueueing.runner = execution.perform_inline
         autodiscover_modules("jobs")

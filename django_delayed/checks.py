@@ -1,4 +1,4 @@
-"""System checks: what is set up wrongly, said before it costs a job."""
+"""System checks: what is set up wrongly, reported before it costs a job."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from . import conf
-from .calls import DelayMixin
+from .calls.proxies import DelayMixin
 from .databases import VENDORS
-from .mail.backend import problems as mail_problems
+from .mail.transport import problems as mail_problems
 
 
 @register()
@@ -49,7 +49,7 @@ def check_delay(**_: Any) -> list[CheckMessage]:
     return [
         Error(
             f"{model.__qualname__}.delay hides the delay() of DelayMixin.",
-            hint="Rename the field or method, or leave DelayMixin away and write delay(instance).method(…).",
+            hint="Rename the field or method, or drop DelayMixin and write delay(instance).method(…).",
             obj=model,
             id="django_delayed.E005",
         )
@@ -60,7 +60,7 @@ def check_delay(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_mail(**_: Any) -> list[CheckMessage]:
-    """A transport that would enqueue its mail again, or that is not there."""
+    """A transport that would enqueue its mail again, or cannot be imported."""
     if any(_wrong_settings()):
         return []
     return [Error(sentence, id="django_delayed.E010") for sentence in mail_problems()]
@@ -68,7 +68,7 @@ def check_mail(**_: Any) -> list[CheckMessage]:
 
 def _wrong_settings() -> Iterator[str]:
     try:
-        yield from (sentence for _, sentence in conf.problems())
+        yield from conf.problems()
     except ImproperlyConfigured as error:  # not even a dict
         yield str(error)
 
@@ -76,7 +76,7 @@ def _wrong_settings() -> Iterator[str]:
 def _wrong_database() -> Iterator[tuple[str, str]]:
     alias = conf.settings.DATABASE
     if alias not in connections:
-        yield "E003", f"DATABASE is {alias!r}, which is none of DATABASES."
+        yield "E003", f"DATABASE is {alias!r}, which DATABASES does not have."
         return
     connection = connections[alias]
     if connection.vendor not in VENDORS:

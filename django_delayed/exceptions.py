@@ -6,11 +6,11 @@ class DelayedError(Exception):
 
 
 class SerializationError(DelayedError, ValueError):
-    """Something in a call cannot be written down: raised where the call is made, before any SQL."""
+    """Part of a call cannot be written down; raised where the call is made, before any SQL."""
 
 
 class DeserializationError(DelayedError):
-    """A row cannot be turned into its job again: the code or the record is gone. Fails the job at once."""
+    """A row cannot be turned into its job: its code or a record is gone. The job fails at once."""
 
 
 class RecordNotFound(DeserializationError):
@@ -29,4 +29,4 @@ class JobTimeout(BaseException):
 
 
 class JobInterrupted(BaseException):
-    """Raised inside a job whose worker was told to stop at once; the job goes back with its attempt."""
+    """Raised inside a job whose worker was told to stop at once; the attempt is not counted."""

@@ -7,50 +7,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .databases.clock import DatabaseNow
-from .databases.indexes import PartialIndex
-from .states import ATTEMPTS_KEPT, DelayedJobQuerySet
-from .tracebacks import ErrorText
+from .databases import DatabaseNow
+from .fields import ClaimableField, PartialIndex, QueueField
+from .serialization.errors import ErrorText
+from .states import DelayedJobQuerySet, State, state_of
 
 if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager  # noqa: F401
 
-TIMES = {"locked_at", "failed_at", "finished_at"}
-NO_TIMES = Q(locked_at__isnull=True, failed_at__isnull=True, finished_at__isnull=True)
-
-
-class State(models.TextChoices):
-    """Where a delayed job stands; read from its timestamps, never stored."""
-
-    SCHEDULED = "scheduled", _("scheduled")
-    ENQUEUED = "enqueued", _("enqueued")
-    RUNNING = "running", _("running")
-    RETRYING = "retrying", _("retrying")
-    FAILED = "failed", _("failed")
-    FINISHED = "finished", _("finished")
-
-
-class QueueField(models.CharField):  # type: ignore[type-arg]
-    """A name that is compared letter by letter; by default "Mail" and "mail" are one to MySQL and MariaDB."""
-
-    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
-        parameters = super().db_parameters(connection)
-        return {**parameters, "collation": "utf8mb4_bin"} if connection.vendor == "mysql" else parameters
-
-
-class ClaimableField(models.SmallIntegerField):  # type: ignore[type-arg]
-    """1 while the row may be claimed, else NULL; follows the timestamps at every save."""
-
-    def pre_save(self, model_instance: Any, add: bool) -> int | None:
-        row = model_instance
-        free = row.locked_at is None and row.failed_at is None and row.finished_at is None
-        row.claimable = 1 if free else None
-        return row.claimable
+ATTEMPTS_KEPT = 10  # failed attempts a job
 
 
 class DelayedJob(models.Model):
@@ -58,8 +27,8 @@ class DelayedJob(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(_("name"), max_length=255, help_text=_("What it does, for people."))
-    subject = models.CharField(
-        _("subject"), max_length=255, blank=True, help_text=_('The object it is about, as "blog.post:9".')
+    about = models.CharField(
+        _("about"), max_length=255, blank=True, help_text=_('The object it is about, as "blog.post:9".')
     )
     payload = models.TextField(_("payload"), help_text=_("The job as JSON."))
     queue = QueueField(_("queue"), max_length=255, default="default")
@@ -79,7 +48,10 @@ class DelayedJob(models.Model):
     failed_at = models.DateTimeField(_("failed at"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     keep_for = models.DurationField(_("keep for"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     result = models.TextField(_("result"), blank=True, default="")
+    # A bit for each feature that a move has to follow up; 0 for a plain job.
+    extras = models.PositiveSmallIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     claimable = ClaimableField(null=True, default=1, editable=False)
 
@@ -96,76 +68,72 @@ class DelayedJob(models.Model):
             PartialIndex(
                 fields=["queue", "priority", "run_at", "id"],
                 name="delayed_job_lanes",
-                where=Q(claimable=1),
+                where=ClaimableField.condition,
                 lead_by=["claimable"],
             ),
             PartialIndex(
                 fields=["locked_by"],
                 name="delayed_job_held",
                 where=Q(locked_at__isnull=False),
-                # Led by locked_by, MariaDB would take it for the guard of a move, and lock its neighbours.
+                # Led by locked_by, MariaDB would take it for the guard of a move, and lock the rows beside
+                # the one that is moved: deadlocks between workers that have nothing to do with each other.
                 lead_by=["locked_at"],
             ),
             PartialIndex(
-                fields=["failed_at", "id"], name="delayed_job_failed", where=Q(failed_at__isnull=False)
+                fields=["id"],
+                name="delayed_job_retrying",
+                where=Q(ClaimableField.condition, attempts__gt=0),
+                lead_by=["claimable", "attempts"],
+            ),
+            # With the columns by which failed jobs are counted, so that the count reads the index alone.
+            PartialIndex(
+                fields=["failed_at", "id", "finished_at", "queue", "error_fingerprint"],
+                name="delayed_job_failed",
+                where=Q(failed_at__isnull=False),
             ),
             PartialIndex(
                 fields=["finished_at"], name="delayed_job_finished", where=Q(finished_at__isnull=False)
             ),
-            models.Index(fields=["subject"], name="delayed_job_subject"),
+            PartialIndex(
+                fields=["expires_at"], name="delayed_job_expires", where=Q(expires_at__isnull=False)
+            ),
+            models.Index(fields=["about"], name="delayed_job_about"),
         ]
-        constraints = [
-            models.CheckConstraint(
-                name="delayed_job_claimable",
-                # A CHECK is content with NULL, which `claimable = 1` alone would be where claimable is NULL.
-                condition=Q(NO_TIMES, claimable=1, claimable__isnull=False)
-                | Q(~NO_TIMES, claimable__isnull=True),
-            )
-        ]
+        constraints = [ClaimableField.constraint("delayed_job_claimable")]
 
     def __str__(self) -> str:
         return f"{self.name} #{self.pk}"
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **options: Any) -> None:
-        """As Django's; `claimable` follows the timestamps also when these alone are saved."""
-        if update_fields is not None and TIMES & set(update_fields):
+        """As Django's; `claimable` follows the timestamps even when only these are saved."""
+        if update_fields is not None and not {*ClaimableField.times}.isdisjoint(update_fields):
             update_fields = {*update_fields, "claimable"}
         super().save(*args, update_fields=update_fields, **options)
 
     @property
     def state(self) -> State:
-        """The one state that the row is in."""
-        if self.finished_at is not None:
-            return State.FINISHED
-        if self.failed_at is not None:
-            return State.FAILED
-        if self.locked_at is not None:
-            return State.RUNNING
-        if self.attempts:
-            return State.RETRYING
-        # A row that waits for the commit does not know its run_at yet, only how far ahead that is.
-        ahead = bool(self.run_at) if isinstance(self.run_at, timedelta) else self.run_at > timezone.now()
-        return State.SCHEDULED if ahead else State.ENQUEUED
+        """The one state that the row is in, by the clock of this machine."""
+        return state_of(self)
 
 
 class FailedAttemptQuerySet(models.QuerySet["FailedAttempt"]):
-    """The failed attempts of a job."""
+    """The failed attempts of delayed jobs."""
 
-    def record(self, job: DelayedJob, error: ErrorText) -> None:
-        """Write down that the job's present attempt failed; the newest ten stay, one with its whole text."""
-        attempts = self.filter(job=job)
+    def record(self, row: DelayedJob, error: ErrorText) -> None:
+        """Write down that the present attempt failed. The newest ten are kept, one with its whole text."""
+        attempts = self.filter(delayed_job=row)
         attempts.exclude(error="").update(error="")
         attempts.create(
-            job=job,
-            number=job.attempts,
-            worker=job.locked_by,
-            started_at=job.started_at or job.locked_at,
+            delayed_job=row,
+            number=row.attempts,
+            worker=row.locked_by,
+            started_at=row.started_at or row.locked_at,
             ended_at=DatabaseNow(),
             error_class=error.error_class,
             error_message=error.message,
             error=error.text,
         )
-        if job.attempts > ATTEMPTS_KEPT or attempts.count() > ATTEMPTS_KEPT:
+        if row.attempts > ATTEMPTS_KEPT or attempts.count() > ATTEMPTS_KEPT:
             kept = list(attempts.order_by("-pk").values_list("pk", flat=True)[:ATTEMPTS_KEPT])
             attempts.exclude(pk__in=kept).delete()
 
@@ -174,8 +142,12 @@ class FailedAttempt(models.Model):
     """One failed attempt of a delayed job, or one crash of its worker; the last ten a job are kept."""
 
     id = models.BigAutoField(primary_key=True)
-    job = models.ForeignKey(
-        DelayedJob, models.CASCADE, related_name="failed_attempts", db_constraint=False, verbose_name=_("job")
+    delayed_job = models.ForeignKey(
+        DelayedJob,
+        models.CASCADE,
+        related_name="failed_attempts",
+        db_constraint=False,
+        verbose_name=_("delayed job"),
     )
     number = models.PositiveIntegerField(_("number"))
     worker = models.CharField(_("worker"), max_length=32, blank=True)
@@ -197,15 +169,15 @@ class FailedAttempt(models.Model):
 
 
 class WorkerProcessQuerySet(models.QuerySet["WorkerProcess"]):
-    """Workers, by the age of their beat."""
+    """Workers, by the age of their heartbeat."""
 
-    def silent(self, lease: timedelta) -> WorkerProcessQuerySet:
-        """Workers that count as dead: their last beat is `lease` old."""
-        return self.filter(beat_at__lt=DatabaseNow(plus=-lease))
+    def stale(self, lease: timedelta) -> WorkerProcessQuerySet:
+        """Workers that count as dead: their last heartbeat is `lease` old."""
+        return self.filter(heartbeat_at__lt=DatabaseNow(plus=-lease))
 
 
 class WorkerProcess(models.Model):
-    """A process that claims and performs; without its row, it is dead."""
+    """A process that claims and performs. A worker without this row counts as dead."""
 
     id = models.CharField(primary_key=True, max_length=32, help_text=_("Random, new at each start."))
     hostname = models.CharField(_("hostname"), max_length=255)
@@ -214,7 +186,7 @@ class WorkerProcess(models.Model):
     min_priority = models.IntegerField(_("min priority"), null=True, blank=True)
     max_priority = models.IntegerField(_("max priority"), null=True, blank=True)
     started_at = models.DateTimeField(_("started at"))
-    beat_at = models.DateTimeField(_("beat at"))
+    heartbeat_at = models.DateTimeField(_("heartbeat at"))
 
     objects = WorkerProcessQuerySet.as_manager()
 

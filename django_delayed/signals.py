@@ -1,6 +1,7 @@
-"""What observers may hear, and the log lines: the first observer of all.
+"""The signals of a job's life, and the log lines, which are written by receivers of them.
 
-Receivers look on; one that raises changes nothing (`send_robust`). The sender is the class of the job.
+Signals are sent with `send_robust`: a receiver that raises changes nothing. The sender is the class of the
+job. `delayed_job` is the `DelayedJob`, `job` the `Job`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,19 @@ from django.dispatch import Signal
 
 logger = logging.getLogger("django_delayed")
 
-job_enqueued = Signal()  # delayed_job, job
-job_started = Signal()  # delayed_job; before it is loaded, so the sender is Job
-job_finished = Signal()  # delayed_job, job, duration (seconds)
-job_errored = Signal()  # delayed_job, job (None when it could not be loaded), error: an attempt failed
-job_failed = Signal()  # delayed_job, job (None when it could not be loaded), error: given up
-worker_started = Signal()  # worker (its id); the sender is None
-worker_stopped = Signal()  # worker (its id); the sender is None
+# With delayed_job and job.
+job_enqueued = Signal()
+# With delayed_job. The job is not loaded yet, so the sender is Job.
+job_started = Signal()
+# With delayed_job, job and duration (seconds).
+job_finished = Signal()
+# An attempt failed. With delayed_job, job (None when it could not be loaded) and error.
+job_errored = Signal()
+# The job is given up; sent after job_errored, with the same arguments.
+job_failed = Signal()
+# With worker, the id of the worker; the sender is None.
+worker_started = Signal()
+worker_stopped = Signal()
 
 
 def _log_enqueued(delayed_job: Any, **_: Any) -> None:
@@ -45,7 +52,7 @@ def _log_failed(delayed_job: Any, error: Any, **_: Any) -> None:
 
 def _headline(error: Any) -> str:
     text = f"{error.error_class}: {error.message}" if error.message else error.error_class
-    # A message may come from outside: nothing in it shall end the line or reach the terminal as a command.
+    # A message may come from outside: it must not end the line, nor reach the terminal as a command.
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 

@@ -1,226 +1,306 @@
-"""The states of a delayed job by name, and every move between them."""
+"""The states of a delayed job, and every move between them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models, transaction
-from django.db.models import Case, DateTimeField, ExpressionWrapper, F, Q, When
+from django.db.models import Case, CharField, F, Q, Value, When
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
-from .databases import Database, Filters, database
-from .databases.clock import DatabaseNow
-from .tracebacks import ErrorText
+from . import claiming
+from .databases import Database, DatabaseNow, Filters, database
+from .fields import ClaimableField
+from .serialization.errors import ErrorText
+from .serialization.records import about_of
 
 if TYPE_CHECKING:
     from .models import DelayedJob
 
-MOST_CRASHES = 3  # a job that kept killing its worker is given up
-SECOND_CRASH_WAIT = timedelta(seconds=30)
-ATTEMPTS_KEPT = 10
-ROWS_A_DELETE = 500  # in one transaction, so that no worker waits long for it
-OPEN = Q(failed_at__isnull=True, finished_at__isnull=True)
-HELD = OPEN & Q(locked_at__isnull=False)
-WAITING = Q(claimable=1)  # a CHECK ties it to the timestamps, and the index of the lanes serves it
-LET_GO: dict[str, Any] = {"locked_at": None, "locked_by": "", "started_at": None}
+ROWS_A_TRANSACTION = 500  # of a bulk; moving 200,000 in one keeps all of them locked for seconds
+UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": "", "started_at": None}
+HELD = Q(locked_at__isnull=False, failed_at__isnull=True, finished_at__isnull=True)
+
+Statement = Callable[[], object]
 
 
-def claimable(times: dict[str, Any]) -> Any:
-    """What `claimable` becomes when these of the three timestamps are written and the others stay."""
-    if any(times.values()):
-        return None
-    stay = {
-        f"{name}__isnull": True for name in ("locked_at", "failed_at", "finished_at") if name not in times
-    }
-    return Case(When(**stay, then=1), default=None) if stay else 1
+class State(models.TextChoices):
+    """Where a delayed job stands; read from its timestamps, never stored."""
+
+    SCHEDULED = "scheduled", _("scheduled")
+    ENQUEUED = "enqueued", _("enqueued")
+    RUNNING = "running", _("running")
+    RETRYING = "retrying", _("retrying")
+    FAILED = "failed", _("failed")
+    FINISHED = "finished", _("finished")
+
+
+def _is_ahead(row: DelayedJob) -> bool:
+    run_at: Any = row.run_at
+    # Until its INSERT, a row with a `wait` has the expression and not yet the time.
+    return bool(run_at.plus) if isinstance(run_at, DatabaseNow) else run_at > timezone.now()
+
+
+# Each state as a condition on columns and as one on a row. No row meets two of the former; of the latter, the
+# first that a row meets is its state.
+STATES: dict[State, tuple[Q, Callable[[Any], bool]]] = {
+    State.FINISHED: (Q(finished_at__isnull=False), lambda row: row.finished_at is not None),
+    State.FAILED: (
+        Q(failed_at__isnull=False, finished_at__isnull=True),
+        lambda row: row.failed_at is not None,
+    ),
+    State.RUNNING: (HELD, lambda row: row.locked_at is not None),
+    State.RETRYING: (Q(ClaimableField.condition, attempts__gt=0), lambda row: row.attempts > 0),
+    State.SCHEDULED: (Q(ClaimableField.condition, attempts=0, run_at__gt=DatabaseNow()), _is_ahead),
+    State.ENQUEUED: (
+        Q(ClaimableField.condition, attempts=0, run_at__lte=DatabaseNow()),
+        lambda row: True,
+    ),
+}
+
+
+def state_of(row: DelayedJob) -> State:
+    """The state of a row, by the clock of this machine."""
+    return next(state for state, (_, holds) in STATES.items() if holds(row))
+
+
+def state_column() -> Case:
+    """The state as a column, to count all six in one pass over the rows."""
+    whens = [When(condition, then=Value(state.value)) for state, (condition, _) in STATES.items()]
+    return Case(*whens, output_field=CharField())
+
+
+def batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """The ids in parts that one transaction may move."""
+    for start in range(0, len(ids), ROWS_A_TRANSACTION):
+        yield ids[start : start + ROWS_A_TRANSACTION]
 
 
 class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
-    """Delayed jobs, asked for by their state and moved by these verbs alone."""
+    """Delayed jobs, selected by their state and moved by these verbs alone.
+
+    The worker's moves are guarded by the claim: once it is lost, they change nothing and return False. `also`
+    are statements to run in the transaction of the move, after it and only if it is made.
+    """
 
     # Exactly one of these six a row.
 
+    def in_state(self, state: State) -> DelayedJobQuerySet:
+        """Rows in this state."""
+        condition, _ = STATES[state]
+        return self.filter(condition)
+
     def scheduled(self) -> DelayedJobQuerySet:
         """Never tried, and its run_at is ahead."""
-        return self.filter(WAITING, attempts=0, run_at__gt=DatabaseNow())
+        return self.in_state(State.SCHEDULED)
 
     def enqueued(self) -> DelayedJobQuerySet:
         """Never tried, and due."""
-        return self.filter(WAITING, attempts=0, run_at__lte=DatabaseNow())
+        return self.in_state(State.ENQUEUED)
 
     def retrying(self) -> DelayedJobQuerySet:
-        """Tried without success, and waiting to be tried again, due or not."""
-        return self.filter(WAITING, attempts__gt=0)
+        """Tried without success and waiting for the next attempt, due or not."""
+        return self.in_state(State.RETRYING)
 
     def running(self) -> DelayedJobQuerySet:
         """Held by a worker."""
-        return self.filter(HELD)
+        return self.in_state(State.RUNNING)
 
     def failed(self) -> DelayedJobQuerySet:
         """Given up; an operator may retry or discard it."""
-        return self.filter(failed_at__isnull=False, finished_at__isnull=True)
+        return self.in_state(State.FAILED)
 
     def finished(self) -> DelayedJobQuerySet:
         """Performed, and kept for a while."""
-        return self.filter(finished_at__isnull=False)
+        return self.in_state(State.FINISHED)
 
     # Across states.
 
-    def ready(self) -> DelayedJobQuerySet:
-        """Due, and free to be claimed: enqueued, or retrying and due."""
-        return self.filter(WAITING, run_at__lte=DatabaseNow())
-
     def waiting(self) -> DelayedJobQuerySet:
-        """Free to be claimed now or later: scheduled, enqueued or retrying."""
-        return self.filter(WAITING)
+        """To be claimed now or later: scheduled, enqueued or retrying."""
+        return self.filter(ClaimableField.condition)
 
-    # The worker's moves, each guarded by the claim: once that is lost, it changes nothing and returns False.
+    def ready(self) -> DelayedJobQuerySet:
+        """Waiting and due."""
+        return self.waiting().filter(run_at__lte=DatabaseNow())
+
+    def about(self, instance: models.Model) -> DelayedJobQuerySet:
+        """Jobs about this instance: called on it, or with it as the first instance among their arguments.
+
+        Raises TypeError for what is not a saved model instance.
+        """
+        if not (about := about_of(instance)):
+            raise TypeError(f"about() takes a saved model instance, not {instance!r}.")
+        return self.filter(about=about)
+
+    # The worker's moves.
 
     def claim(self, worker: str, limit: int = 1, filters: Filters = Filters()) -> list[DelayedJob]:
-        """Take at most `limit` ready rows for the worker of this id, and count the attempt."""
-        return self._database.claim(worker, limit, filters)
+        """ready → running: at most `limit` rows for the worker of this id; counts the attempt."""
+        return claiming.claim(self, worker, limit, filters)
 
     def next_due(self, filters: Filters = Filters()) -> float | None:
         """Seconds until the first row that these filters serve is due, None when none waits."""
-        return self._database.next_due(filters)
+        return claiming.next_due(self, filters)
 
-    def held(self, job: DelayedJob) -> DelayedJobQuerySet:
-        """The row, as long as the claim by which this worker got it is the valid one."""
-        return self.filter(pk=job.pk, locked_by=job.locked_by, lock_token=job.lock_token)
+    def held(self, row: DelayedJob) -> DelayedJobQuerySet:
+        """The row, while the claim by which this worker got it is the valid one."""
+        return self.filter(pk=row.pk, locked_by=row.locked_by, lock_token=row.lock_token)
 
-    def finish(self, job: DelayedJob, result: str = "") -> bool:
+    def finish(self, row: DelayedJob, also: Iterable[Statement] = ()) -> bool:
         """running → finished, or gone when it is not to be kept."""
-        if job.keep_for is None:
-            return self._retrying(lambda: self._remove(job))
-        finished: dict[str, Any] = {**LET_GO, "started_at": job.started_at, "crashes": 0}
-        return self._retrying(
-            lambda: bool(self.held(job).update(**finished, finished_at=DatabaseNow(), result=result))
-        )
+        if row.keep_for is None:
+            return self._remove(row, also)
+        kept = {"started_at": row.started_at, "finished_at": DatabaseNow(), "crashes": 0}
+        return self._update(row, {**kept, "expires_at": DatabaseNow(plus=row.keep_for)}, also)
 
-    def discard_held(self, job: DelayedJob) -> bool:
-        """running → gone, on an error that the job's `discard_on` names."""
-        return self._retrying(lambda: self._remove(job))
+    def reschedule(
+        self, row: DelayedJob, error: ErrorText, wait: timedelta, also: Iterable[Statement] = ()
+    ) -> bool:
+        """running → retrying, due `wait` from now: the attempt failed."""
+        return self._record(row, error, {"run_at": DatabaseNow(plus=wait), "crashes": 0}, also)
 
-    def reschedule(self, job: DelayedJob, error: ErrorText, wait: timedelta) -> bool:
-        """running → retrying, `wait` from the database's now."""
-        return self._record(job, error, run_at=DatabaseNow(plus=wait), crashes=0)
+    def fail(self, row: DelayedJob, error: ErrorText, also: Iterable[Statement] = ()) -> bool:
+        """running → failed: the job is given up."""
+        return self._record(row, error, {"failed_at": DatabaseNow(), "crashes": 0}, also)
 
-    def fail(self, job: DelayedJob, error: ErrorText) -> bool:
-        """running → failed."""
-        return self._record(job, error, failed_at=DatabaseNow(), crashes=0)
+    def discard_held(self, row: DelayedJob, also: Iterable[Statement] = ()) -> bool:
+        """running → gone: the job is given up without a trace, or is not wanted."""
+        return self._remove(row, also)
 
-    def crash(self, job: DelayedJob, error: ErrorText) -> bool:
-        """running → ready, or failed when attempts or crashes are spent: its worker's process died."""
-        crashes = job.crashes + 1
-        if job.attempts >= job.max_attempts or crashes >= MOST_CRASHES:
-            return self._record(job, error, failed_at=DatabaseNow(), crashes=crashes)
-        wait = SECOND_CRASH_WAIT if crashes > 1 else timedelta(0)
-        return self._record(job, error, run_at=DatabaseNow(plus=wait), crashes=crashes)
+    def crash(
+        self, row: DelayedJob, error: ErrorText, wait: timedelta | None, also: Iterable[Statement] = ()
+    ) -> bool:
+        """running → retrying, or failed without a `wait`: the worker's process died in this attempt."""
+        when = {"failed_at": DatabaseNow()} if wait is None else {"run_at": DatabaseNow(plus=wait)}
+        return self._record(row, error, {**when, "crashes": row.crashes + 1}, also)
 
-    def release(self, jobs: Iterable[DelayedJob]) -> int:
-        """running → ready, with the attempt given back: the job was interrupted, or never began."""
+    def release(self, rows: Iterable[DelayedJob]) -> int:
+        """running → ready, without counting the attempt: it was interrupted, or never began.
+
+        Returns how many. A row whose claim is lost stays as it is.
+        """
         by_claim: dict[tuple[str, int], list[int]] = {}
-        for job in jobs:
-            by_claim.setdefault((job.locked_by, job.lock_token), []).append(job.pk)
+        for row in rows:
+            by_claim.setdefault((row.locked_by, row.lock_token), []).append(row.pk)
         return sum(
             self.filter(pk__in=ids, locked_by=worker, lock_token=token)._release()
             for (worker, token), ids in by_claim.items()
         )
 
-    def release_rest(self, worker: str, current: int, age: timedelta) -> int:
-        """Note that a job of a batch began `age` ago, and give back what was claimed together with it."""
-        held = self.running().filter(locked_by=worker, started_at=None)
-        batch = {job.pk: job for job in held.only("locked_by", "lock_token")}
-        if not (job := batch.pop(current, None)):  # claimed alone, or looked at before
-            return 0
-        rest = self.release(batch.values())
-        self._retrying(lambda: self.held(job).update(started_at=DatabaseNow(plus=-age)))
-        return rest
+    def release_unstarted(self, worker: str, current: int, age: timedelta) -> int:
+        """Note that a job of a batch began `age` ago, and release what was claimed together with it.
 
-    def _release(self) -> int:
-        return self._retrying(lambda: self.update(**LET_GO, attempts=F("attempts") - 1))
+        Returns how many were released.
+        """
+        held = self.running().filter(locked_by=worker, started_at=None)
+        batch = {row.pk: row for row in held.only("locked_by", "lock_token")}
+        # It has started_at already when it was claimed alone, or was noted before.
+        if not (row := batch.pop(current, None)):
+            return 0
+        released = self.release(batch.values())
+        self._repeat_on_conflict(lambda: self.held(row).update(started_at=DatabaseNow(plus=-age)))
+        return released
 
     # The operator's moves, on the rows of this query.
 
     def retry(self) -> int:
-        """failed → ready, from the first attempt on; the errors so far stay. Returns how many."""
-        return self._retrying(
-            lambda: self.failed().update(failed_at=None, run_at=DatabaseNow(), attempts=0, crashes=0)
-        )
+        """failed → ready, with all attempts before it; the errors so far are kept. Returns how many."""
+        fresh = {"failed_at": None, "expires_at": None, "attempts": 0, "crashes": 0}
+        return self._repeat_on_conflict(lambda: self.failed().update(**fresh, run_at=DatabaseNow()))
 
     def discard(self) -> int:
         """Any state but running → gone. Returns how many."""
         free = self.exclude(HELD).values_list("pk", flat=True)
-        ids: list[int] = self._retrying(lambda: list(free.all()))
-        chunks = [ids[start : start + ROWS_A_DELETE] for start in range(0, len(ids), ROWS_A_DELETE)]
-        return sum(self._retrying(lambda chunk=chunk: self._remove_free(chunk)) for chunk in chunks)
+        ids: list[int] = self._repeat_on_conflict(lambda: list(free.all()))
+        removals = [partial(self._remove_unheld, batch) for batch in batches(ids)]
+        return sum(self._repeat_on_conflict(remove) for remove in removals)
 
     def prune(self) -> int:
-        """finished → gone, for rows whose `keep_for` has passed. Returns how many."""
-        ends = ExpressionWrapper(F("finished_at") + F("keep_for"), output_field=DateTimeField())
-        return self.finished().annotate(ends=ends).filter(ends__lte=DatabaseNow()).discard()
+        """Remove the rows whose `expires_at` has passed. Returns how many."""
+        return self.filter(expires_at__lte=DatabaseNow()).discard()
 
     # How they are written.
 
     def update(self, **columns: Any) -> int:
-        """As Django's; `claimable` follows the timestamps by itself."""
-        times: dict[str, Any] = {
-            name: columns[name] for name in ("locked_at", "failed_at", "finished_at") if name in columns
-        }
-        if times and "claimable" not in columns:
-            columns["claimable"] = claimable(times)
+        """As Django's; `claimable` follows the timestamps."""
+        if "claimable" not in columns and columns.keys() & ClaimableField.times:
+            columns["claimable"] = ClaimableField.after(columns)
         return super().update(**columns)
 
     update.alters_data = True  # type: ignore[attr-defined]
 
     @property
     def _database(self) -> Database:
-        return database(connections[self.db], self.model)
+        return database(connections[self.db])
 
-    def _retrying(self, move: Any) -> Any:
-        return self._database.retrying(move)
+    def _repeat_on_conflict(self, statement: Callable[[], Any]) -> Any:
+        return self._database.repeat_on_conflict(statement)
 
-    def _remove(self, job: DelayedJob) -> bool:
-        held = {"id": job.pk, "locked_by": job.locked_by, "lock_token": job.lock_token}
-        if not job.last_error:  # it never failed, so there are no failed attempts to remove with it
-            return self._database.delete(**held)
-        with transaction.atomic(using=self.db):
-            if removed := self._database.delete(**held):
-                self._attempts.filter(job=job.pk)._raw_delete(self.db)
-            return removed
+    def _move(self, write: Callable[[], bool], also: Sequence[Statement]) -> bool:
+        """Write a move, and the statements that belong to it if it is made; all of it or nothing."""
 
-    def _remove_free(self, ids: Sequence[int]) -> int:
-        """Remove those of these rows that no worker holds, with their failed attempts; returns how many.
+        def move() -> bool:
+            if not also:
+                return write()
+            with transaction.atomic(using=self.db):
+                if not write():
+                    return False
+                for statement in also:
+                    statement()
+                return True
 
-        Not QuerySet.delete(): that deletes by id what it selected before, whoever has claimed it meanwhile.
-        """
-        rows = self.model._base_manager.using(self.db).filter(pk__in=ids)
-        with transaction.atomic(using=self.db):
-            removed: int = rows.exclude(HELD)._raw_delete(self.db)
-            gone = set(ids).difference(rows.values_list("pk", flat=True))
-            self._attempts.filter(job__in=gone)._raw_delete(self.db)
-        return removed
+        return bool(self._repeat_on_conflict(move))
 
-    @property
-    def _attempts(self) -> models.QuerySet[Any]:
-        attempts: Any = self.model._meta.get_field("failed_attempts").related_model
-        return attempts._base_manager.using(self.db)
+    def _update(self, row: DelayedJob, columns: dict[str, Any], also: Iterable[Statement]) -> bool:
+        return self._move(lambda: bool(self.held(row).update(**{**UNLOCKED, **columns})), [*also])
 
-    def _record(self, job: DelayedJob, error: ErrorText, **columns: Any) -> bool:
-        """Move a held row on after a failed attempt, and write the attempt down with it."""
+    def _record(
+        self, row: DelayedJob, error: ErrorText, columns: dict[str, Any], also: Iterable[Statement]
+    ) -> bool:
+        """Move a held row after a failed attempt, and write down the attempt."""
         columns |= {
             "last_error": error.text,
             "error_class": error.error_class,
             "error_message": error.message,
             "error_fingerprint": error.fingerprint,
         }
+        record = row.failed_attempts.using(self.db).record
+        return self._update(row, columns, [lambda: record(row, error), *also])
 
-        def move() -> bool:
-            with transaction.atomic(using=self.db):
-                if not self.held(job).update(**{**LET_GO, **columns}):
-                    return False
-                job.failed_attempts.using(self.db).record(job, error)
-                return True
+    def _remove(self, row: DelayedJob, also: Iterable[Statement]) -> bool:
+        # A job that never failed has no failed attempts: the statement is saved for most jobs.
+        attempts = [lambda: self._attempts.filter(delayed_job=row.pk)._raw_delete(self.db)]
+        return self._move(lambda: self._delete(row), [*(attempts if row.error_class else ()), *also])
 
-        return bool(self._retrying(move))
+    def _delete(self, row: DelayedJob) -> bool:
+        # Not QuerySet.delete(): it deletes by id what it selected, even if it was claimed since.
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(
+                f"DELETE FROM {self._database.table_of(self.model)}"
+                " WHERE id = %s AND locked_by = %s AND lock_token = %s",
+                [row.pk, row.locked_by, row.lock_token],
+            )
+            return bool(cursor.rowcount)
+
+    def _release(self) -> int:
+        released: int = self._repeat_on_conflict(lambda: self.update(**UNLOCKED, attempts=F("attempts") - 1))
+        return released
+
+    def _remove_unheld(self, ids: Sequence[int]) -> int:
+        """Remove those of these rows that no worker holds, with their failed attempts; returns how many."""
+        rows = self.model._base_manager.using(self.db).filter(pk__in=ids)
+        with transaction.atomic(using=self.db):
+            removed: int = rows.exclude(HELD)._raw_delete(self.db)
+            gone = set(ids).difference(rows.values_list("pk", flat=True))
+            self._attempts.filter(delayed_job__in=gone)._raw_delete(self.db)
+        return removed
+
+    @property
+    def _attempts(self) -> models.QuerySet[Any]:
+        attempts: Any = self.model._meta.get_field("failed_attempts").related_model
+        return attempts._base_manager.using(self.db)

@@ -20,14 +20,14 @@ def test_a_project_that_is_set_up_rightly_is_told_nothing():
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"MAX_ATTEMTPS": 10}, "no setting 'MAX_ATTEMTPS'"),
+        ({"MAX_ATTEMTPS": 10}, "'MAX_ATTEMTPS' is not a setting"),
         ({"MAX_ATTEMPTS": "10"}, "MAX_ATTEMPTS must be a whole number"),
         ({"MAX_RUN_TIME": None}, "MAX_RUN_TIME must be a timedelta or a number of seconds"),
         ({"TRUSTED_MODULES": 5}, "TRUSTED_MODULES"),
         ({"TRUSTED_MODULES": "shop"}, "TRUSTED_MODULES must be a list of module names"),
         ({"ENQUEUE": []}, 'ENQUEUE must be "transaction"'),
         ({"QUEUE_ATTRIBUTES": {"mail": {"colour": 1}}}, "QUEUE_ATTRIBUTES['mail']"),
-        ({5: 1}, "no setting 5"),
+        ({5: 1}, "5 is not a setting"),
         ([("MAX_ATTEMPTS", 10)], "DJANGO_DELAYED must be a dict, not list"),
         (None, "DJANGO_DELAYED must be a dict, not NoneType"),
     ],
@@ -62,7 +62,7 @@ def test_rangefilter_is_not_missed_without_the_admin(settings):
 def test_the_alias_of_the_queue_has_to_be_a_database(settings):
     settings.DJANGO_DELAYED = {"DATABASE": "queue"}
     assert told() == [
-        ("django_delayed.E003", "DJANGO_DELAYED: DATABASE is 'queue', which is none of DATABASES.")
+        ("django_delayed.E003", "DJANGO_DELAYED: DATABASE is 'queue', which DATABASES does not have.")
     ]
 
 
@@ -73,7 +73,7 @@ def test_the_database_of_the_queue_has_to_be_one_of_ours(monkeypatch):
     assert "a oracle; jobs are kept in postgresql, mysql, sqlite" in error.msg
 
 
-def test_immediate_needs_more_than_one_writer(settings):
+def test_at_once_needs_more_than_one_writer(settings):
     settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
     wrong = not checks.connections["default"].features.has_select_for_update
     assert [code for code, _ in told()] == ["django_delayed.E004"] * wrong

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import itertools
 import json
 import re
 from datetime import timedelta
@@ -11,21 +12,22 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.utils import timezone, translation
 from django_delayed import conf
-from django_delayed.call_jobs import Call, CallJob
-from django_delayed.models import State
+from django_delayed.calls.call import Call, CallJob
+from django_delayed.states import State
 from tests.stories.markdown import ROOT, blocks
 
 from shop.models import Post
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+LIFE = ROOT / "docs/life_of_a_job.md"
 TYPES = {
     "_count": "whole number ≥ 1",
-    "_integer": "whole number",
+    "integer": "whole number",
     "_boolean": "boolean",
     "_optional_boolean": "boolean or None",
     "_boolean_or_callable": "boolean or function",
     "_text": "text",
-    "_queue": "text",
+    "queue_name": "text",
     "_modules": "list of texts",
     "_queue_attributes": "dict",
     "_enqueue_mode": '`"transaction"`, `"on_commit"` or `"immediate"`',
@@ -40,6 +42,14 @@ def rows_of_tables(page):
     for line in page.read_text().splitlines():
         if line.startswith("|") and not line.startswith("|--"):
             yield [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def table(page, *header):
+    """The rows below the header that begins with these cells, up to the next header."""
+    lines = page.read_text().splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith(f"| {' | '.join(header)}"))
+    body = itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in body]
 
 
 def all_pages(test):
@@ -58,14 +68,12 @@ def test_the_page_of_settings_has_each_with_its_default_and_type():
         assert len(meaning) > 10, name
 
 
-def test_settings_that_nothing_reads_yet_are_said_to_be_so():
+def test_every_setting_is_read_somewhere():
     source = "".join(path.read_text() for path in (ROOT / "django_delayed").rglob("*.py"))
     read = set(re.findall(r"settings\.([A-Z_]+)", source)) | set(
         re.findall(r'size_setting.* = "(\w+)"', source)
     )
-    page = {row[0].strip("`"): row[-1] for row in rows_of_tables(ROOT / "docs/settings.md") if len(row) == 4}
-    for name in conf.FIELDS:
-        assert ("nothing reads it yet" in page[name]) == (name not in read), name
+    assert set(conf.FIELDS) <= read
 
 
 @all_pages
@@ -113,7 +121,8 @@ def test_every_named_test_is_one(page):
 @all_pages
 def test_every_named_module_is_there(page):
     for name in re.findall(
-        r"`((?:django_delayed|worker|databases|mail|admin|tests)/[\w/]*\.py)`", page.read_text()
+        r"`((?:django_delayed|worker|supervisor|databases|mail|admin|jobs|calls|serialization|execution|tests)/[\w/]*\.py)`",
+        page.read_text(),
     ):
         assert (ROOT / name).exists() or (ROOT / "django_delayed" / name).exists(), name
 
@@ -153,18 +162,40 @@ def test_the_payload_that_the_page_shows_is_the_one_that_is_written():
 
 
 def test_the_states_of_the_page_are_those_of_the_rows():
-    page = [row[0] for row in rows_of_tables(ROOT / "docs/life_of_a_job.md") if len(row) == 3]
-    assert page == ["state", *State.values, "(no row)"]
+    page = [state for state, *_ in table(LIFE, "state", "is")]
+    assert page == [*State.values, "(no row)"]
 
 
 def test_the_modules_of_the_package_all_stand_in_the_index():
-    page = (ROOT / "docs/life_of_a_job.md").read_text()
-    index = set(re.findall(r"`([\w/]+)`", page.partition("## The house")[2]))
+    index = set(re.findall(r"`(\w+)`", " ".join(" ".join(row) for row in table(LIFE, "module", "is for"))))
     package = ROOT / "django_delayed"
     modules = {path.stem for path in package.glob("*.py")} | {
         path.name for path in package.iterdir() if (path / "__init__.py").exists()
     }
     assert modules - {"__init__", "__pycache__"} <= index, modules - index
+
+
+QUESTIONS = table(LIFE, "question", "file", "function")
+
+
+def test_the_index_answers_twenty_questions():
+    assert len({question for question, *_ in QUESTIONS}) >= 20
+    assert all(question.endswith("?") for question, *_ in QUESTIONS)
+
+
+@pytest.mark.parametrize(("question", "file", "name"), QUESTIONS, ids=[row[0] for row in QUESTIONS])
+def test_every_answer_of_the_index_is_in_the_file_that_it_names(question, file, name):
+    tree = ast.parse((ROOT / "django_delayed" / file.strip("`")).read_text())
+    for part in name.strip("`").split("."):
+        named = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+        assigned = {node.target.id: node for node in tree.body if isinstance(node, ast.AnnAssign)}
+        assert part in named | assigned, f"{file} has no {name}"
+        tree = (named | assigned)[part]
+
+
+@pytest.mark.parametrize("file", sorted({*re.findall(r"`([\w/]+\.py)`", LIFE.read_text())}))
+def test_every_file_that_the_life_of_a_job_names_is_there(file):
+    assert (ROOT / "django_delayed" / file).exists()
 
 
 def test_the_changelog_is_about_this_version():

@@ -150,7 +150,7 @@ def test_no_jobs_are_no_statement(django_assert_num_queries):
 @pytest.mark.django_db
 def test_each_job_of_many_has_its_own_options():
     first, second = Plain(1), CleanUpJob(Post.objects.create(title="a"))
-    first.options = ({"queue": "first"},)
+    first.layers = ({"queue": "first"},)
     assert [row.queue for row in enqueue_all([first, second])] == ["first", "maintenance"]
     assert [row.queue for row in enqueue_all([first, second], queue="all")] == ["all", "all"]
 

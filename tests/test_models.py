@@ -10,8 +10,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.writer import MigrationWriter
 from django.utils import timezone
-from django_delayed.databases.clock import DatabaseNow
-from django_delayed.databases.indexes import PartialIndex
+from django_delayed.databases import DatabaseNow
+from django_delayed.fields import PartialIndex
 from django_delayed.models import DelayedJob, FailedAttempt, WorkerProcess
 
 TIMES = ("locked_at", "failed_at", "finished_at")
@@ -90,22 +90,26 @@ def test_a_timestamp_may_be_saved_alone(column):
 def test_the_failed_attempts_of_a_job_go_with_it():
     row, other = write(), write()
     for job in (row, other):
-        FailedAttempt.objects.create(job=job, number=1, ended_at=timezone.now(), error_class="E")
+        FailedAttempt.objects.create(delayed_job=job, number=1, ended_at=timezone.now(), error_class="E")
     row.delete()
-    assert FailedAttempt.objects.get().job == other
+    assert FailedAttempt.objects.get().delayed_job == other
 
 
 def test_a_failed_attempt_needs_no_job_as_far_as_the_database_goes():
-    FailedAttempt.objects.create(job_id=10**9, number=1, ended_at=timezone.now(), error_class="E")
+    FailedAttempt.objects.create(delayed_job_id=10**9, number=1, ended_at=timezone.now(), error_class="E")
     connection.check_constraints()
 
 
 def test_silent_workers_are_those_without_a_beat_for_a_lease():
     for pid, ago in [(1, timedelta(0)), (2, timedelta(minutes=2))]:
         WorkerProcess.objects.create(
-            id=str(pid), hostname="host", pid=pid, started_at=DatabaseNow(), beat_at=DatabaseNow(plus=-ago)
+            id=str(pid),
+            hostname="host",
+            pid=pid,
+            started_at=DatabaseNow(),
+            heartbeat_at=DatabaseNow(plus=-ago),
         )
-    assert [worker.pid for worker in WorkerProcess.objects.silent(timedelta(seconds=60))] == [2]
+    assert [worker.pid for worker in WorkerProcess.objects.stale(timedelta(seconds=60))] == [2]
 
 
 # Indexes, migrations.
@@ -118,7 +122,7 @@ def test_the_index_of_the_lanes_is_there_in_the_form_of_this_database():
     if connection.vendor == "mysql":
         columns = ["claimable", *columns]
     assert found["delayed_job_lanes"]["columns"] == columns
-    assert {"delayed_job_held", "delayed_job_failed", "delayed_job_finished", "delayed_job_subject"} <= set(
+    assert {"delayed_job_held", "delayed_job_failed", "delayed_job_finished", "delayed_job_about"} <= set(
         found
     )
 
@@ -135,18 +139,18 @@ def test_the_indexes_hold_only_the_rows_that_they_are_for():
     partial = {
         name for text in definitions if " WHERE " in text for name in re.findall(r"delayed_job_\w+", text)
     }
-    assert partial >= {"delayed_job_lanes", "delayed_job_held", "delayed_job_failed", "delayed_job_finished"}
+    assert partial >= {
+        f"delayed_job_{name}" for name in ("lanes", "held", "retrying", "failed", "finished", "expires")
+    }
 
 
 def test_a_partial_index_is_written_into_migrations_as_it_is():
     for index in DelayedJob._meta.indexes:
         if isinstance(index, PartialIndex):
             path, args, options = index.deconstruct()
-            assert path == "django_delayed.databases.indexes.PartialIndex"
+            assert path == "django_delayed.fields.PartialIndex"
             assert PartialIndex(*args, **options) == index
-            assert MigrationWriter.serialize(index)[0].startswith(
-                "django_delayed.databases.indexes.PartialIndex("
-            )
+            assert MigrationWriter.serialize(index)[0].startswith("django_delayed.fields.PartialIndex(")
 
 
 def test_no_check_warns_about_the_models():

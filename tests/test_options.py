@@ -231,7 +231,9 @@ def test_a_class_may_give_its_options_as_functions_too():
     post = Post.objects.create(title="a")
     for job, queue, priority in [(Layered(post, dry_run=True), "queue-True", 10), (Own(post), "own", 7)]:
         with pytest.MonkeyPatch.context() as patch:  # no row may name a class of this module
-            patch.setattr("django_delayed.registry.name_of", lambda thing: "tests.blog.jobs:CleanUpJob")
+            patch.setattr(
+                "django_delayed.serialization.names.name_of", lambda thing: "tests.blog.jobs:CleanUpJob"
+            )
             row = enqueue(job)
         assert (row.queue, row.priority) == (queue, priority)
 

@@ -3,7 +3,7 @@ import logging
 import pytest
 from django_delayed import signals
 from django_delayed.models import DelayedJob
-from django_delayed.tracebacks import describe
+from django_delayed.serialization.errors import describe
 
 ROW = DelayedJob(pk=7, name="Post.send_to_twitter", queue="tweets", attempts=3)
 

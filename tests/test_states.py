@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 from django.utils import timezone
-from django_delayed.models import DelayedJob, FailedAttempt, State
-from django_delayed.states import ATTEMPTS_KEPT
-from django_delayed.tracebacks import describe
+from django_delayed.models import ATTEMPTS_KEPT, DelayedJob, FailedAttempt, State
+from django_delayed.serialization.errors import describe
+from tests.blog.jobs import Plain
+from tests.blog.models import Post
 
 W1, W2 = "1" * 32, "2" * 32
 HOUR = timedelta(hours=1)
@@ -67,11 +68,11 @@ def test_ready_are_the_due_and_waiting_are_all_that_may_be_claimed_now_or_later(
 
 MOVES = {
     "finish": lambda jobs, row: jobs.finish(row),
-    "finish and keep": lambda jobs, row: jobs.finish(row, result="42"),
+    "finish and keep": lambda jobs, row: jobs.finish(row),
     "discard_held": lambda jobs, row: jobs.discard_held(row),
     "reschedule": lambda jobs, row: jobs.reschedule(row, error("late"), HOUR),
     "fail": lambda jobs, row: jobs.fail(row, error("late")),
-    "crash": lambda jobs, row: jobs.crash(row, error("late")),
+    "crash": lambda jobs, row: jobs.crash(row, error("late"), HOUR),
     "release": lambda jobs, row: jobs.release([row]),
 }
 
@@ -123,24 +124,25 @@ def test_a_finished_job_is_gone():
     assert not DelayedJob.objects.exists()
 
 
-def test_a_finished_job_that_is_to_be_kept_keeps_its_result():
+def test_a_finished_job_may_be_kept_until_it_expires():
     write(keep_for=HOUR, crashes=2)
     held = claim()
-    assert DelayedJob.objects.finish(held, result='"forty-two"') is True
+    assert DelayedJob.objects.finish(held) is True
     row = DelayedJob.objects.get()
-    assert (row.state, row.result, row.attempts, row.crashes) == ("finished", '"forty-two"', 1, 0)
+    assert (row.state, row.attempts, row.crashes) == ("finished", 1, 0)
     assert (row.locked_at, row.locked_by, row.claimable) == (None, "", None)
     assert row.started_at == held.started_at
     assert row.finished_at >= held.locked_at
+    assert timedelta(0) <= row.expires_at - row.finished_at - HOUR < timedelta(seconds=60)
 
 
 def test_a_job_that_failed_before_takes_its_failed_attempts_with_it_when_it_finishes():
     write()
     keeper = write(name="another", due=HOUR)
-    FailedAttempt.objects.create(job=keeper, number=1, ended_at=timezone.now(), error_class="E")
+    FailedAttempt.objects.create(delayed_job=keeper, number=1, ended_at=timezone.now(), error_class="E")
     DelayedJob.objects.reschedule(claim(), error(), -HOUR)
     assert DelayedJob.objects.finish(claim()) is True
-    assert list(FailedAttempt.objects.values_list("job", flat=True)) == [keeper.pk]
+    assert list(FailedAttempt.objects.values_list("delayed_job", flat=True)) == [keeper.pk]
 
 
 @pytest.mark.parametrize("errors_before", [0, 1])
@@ -222,30 +224,24 @@ def test_a_released_job_gets_its_attempt_back():
     assert len(DelayedJob.objects.claim(W2, 2)) == 2
 
 
-def test_the_third_crash_fails_the_job_and_the_second_waits_half_a_minute():
-    row = write()
-    waits = []
-    for _ in range(3):
-        DelayedJob.objects.update(run_at=timezone.now() - HOUR)
-        held = claim()
-        assert DelayedJob.objects.crash(held, error("killed by SIGKILL")) is True
-        row.refresh_from_db()
-        waits.append((row.state, row.run_at - held.locked_at > timedelta(seconds=29)))
-    assert waits == [("retrying", False), ("retrying", True), ("failed", False)]
-    assert (row.attempts, row.crashes, row.error_message) == (3, 3, "killed by SIGKILL")
-    assert FailedAttempt.objects.count() == 3
-
-
-def test_a_crash_spends_the_last_attempt():
-    write(max_attempts=1)
-    assert DelayedJob.objects.crash(claim(), error()) is True
-    assert DelayedJob.objects.get().state == "failed"
+@pytest.mark.parametrize(
+    ("wait", "state"), [(timedelta(0), "retrying"), (HOUR, "retrying"), (None, "failed")]
+)
+def test_a_crash_is_counted_and_the_job_is_tried_again_or_given_up(wait, state):
+    write(crashes=1)
+    held = claim()
+    assert DelayedJob.objects.crash(held, error("killed by SIGKILL"), wait) is True
+    row = DelayedJob.objects.get()
+    assert (row.state, row.attempts, row.crashes, row.locked_by) == (state, 1, 2, "")
+    assert row.error_message == "killed by SIGKILL"
+    assert FailedAttempt.objects.get().error_message == "killed by SIGKILL"
+    assert (row.run_at - held.locked_at > timedelta(minutes=59)) is (wait == HOUR)
 
 
 @pytest.mark.parametrize("move", ["reschedule", "fail", "finish and keep"])
 def test_another_outcome_ends_the_count_of_crashes(move):
     write(keep_for=HOUR)
-    DelayedJob.objects.crash(claim(), error())
+    DelayedJob.objects.crash(claim(), error(), timedelta(0))
     assert DelayedJob.objects.get().crashes == 1
     assert MOVES[move](DelayedJob.objects, claim())
     assert DelayedJob.objects.get().crashes == 0
@@ -285,10 +281,10 @@ def test_retry_and_discard_move_the_rows_of_their_query_only():
 def test_discard_removes_every_state_but_running():
     one_in_each_state()
     for row in DelayedJob.objects.all():
-        FailedAttempt.objects.create(job=row, number=1, ended_at=timezone.now(), error_class="E")
+        FailedAttempt.objects.create(delayed_job=row, number=1, ended_at=timezone.now(), error_class="E")
     assert DelayedJob.objects.discard() == 5
     assert [row.name for row in DelayedJob.objects.all()] == ["running"]
-    assert [attempt.job.name for attempt in FailedAttempt.objects.all()] == ["running"]
+    assert [attempt.delayed_job.name for attempt in FailedAttempt.objects.all()] == ["running"]
 
 
 def test_discard_takes_any_number_of_rows():
@@ -298,17 +294,84 @@ def test_discard_takes_any_number_of_rows():
     assert set(DelayedJob.objects.all()) == set(held)
 
 
-def test_prune_removes_finished_jobs_whose_time_is_over():
-    ago = timezone.now() - timedelta(minutes=30)
-    write(name="over", finished_at=ago, keep_for=timedelta(minutes=29))
-    write(name="still", finished_at=ago, keep_for=HOUR)
-    write(name="for good", finished_at=ago)
-    write(name="failed", failed_at=ago, keep_for=timedelta(minutes=1))
-    write(name="running", locked_at=ago, keep_for=timedelta(minutes=1))
-    assert DelayedJob.objects.prune() == 1
+def test_prune_removes_the_rows_that_have_expired():
+    now = timezone.now()
+    write(name="expired", finished_at=now, expires_at=now - HOUR)
+    write(name="failed and expired", failed_at=now, expires_at=now - HOUR)
+    write(name="still kept", finished_at=now, expires_at=now + HOUR)
+    write(name="kept for good", finished_at=now - HOUR)
+    write(name="running", locked_at=now, expires_at=now - HOUR)
+    assert DelayedJob.objects.prune() == 2
     names = set(DelayedJob.objects.values_list("name", flat=True))
-    assert names == {"still", "for good", "failed", "running"}
+    assert names == {"still kept", "kept for good", "running"}
     assert DelayedJob.objects.prune() == 0
+
+
+def test_a_retried_job_does_not_expire():
+    write(failed_at=timezone.now(), expires_at=timezone.now() - HOUR)
+    assert DelayedJob.objects.retry() == 1
+    assert DelayedJob.objects.get().expires_at is None
+
+
+# What goes with a move.
+
+
+def note(text):
+    return lambda: FailedAttempt.objects.create(
+        delayed_job_id=10**9, number=1, ended_at=timezone.now(), error_class=text
+    )
+
+
+WITH_ALSO = {
+    "finish": lambda row, also: DelayedJob.objects.finish(row, also),
+    "finish and keep": lambda row, also: DelayedJob.objects.finish(row, also),
+    "discard_held": lambda row, also: DelayedJob.objects.discard_held(row, also),
+    "reschedule": lambda row, also: DelayedJob.objects.reschedule(row, error(), HOUR, also),
+    "fail": lambda row, also: DelayedJob.objects.fail(row, error(), also),
+    "crash": lambda row, also: DelayedJob.objects.crash(row, error(), HOUR, also),
+}
+
+
+@pytest.mark.parametrize("name", WITH_ALSO)
+def test_a_move_takes_further_statements_into_its_transaction(name):
+    write(keep_for=HOUR if name == "finish and keep" else None)
+    row = claim()
+    before = columns_of(row)
+
+    def break_off():
+        raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        WITH_ALSO[name](row, [note("first"), break_off])
+    assert columns_of(row) == before
+    assert not FailedAttempt.objects.exists()
+    assert WITH_ALSO[name](row, [note("first"), note("second")]) is True
+    assert [a.error_class for a in FailedAttempt.objects.filter(delayed_job_id=10**9)] == ["first", "second"]
+
+
+@pytest.mark.parametrize("name", WITH_ALSO)
+def test_the_further_statements_of_a_lost_claim_are_not_run(name):
+    write()
+    row = claim()
+    DelayedJob.objects.release([row])
+    assert WITH_ALSO[name](row, [note("first")]) is False
+    assert not FailedAttempt.objects.exists()
+
+
+# About an object.
+
+
+def test_about_finds_the_jobs_of_an_instance():
+    article, other = Post.objects.create(title="one"), Post.objects.create(title="other")
+    called, given = article.delay().bare(), Plain.perform_later(article)
+    other.delay().bare()
+    assert set(DelayedJob.objects.about(article)) == {called, given}
+
+
+@pytest.mark.parametrize("thing", [None, "blog.post:9", Post, Post(title="unsaved")])
+def test_about_takes_a_saved_instance(thing):
+    with pytest.raises(TypeError, match="takes a saved model instance"):
+        DelayedJob.objects.about(thing)
 
 
 # Changes by hand.

@@ -4,7 +4,8 @@ import pytest
 from django.utils import timezone
 from django_delayed import stats
 from django_delayed.databases import Filters
-from django_delayed.models import DelayedJob, State
+from django_delayed.models import DelayedJob
+from django_delayed.states import State
 
 pytestmark = pytest.mark.django_db
 
@@ -50,32 +51,6 @@ def test_only_the_given_jobs_are_counted(one_and_more_of_each_state):
     counts = stats.count_by_state(DelayedJob.objects.filter(queue="odd"))
     assert counts[State.SCHEDULED] == 1
     assert counts[State.ENQUEUED] == 0
-
-
-def test_the_queues_are_counted_one_by_one(one_and_more_of_each_state):
-    counts = stats.count_by_queue()
-    assert list(counts) == ["even", "odd"]
-    assert counts["odd"] == dict.fromkeys(State, 0) | {
-        State.SCHEDULED: 1,
-        State.RUNNING: 3,
-        State.FAILED: 5,
-    }
-
-
-def test_future_running_failed_and_finished_jobs_are_not_late(one_and_more_of_each_state):
-    late = stats.late(timedelta(minutes=5))
-    assert {row.state for row in late} == {State.ENQUEUED}
-    assert late.count() == 2
-
-
-def test_a_job_is_late_by_its_run_at_not_by_its_age():
-    job(State.ENQUEUED, created_at=timezone.now() - 24 * HOUR, run_at=timezone.now())
-    assert not stats.late(timedelta(minutes=5)).exists()
-
-
-def test_a_due_retry_is_late_too():
-    row = job(State.RETRYING, run_at=timezone.now() - HOUR)
-    assert list(stats.late(timedelta(minutes=5))) == [row]
 
 
 def test_latency_is_the_wait_of_the_job_that_fell_due_first():

@@ -1,4 +1,4 @@
-"""The admin: delayed jobs to look at, to retry and to discard; workers to look at."""
+"""The admin: delayed jobs to find, read, retry and discard; workers to look at."""
 
 from django.contrib import admin
 

@@ -1,4 +1,4 @@
-"""Ask before jobs are moved; move them once the answer is there; say what came of it."""
+"""The question before jobs are moved, the move once it is answered, and the message afterwards."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from django.template.response import TemplateResponse
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_aware
 
-from ..databases.clock import DatabaseNow
+from ..databases import DatabaseNow
 from ..models import DelayedJob
+from ..operations import LIMIT, as_of
 from ..states import DelayedJobQuerySet
 from .display import chip
-from .operations import Operation, as_of, carry_out, log
-from .paginator import LIMIT, capped_count
+from .log import begin_entry, complete_entry
+from .paginator import capped_count
+from .wording import Wording
 
 SAMPLES = 5
 NOT_FILTERS = {"p", "o", "all", "e"}  # of the admin's list: page, order, show all, error
 
 
 class Confirmation:
-    """One operation on the jobs that an operator chose: by hand, or all that a filter finds (`across`)."""
+    """One operation on the rows that an operator chose: by hand, or all that a filter finds (`across`)."""
 
-    def __init__(self, request: HttpRequest, operation: Operation, jobs: DelayedJobQuerySet) -> None:
+    def __init__(self, request: HttpRequest, wording: Wording, rows: DelayedJobQuerySet) -> None:
         self.request = request
-        self.operation = operation
+        self.wording = wording
         self.chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
         self.across = bool(BooleanField(required=False).clean(request.POST.get("select_across")))
         self.filters = " and ".join(
             f"{name}={value}" for name, value in request.GET.items() if value and name not in NOT_FILTERS
         )
         self.until = _moment(request.POST.get("as_of", "")) if self.across else None
-        self.jobs = as_of(jobs, self.until) if self.until else jobs
+        self.rows = as_of(rows, self.until) if self.until else rows
 
     @property
     def is_given(self) -> bool:
@@ -47,40 +49,42 @@ class Confirmation:
         answered = self.request.method == "POST" and "confirmed" in self.request.POST
         return answered and (self.until is not None or not self.across)
 
-    def carry_out(self, job: DelayedJob | None = None) -> None:
-        """Do it, write it into the admin's log and tell the operator."""
-        moved, ids = carry_out(self.operation, self.jobs)
+    def carry_out(self, row: DelayedJob | None = None) -> None:
+        """Make the moves, log them, and tell the operator how many were made."""
+        ids = self.wording.operation.ids(self.rows)
         where = f"{self.filters or 'all'} as of {self.until}" if self.until else ""
-        log(self.operation, self.request.user, moved, ids, where, job)
+        entry = begin_entry(self.wording, self.request.user, ids, where, row)
+        moved = self.wording.operation.carry_out(ids)
+        complete_entry(entry, self.wording, moved, ids, where)
         skipped = max(self._expected() - moved, 0)
         if skipped:
-            text = self.operation.partly_done % {"moved": moved, "skipped": skipped}
+            text = self.wording.partly_done % {"moved": moved, "skipped": skipped}
         else:
-            text = self.operation.done % {"moved": moved}
+            text = self.wording.done % {"moved": moved}
         messages.add_message(self.request, messages.WARNING if skipped else messages.SUCCESS, text)
 
     def page(self, context: dict[str, Any], back: str) -> TemplateResponse | None:
-        """The question: what would happen, and to how many. None when there is nothing that may be moved."""
-        allowed = self.operation.allowed(self.jobs)
+        """The question: what would happen, and to how many. None if no row may be moved."""
+        allowed = self.wording.operation.allowed(self.rows)
         samples = list(allowed.annotate(now=DatabaseNow()).defer("payload", "last_error", "result")[:SAMPLES])
         if not samples:
-            messages.warning(self.request, self.operation.refused)
+            messages.warning(self.request, self.wording.refused)
             return None
         until: datetime = samples[0].now  # type: ignore[attr-defined]
         found = capped_count(as_of(allowed, until) if self.across else allowed)
         count = min(found, LIMIT)
         context |= {
-            "title": self.operation.question % {"count": count},
-            "operation": self.operation,
-            "button": self.operation.button % {"count": count},
+            "title": self.wording.question % {"count": count},
+            "wording": self.wording,
+            "button": self.wording.button % {"count": count},
             "count": count,
             "has_more": found > LIMIT,
             "skipped": 0 if self.across else max(len(set(self.chosen)) - count, 0),
             "filters": self.filters if self.across else "",
-            "samples": [(job, chip(job.state)) for job in samples],
+            "samples": [(row, chip(row.state)) for row in samples],
             "hidden": list(self._hidden(count, until)),
             "back": back,
-            # Django 6.1 made them a list, and its style sheet knows no other kind.
+            # A list since Django 6.1, whose style sheet expects one.
             "breadcrumbs_are_a_list": django.VERSION >= (6, 1),
         }
         return TemplateResponse(self.request, "admin/django_delayed/delayedjob/confirmation.html", context)
@@ -89,10 +93,10 @@ class Confirmation:
         yield "confirmed", "yes"
         if not self.chosen:
             return
-        yield "action", self.operation.name
+        yield "action", self.wording.name
         if self.across:
             yield from {"select_across": "1", "as_of": until.isoformat(), "expected": str(count)}.items()
-        # The admin hears an action only with a row or more ticked.
+        # The admin ignores an action without a selected row.
         for pk in self.chosen[:1] if self.across else self.chosen:
             yield ACTION_CHECKBOX_NAME, pk
 
@@ -104,7 +108,7 @@ class Confirmation:
 
 
 def _moment(text: str) -> datetime | None:
-    """The moment in an answer; None for what our page would not have sent."""
+    """The moment in an answer; None for a value that our page would not have sent."""
     try:
         moment = parse_datetime(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The list of delayed jobs, the page of one, and what an operator may do with them."""
+"""The list of delayed jobs, the page of one, and the operator's moves."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..models import DelayedJob, State
-from ..states import DelayedJobQuerySet
+from ..models import DelayedJob
+from ..states import DelayedJobQuerySet, State
 from . import job_page
 from .confirmation import Confirmation
 from .display import ago, chip
 from .filters import MomentRangeFilter, QueueFilter, StateFilter
-from .operations import DISCARD, RETRY, Operation
 from .paginator import CappedPaginator
 from .readonly import ReadOnlyAdmin
+from .wording import DISCARD, RETRY, Wording
 
 try:
     from django.middleware.csp import get_nonce
@@ -46,10 +46,10 @@ class JobList(ChangeList):
 
 
 class DelayedJobAdmin(ReadOnlyAdmin):
-    """Delayed jobs: found by state, queue and time; looked at; retried and discarded by whoever may."""
+    """Delayed jobs: to find by state, queue and time, to read, to retry and to discard."""
 
-    list_display = ("name_and_subject", "state", "queue", "tries", "due", "error", "created")
-    list_display_links = ("name_and_subject",)
+    list_display = ("name_and_about", "state", "queue", "tries", "due", "error", "created")
+    list_display_links = ("name_and_about",)
     list_filter = (
         StateFilter,
         QueueFilter,
@@ -62,8 +62,8 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     show_facets = admin.ShowFacets.NEVER  # one COUNT a choice
     paginator = CappedPaginator
     sortable_by = ("created",)
-    search_fields = ("id", "name", "subject")
-    search_help_text = gettext_lazy("An id, the beginning of a name, or a subject such as shop.post:9")
+    search_fields = ("id", "name", "about")
+    search_help_text = gettext_lazy("An id, the beginning of a name, or an object such as shop.post:9")
     actions = ("retry", "discard")
 
     class Media:
@@ -79,8 +79,8 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         """Whether this user may discard jobs."""
         return self._may(request, DISCARD)
 
-    def _may(self, request: HttpRequest, operation: Operation) -> bool:
-        codename = get_permission_codename(operation.name, self.opts)
+    def _may(self, request: HttpRequest, wording: Wording) -> bool:
+        codename = get_permission_codename(wording.name, self.opts)
         return bool(request.user.has_perm(f"{self.opts.app_label}.{codename}"))
 
     # The list.
@@ -89,7 +89,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         return JobList
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        # Each as an index has it: to sort a large table takes seconds.
+        # Each as an index has it: sorting a large table takes seconds.
         by_failure = request.GET.get("state") == State.FAILED or any(
             value for name, value in request.GET.items() if name.startswith("failed_at__")
         )
@@ -101,8 +101,8 @@ class DelayedJobAdmin(ReadOnlyAdmin):
             return queryset, False
         if term.isdecimal():
             return (queryset.filter(pk=int(term)) if int(term) <= LARGEST_ID else queryset.none()), False
-        # Not both with an OR, which would keep the subject off its index.
-        found = {"subject": term} if ":" in term else {"name__startswith": term}
+        # Not both with an OR, which would not use the index of `about`.
+        found = {"about": term} if ":" in term else {"name__startswith": term}
         return queryset.filter(**found), False
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
@@ -116,64 +116,65 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         return response
 
     @admin.display(description=gettext_lazy("name"))
-    def name_and_subject(self, job: DelayedJob) -> str:
-        return format_html('{} <span class="delayed-subject">{}</span>', job.name, job.subject)
+    def name_and_about(self, row: DelayedJob) -> str:
+        return format_html('{} <span class="delayed-about">{}</span>', row.name, row.about)
 
     @admin.display(description=gettext_lazy("state"))
-    def state(self, job: DelayedJob) -> str:
-        return chip(job.state)
+    def state(self, row: DelayedJob) -> str:
+        return chip(row.state)
 
     @admin.display(description=gettext_lazy("attempts"))
-    def tries(self, job: DelayedJob) -> str:
-        return job_page.tries(job)
+    def tries(self, row: DelayedJob) -> str:
+        return job_page.tries(row)
 
     @admin.display(description=gettext_lazy("run at"))
-    def due(self, job: DelayedJob) -> str | None:
-        return ago(job.run_at)
+    def due(self, row: DelayedJob) -> str | None:
+        return ago(row.run_at)
 
     @admin.display(description=gettext_lazy("last error"))
-    def error(self, job: DelayedJob) -> str | None:
-        text = f"{job.error_class}: {job.error_message}" if job.error_message else job.error_class
+    def error(self, row: DelayedJob) -> str | None:
+        text = f"{row.error_class}: {row.error_message}" if row.error_message else row.error_class
         if not text:
             return None
         short = text if len(text) <= ERROR_LENGTH else f"{text[:ERROR_LENGTH]}…"
         return format_html('<span class="delayed-error" title="{}">{}</span>', text, short)
 
     @admin.display(description=gettext_lazy("created"), ordering="id")
-    def created(self, job: DelayedJob) -> str | None:
-        return ago(job.created_at)
+    def created(self, row: DelayedJob) -> str | None:
+        return ago(row.created_at)
 
     # One job.
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [(None, {"fields": []})]  # the template says what there is to say
+        # The template shows the fields.
+        return [(None, {"fields": []})]
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        job = context["original"]
-        row = self._jobs(request, job.pk)
-        context["operations"] = [
-            operation
-            for operation in (RETRY, DISCARD)
-            if self._may(request, operation) and operation.allowed(row).exists()
+        row = context["original"]
+        rows = self._rows(request, row.pk)
+        context["wordings"] = [
+            wording
+            for wording in (RETRY, DISCARD)
+            if self._may(request, wording) and wording.operation.allowed(rows).exists()
         ]
-        context |= job_page.contents(job)
+        context |= job_page.contents(row)
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _jobs(self, request: HttpRequest, pk: int) -> DelayedJobQuerySet:
-        jobs: Any = self.get_queryset(request)
-        return jobs.filter(pk=pk)
+    def _rows(self, request: HttpRequest, pk: int) -> DelayedJobQuerySet:
+        rows: Any = self.get_queryset(request)
+        return rows.filter(pk=pk)
 
     def get_urls(self) -> list[URLPattern]:
         return [self._url_of(RETRY), self._url_of(DISCARD), *super().get_urls()]
 
-    def _url_of(self, operation: Operation) -> URLPattern:
+    def _url_of(self, wording: Wording) -> URLPattern:
         def view(request: HttpRequest, object_id: str) -> HttpResponse:
-            return self.operate_on_one(request, operation, object_id)
+            return self.operate_on_one(request, wording, object_id)
 
-        name = f"{self.opts.app_label}_{self.opts.model_name}_{operation.name}"
-        return path(f"<path:object_id>/{operation.name}/", self.admin_site.admin_view(view), name=name)
+        name = f"{self.opts.app_label}_{self.opts.model_name}_{wording.name}"
+        return path(f"<path:object_id>/{wording.name}/", self.admin_site.admin_view(view), name=name)
 
     # Operations.
 
@@ -187,27 +188,27 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     def discard(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
         return self.operate_on_many(request, DISCARD, queryset)
 
-    def operate_on_many(self, request: HttpRequest, operation: Operation, jobs: Any) -> HttpResponse | None:
-        """Ask about the chosen jobs, or do it when that was answered. None leads back to the same list."""
-        confirmation = Confirmation(request, operation, jobs)
+    def operate_on_many(self, request: HttpRequest, wording: Wording, rows: Any) -> HttpResponse | None:
+        """Ask about the chosen jobs, or move them if that was answered; None leads back to the same list."""
+        confirmation = Confirmation(request, wording, rows)
         if confirmation.is_given:
             confirmation.carry_out()
             return None
         return confirmation.page(self._context(request), back=request.get_full_path())
 
-    def operate_on_one(self, request: HttpRequest, operation: Operation, object_id: str) -> HttpResponse:
-        """Ask about one job, or do it when that was answered; leads back to where it was seen."""
-        job = self.get_object(request, object_id)
-        if not (self.has_view_permission(request, job) and self._may(request, operation)):
+    def operate_on_one(self, request: HttpRequest, wording: Wording, object_id: str) -> HttpResponse:
+        """Ask about one job, or move it if that was answered; leads back to its page, or to the list."""
+        row = self.get_object(request, object_id)
+        if not (self.has_view_permission(request, row) and self._may(request, wording)):
             raise PermissionDenied
-        if job is None:
+        if row is None:
             messages.warning(request, _("The delayed job %(id)s is gone.") % {"id": object_id})
             return HttpResponseRedirect(self._url(request, "changelist"))
-        confirmation = Confirmation(request, operation, self._jobs(request, job.pk))
-        page_of_job = self._url(request, "change", job.pk)
+        confirmation = Confirmation(request, wording, self._rows(request, row.pk))
+        page_of_job = self._url(request, "change", row.pk)
         if confirmation.is_given:
-            confirmation.carry_out(job)
-            is_there = self._jobs(request, job.pk).exists()
+            confirmation.carry_out(row)
+            is_there = self._rows(request, row.pk).exists()
             return HttpResponseRedirect(page_of_job if is_there else self._url(request, "changelist"))
         page = confirmation.page(self._context(request), back=page_of_job)
         return page or HttpResponseRedirect(page_of_job)
@@ -217,7 +218,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         return {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
 
     def _url(self, request: HttpRequest, page: str, *args: Any) -> str:
-        """A page of ours that remembers, or goes back to, the filters of the list that one came from."""
+        """A page of this admin, with the filters of the list that the operator came from."""
         name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{page}"
         filters = request.GET.get("_changelist_filters", "")
         query = filters if page == "changelist" else urlencode({"_changelist_filters": filters})
@@ -225,7 +226,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
 
 
 def share_nonce(request: HttpRequest) -> None:
-    """Put the nonce of Django's own policy where rangefilter looks for it: where django-csp keeps its."""
+    """Copy the nonce of Django's own CSP to the attribute of django-csp, which rangefilter reads."""
     nonce = get_nonce(request) if get_nonce and not hasattr(request, "csp_nonce") else None  # type: ignore[truthy-function]
     if nonce is not None:
         request.csp_nonce = nonce  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""How states, moments and texts look in the admin."""
+"""States, moments and texts as HTML for the admin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ..models import State
+from ..states import State
 
 MINUTE = timedelta(minutes=1)
 TEXT_LIMIT = 100_000  # characters of a payload or a result that a page shows
@@ -23,7 +23,7 @@ def chip(state: State) -> str:
 
 
 def ago(moment: datetime | None) -> str | None:
-    """ "3 hours ago", "in 5 minutes"; the exact time when one points at it. None for None."""
+    """ "3 hours ago", "in 5 minutes", with the exact time as its title. None for None."""
     if moment is None:
         return None
     distance = moment - timezone.now() if timezone.is_aware(moment) else moment - datetime.now()
@@ -37,7 +37,7 @@ def ago(moment: datetime | None) -> str | None:
 
 
 def exact(moment: datetime | None) -> str | None:
-    """The moment in the zone of the reader, to the second, with the name of the zone. None for None."""
+    """The moment to the second, in the current time zone and with its name. None for None."""
     if moment is None:
         return None
     local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
@@ -45,7 +45,7 @@ def exact(moment: datetime | None) -> str | None:
 
 
 def preformatted(text: str) -> str:
-    """The text as it is, line by line, the start of it when it is very long."""
+    """The text line by line; only its start if it is very long."""
     left = len(text) - TEXT_LIMIT
     if left > 0:
         more = ngettext("… and %(left)d more character", "… and %(left)d more characters", left)

@@ -1,4 +1,4 @@
-"""The filters of the list: state, queue, and ranges of time that cannot be ignored by mistake."""
+"""The filters of the list: state, queue, ranges of time. An invalid value finds nothing and says so."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from rangefilter.filters import DateTimeRangeFilter
 
 from .. import stats
-from ..models import State
+from ..states import State
 
 START_OF_DAY, END_OF_DAY = "00:00:00", "23:59:59.999999"
 
@@ -43,7 +43,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class QueueFilter(admin.SimpleListFilter):
-    """Jobs of one queue. Offers the queues that are cheap to know; any other name in the address works."""
+    """Jobs of one queue. Offers those that are cheap to find; any other name in the address works too."""
 
     title = gettext_lazy("queue")
     parameter_name = "queue"
@@ -65,9 +65,9 @@ class QueueFilter(admin.SimpleListFilter):
 
 
 class MomentRangeFilter(DateTimeRangeFilter):  # type: ignore[misc]
-    """Jobs from one moment to another. A date alone means all of that day; what is no date finds nothing.
+    """Jobs from one moment to another. A date alone means that whole day; an invalid date finds nothing.
 
-    rangefilter's own would ignore both, and a bulk action would then be about every job there is.
+    rangefilter's own would ignore both, and a bulk action would then move every job in the table.
     """
 
     def get_form(self, request: HttpRequest) -> BaseForm:
@@ -90,7 +90,7 @@ class MomentRangeFilter(DateTimeRangeFilter):  # type: ignore[misc]
         return queryset.none() if self.problems else super().queryset(request, queryset)
 
     def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
-        # rangefilter makes the id from the title, which has nothing in it for that in many languages.
+        # rangefilter makes the id from the letters a to z of the title, of which many languages have none.
         for choice in super().choices(changelist):
             yield choice | {"system_name": self.field_path.replace("_", "-")}
 

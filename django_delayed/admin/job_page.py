@@ -12,7 +12,7 @@ from ..models import DelayedJob, FailedAttempt, WorkerProcess
 from .display import chip, exact, preformatted
 from .payloads import call_in, indented
 
-TIMES = ("created_at", "run_at", "started_at", "failed_at", "finished_at")
+MOMENTS = ("created_at", "run_at", "started_at", "failed_at", "finished_at")
 
 
 class AttemptLine(NamedTuple):
@@ -26,31 +26,31 @@ class AttemptLine(NamedTuple):
     text: str | None
 
 
-def contents(job: DelayedJob) -> dict[str, Any]:
-    """All that the page of this job says, for its template."""
+def contents(row: DelayedJob) -> dict[str, Any]:
+    """The context of the template of this job's page."""
     return {
-        "call": _call(job),
-        "facts": list(_facts(job)),
-        "last_error": preformatted(job.last_error) if job.last_error else None,
-        "failed_attempts": failed_attempts(job),
-        "result": preformatted(indented(job.result)) if job.result else None,
-        "payload": preformatted(indented(job.payload)),
+        "call": _call(row),
+        "facts": list(_facts(row)),
+        "last_error": preformatted(row.last_error) if row.last_error else None,
+        "failed_attempts": failed_attempts(row),
+        "result": preformatted(indented(row.result)) if row.result else None,
+        "payload": preformatted(indented(row.payload)),
     }
 
 
-def tries(job: DelayedJob) -> str:
-    """ "2 of 25"; and how often its worker crashed over it, when that did."""
-    counted = _("%(attempts)d of %(most)d") % {"attempts": job.attempts, "most": job.max_attempts}
-    if not job.crashes:
+def tries(row: DelayedJob) -> str:
+    """ "2 of 25", and how often in a row its worker crashed in it."""
+    counted = _("%(attempts)d of %(most)d") % {"attempts": row.attempts, "most": row.max_attempts}
+    if not row.crashes:
         return counted
-    crashes = {"counted": counted, "crashes": job.crashes}
+    crashes = {"counted": counted, "crashes": row.crashes}
     return _("%(counted)s; crashes in a row: %(crashes)d") % crashes
 
 
-def failed_attempts(job: DelayedJob) -> list[AttemptLine]:
-    """The failed attempts that are kept of this job, newest first."""
-    attempts = list(FailedAttempt.objects.using(job._state.db).filter(job=job).order_by("-pk"))
-    names = _worker_names(job, {attempt.worker for attempt in attempts})
+def failed_attempts(row: DelayedJob) -> list[AttemptLine]:
+    """The failed attempts of this job, newest first."""
+    attempts = list(FailedAttempt.objects.using(row._state.db).filter(delayed_job=row).order_by("-pk"))
+    names = _worker_names(row, {attempt.worker for attempt in attempts})
     return [
         AttemptLine(
             attempt.number,
@@ -64,26 +64,26 @@ def failed_attempts(job: DelayedJob) -> list[AttemptLine]:
     ]
 
 
-def _call(job: DelayedJob) -> str:
-    text = call_in(job.payload)
-    return format_html('<code class="delayed-call">{}</code>', text) if text else preformatted(job.payload)
+def _call(row: DelayedJob) -> str:
+    text = call_in(row.payload)
+    return format_html('<code class="delayed-call">{}</code>', text) if text else preformatted(row.payload)
 
 
-def _facts(job: DelayedJob) -> Iterator[tuple[Any, Any]]:
-    yield _("State"), chip(job.state)
-    yield _("Attempts"), tries(job)
-    yield _("Queue"), job.queue
-    yield _("Priority"), job.priority
-    if job.subject:
-        yield _("Subject"), job.subject
-    if job.locked_by:
-        yield _("Worker"), _worker_names(job, {job.locked_by}).get(job.locked_by, job.locked_by)
-    for name in TIMES:
-        if moment := getattr(job, name):
-            yield job._meta.get_field(name).verbose_name, exact(moment)  # type: ignore[union-attr]
+def _facts(row: DelayedJob) -> Iterator[tuple[Any, Any]]:
+    yield _("State"), chip(row.state)
+    yield _("Attempts"), tries(row)
+    yield _("Queue"), row.queue
+    yield _("Priority"), row.priority
+    if row.about:
+        yield _("About"), row.about
+    if row.locked_by:
+        yield _("Worker"), _worker_names(row, {row.locked_by}).get(row.locked_by, row.locked_by)
+    for name in MOMENTS:
+        if moment := getattr(row, name):
+            yield row._meta.get_field(name).verbose_name, exact(moment)  # type: ignore[union-attr]
 
 
-def _worker_names(job: DelayedJob, ids: Collection[str]) -> dict[str, str]:
-    """Host and process of the workers of these ids, as far as they still have a row."""
-    workers = WorkerProcess.objects.using(job._state.db).in_bulk([pk for pk in ids if pk])
+def _worker_names(row: DelayedJob, ids: Collection[str]) -> dict[str, str]:
+    """Host and process of those workers of these ids that still have a row."""
+    workers = WorkerProcess.objects.using(row._state.db).in_bulk([pk for pk in ids if pk])
     return {pk: str(process) for pk, process in workers.items()}

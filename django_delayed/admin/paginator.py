@@ -7,11 +7,11 @@ from typing import Any
 
 from django.core.paginator import Paginator
 
-LIMIT = 10_000  # rows that are counted, and paged through, at most
+from ..operations import LIMIT
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """Stops counting at LIMIT: to count two million rows takes seconds, and nobody turns to page 40,000."""
+    """Counts and pages through LIMIT rows at most: counting two million rows takes seconds."""
 
     @cached_property
     def count(self) -> int:
@@ -28,5 +28,5 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 def capped_count(rows: Any) -> int:
-    """How many rows the query finds; LIMIT + 1 stands for all higher numbers."""
+    """How many rows the query finds; LIMIT + 1 for all higher numbers."""
     return int(rows.order_by().values("pk")[: LIMIT + 1].count())

@@ -1,4 +1,4 @@
-"""A payload as people would write the call. Reads the JSON only: no code of the job is looked for."""
+"""A payload as the call that it stands for. Only the JSON is read, no code of the job is imported."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from ..arguments import TYPE
+from ..serialization.arguments import TYPE
 
 LONGEST_CALL = 2000  # characters
 LONGEST_VALUE = 200
 
 
 def call_in(payload: str) -> str | None:
-    """ "send_to_twitter(3, y=4) on blog.post 9"; None when the payload is not what a job writes."""
+    """ "send_to_twitter(3, y=4) on blog.post 9"; None for a payload that no job writes."""
     try:
         return _cut(_call(json.loads(payload)), LONGEST_CALL)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
@@ -22,7 +22,7 @@ def call_in(payload: str) -> str | None:
 
 
 def indented(payload: str) -> str:
-    """The JSON with a line for each value; as it is when it is no JSON."""
+    """The JSON with a line for each value; a text that is not JSON as it is."""
     try:
         return json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
     except (RecursionError, ValueError):
@@ -38,8 +38,9 @@ def _call(payload: dict[str, Any]) -> str:
 def _called(payload: dict[str, Any], arguments: str) -> str:
     if "function" in payload:
         return f"{_name(payload['function'])}({arguments})"
-    if "class" in payload:
-        return f"{_name(payload['class'])}.{payload['method']}({arguments})"
+    for kind in ("class", "mailer"):
+        if kind in payload:
+            return f"{_name(payload[kind])}.{payload['method']}({arguments})"
     if "target" in payload:
         return f"{payload['method']}({arguments}) on {_value(payload['target'])}"
     return f"{_name(payload['job'])}({arguments})"
@@ -52,7 +53,7 @@ def _name(stored: str) -> str:
 
 def _list(data: Any) -> list[Any]:
     if not isinstance(data, list):
-        raise TypeError(f"{data!r} is no list")
+        raise TypeError(f"{data!r} is not a list")
     return data
 
 
@@ -131,6 +132,4 @@ _WRITE: dict[str, Callable[[dict[str, Any]], str]] = {
     "dict": lambda data: _pairs(data["value"]),
     "enum": _enum,
     "path": lambda data: _value(data["value"]),
-    "posixpath": lambda data: _value(data["value"]),
-    "windowspath": lambda data: _value(data["value"]),
 }

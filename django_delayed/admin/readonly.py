@@ -1,4 +1,4 @@
-"""Rows that are looked at and not edited."""
+"""Rows that are shown and not edited."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..conf import settings
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Shows rows of the queue's database to whoever may view them; nobody adds, edits or deletes one here."""
+    """Shows rows of the queue's database; rows are not added, edited or deleted here."""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).using(settings.DATABASE)

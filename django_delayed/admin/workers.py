@@ -10,24 +10,33 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import settings
-from ..databases.clock import DatabaseNow
+from ..databases import DatabaseNow
 from ..models import WorkerProcess
 from .display import ago
 from .readonly import ReadOnlyAdmin
 
 
 class WorkerProcessAdmin(ReadOnlyAdmin):
-    """The workers and their last beats."""
+    """The workers and their last heartbeats."""
 
-    list_display = ("id", "hostname", "pid", "served_queues", "priorities", "started", "beat", "is_alive")
+    list_display = (
+        "id",
+        "hostname",
+        "pid",
+        "served_queues",
+        "priorities",
+        "started",
+        "heartbeat",
+        "is_alive",
+    )
     list_display_links = None
     ordering = ("hostname", "pid")
     sortable_by = ("hostname",)
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        silent = When(beat_at__lt=DatabaseNow(plus=-settings.LEASE), then=Value(False))
-        alive = Case(silent, default=Value(True), output_field=BooleanField())
+        stale = When(heartbeat_at__lt=DatabaseNow(plus=-settings.LEASE), then=Value(False))
+        alive = Case(stale, default=Value(True), output_field=BooleanField())
         return super().get_queryset(request).annotate(alive=alive)
 
     @admin.display(description=_("queues"))
@@ -45,9 +54,9 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
     def started(self, worker: WorkerProcess) -> str | None:
         return ago(worker.started_at)
 
-    @admin.display(description=_("last beat"))
-    def beat(self, worker: WorkerProcess) -> str | None:
-        return ago(worker.beat_at)
+    @admin.display(description=_("last heartbeat"))
+    def heartbeat(self, worker: WorkerProcess) -> str | None:
+        return ago(worker.heartbeat_at)
 
     @admin.display(description=_("alive"), boolean=True)
     def is_alive(self, worker: Any) -> bool:

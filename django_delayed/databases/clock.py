@@ -8,11 +8,11 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Func
 
-from . import database
+from .vendors import database
 
 
 class DatabaseNow(Func):
-    """The database's now, plus a timedelta: the one clock by which jobs are due and workers are dead.
+    """The database's now plus a timedelta: the one clock by which jobs are due and workers are stale.
 
     Not Django's `Now()`: on a MySQL or MariaDB server whose zone is not UTC, that is hours off what Django
     stores.
@@ -27,5 +27,5 @@ class DatabaseNow(Func):
     def as_sql(  # type: ignore[override]
         self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any
     ) -> tuple[str, tuple[Any, ...]]:
-        sql, params = database(connection, compiler.query.model).now(plus=self.plus)
+        sql, params = database(connection).now(plus=self.plus)
         return sql, tuple(params)

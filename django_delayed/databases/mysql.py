@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, models, transaction
 
-from .base import SQL, Database, Lane
+from .base import SQL, Database, in_callers_transaction
+from .lanes import Claim, Lane
 
-PASSING = {1020, 1205, 1213, 1412}  # changed since last read, lock wait timeout, deadlock, definition changed
+# Record changed since last read, lock wait timeout, deadlock, table definition changed.
+CONFLICTS = {1020, 1205, 1213, 1412}
 
 
 class MySQL(Database):
@@ -24,36 +26,37 @@ class MySQL(Database):
             return "UTC_TIMESTAMP(6)", []
         return "(UTC_TIMESTAMP(6) + INTERVAL %s MICROSECOND)", [plus // timedelta(microseconds=1)]
 
-    def scan_lanes(self) -> Iterable[tuple[str, int, float]]:
+    def scan_lanes(self, table: str) -> Iterable[tuple[str, int, float]]:
         now, params = self.now()
         with self.connection.cursor() as cursor:
             # `claimable` has to stand in GROUP BY: without it the whole index is read, 142 ms against 0.1 ms.
             cursor.execute(
                 f"SELECT queue, priority, TIMESTAMPDIFF(MICROSECOND, {now}, first) / 1000000 FROM"
-                f" (SELECT claimable, queue, priority, MIN(run_at) AS first FROM {self.table}"
+                f" (SELECT claimable, queue, priority, MIN(run_at) AS first FROM {table}"
                 " WHERE claimable = 1 GROUP BY claimable, queue, priority) lane",
                 params,
             )
             return [(queue, priority, float(due_in)) for queue, priority, due_in in cursor.fetchall()]
 
-    def take(self, worker: str, lanes: Sequence[Lane], limit: int) -> list[Any]:
+    def take(self, rows: models.QuerySet[Any], claim: Claim, lanes: Sequence[Lane]) -> list[Any]:
+        table = self.table_of(rows.model)
         ids: list[int] = []
         with self._read_committed(), self.connection.cursor() as cursor:
             for lane in lanes:
-                if len(ids) < limit:
-                    ids += self._lock(cursor, lane, limit - len(ids))
+                if len(ids) < claim.limit:
+                    ids += self._lock(cursor, table, lane, claim.limit - len(ids))
             if not ids:
                 return []
-            columns, params = self.claim_columns(worker, limit)
+            columns, params = self.claimed_columns(claim)
             marks = ", ".join(["%s"] * len(ids))
             # By id: `UPDATE … WHERE id IN (SELECT … SKIP LOCKED)` walks the table, 524 ms against 0.5 ms.
-            cursor.execute(f"UPDATE {self.table} SET {columns} WHERE id IN ({marks})", [*params, *ids])
-            return list(self.model._base_manager.using(self.connection.alias).filter(pk__in=ids))
+            cursor.execute(f"UPDATE {table} SET {columns} WHERE id IN ({marks})", [*params, *ids])
+            return list(rows.filter(pk__in=ids).only(*claim.columns))
 
-    def _lock(self, cursor: Any, lane: Lane, limit: int) -> list[int]:
+    def _lock(self, cursor: Any, table: str, lane: Lane, limit: int) -> list[int]:
         now, params = self.now()
         cursor.execute(
-            f"SELECT id FROM {self.table} WHERE claimable = 1 AND queue = %s AND priority = %s"
+            f"SELECT id FROM {table} WHERE claimable = 1 AND queue = %s AND priority = %s"
             f" AND run_at <= {now} ORDER BY run_at, id LIMIT %s FOR UPDATE SKIP LOCKED",
             [lane.queue, lane.priority, *params, limit],
         )
@@ -62,8 +65,8 @@ class MySQL(Database):
     @contextmanager
     def _read_committed(self) -> Iterator[None]:
         # At REPEATABLE READ the open transaction of a poll keeps producers from inserting at the head.
-        # SET TRANSACTION is for the next transaction only; inside a caller's one it would be an error.
-        if self.connection.in_atomic_block:
+        # SET TRANSACTION, not SET SESSION: it holds for the next transaction only.
+        if in_callers_transaction(self.connection):
             yield
             return
         if getattr(self.connection, "isolation_level", None) != "read committed":
@@ -72,5 +75,5 @@ class MySQL(Database):
         with transaction.atomic(using=self.connection.alias):
             yield
 
-    def is_passing(self, error: DatabaseError) -> bool:
-        return bool(error.args) and error.args[0] in PASSING
+    def is_conflict(self, error: DatabaseError) -> bool:
+        return bool(error.args) and error.args[0] in CONFLICTS

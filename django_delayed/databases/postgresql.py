@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, models, transaction
 
-from .base import SQL, Database, Lane
+from .base import SQL, Database, in_callers_transaction
+from .lanes import Claim, Lane
 
-PASSING = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+CONFLICTS = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
 
 
 class PostgreSQL(Database):
@@ -23,9 +24,9 @@ class PostgreSQL(Database):
             return "statement_timestamp()", []
         return "statement_timestamp() + make_interval(secs => %s)", [plus.total_seconds()]
 
-    def scan_lanes(self) -> Iterable[tuple[str, int, float]]:
+    def scan_lanes(self, table: str) -> Iterable[tuple[str, int, float]]:
         # A loose index scan: each step seeks the first entry behind the lane before it.
-        head = f"SELECT queue, priority, run_at FROM {self.table} WHERE claimable = 1"
+        head = f"SELECT queue, priority, run_at FROM {table} WHERE claimable = 1"
         order = "ORDER BY queue, priority, run_at LIMIT 1"
         with self.connection.cursor() as cursor:
             cursor.execute(
@@ -36,28 +37,28 @@ class PostgreSQL(Database):
             )
             return cursor.fetchall()
 
-    def take(self, worker: str, lanes: Sequence[Lane], limit: int) -> list[Any]:
-        columns, params = self.claim_columns(worker, limit)
+    def take(self, rows: models.QuerySet[Any], claim: Claim, lanes: Sequence[Lane]) -> list[Any]:
+        table, limit = self.table_of(rows.model), claim.limit
+        columns, params = self.claimed_columns(claim)
         values = ", ".join(["(%s::text, %s::integer)"] * len(lanes))
+        returned = ", ".join(f"job.{name}" for name in claim.columns)
         names = [part for lane in lanes for part in (lane.queue, lane.priority)]
         # MATERIALIZED is a fence: a planner free to inline the LIMIT may run it twice and lock too many rows.
         statement = (
             f"WITH picked AS MATERIALIZED (SELECT due.id FROM (VALUES {values}) lane (queue, priority)"
-            f" CROSS JOIN LATERAL (SELECT id FROM {self.table} WHERE claimable = 1 AND queue = lane.queue"
+            f" CROSS JOIN LATERAL (SELECT id FROM {table} WHERE claimable = 1 AND queue = lane.queue"
             " AND priority = lane.priority AND run_at <= statement_timestamp()"
             " ORDER BY run_at, id LIMIT %s FOR UPDATE SKIP LOCKED) due LIMIT %s)"
-            f" UPDATE {self.table} AS job SET {columns}"
-            " FROM picked WHERE job.id = picked.id RETURNING job.*"
+            f" UPDATE {table} AS job SET {columns} FROM picked WHERE job.id = picked.id RETURNING {returned}"
         )
-        rows = self.model._base_manager.db_manager(self.connection.alias)
         with self._ordered_by_the_index(limit):
             return list(rows.raw(statement, [*names, limit, limit, *params]))
 
     @contextmanager
     def _ordered_by_the_index(self, limit: int) -> Iterator[None]:
-        # After a flood, before ANALYZE, the planner takes a lane for so short that it sorts the whole of it,
-        # 14 ms for 50,000 rows; with LIMIT 1 it never does. A caller's transaction keeps its own settings.
-        if limit == 1 or self.connection.in_atomic_block:
+        # After a sudden flood of jobs, before ANALYZE, the planner believes a lane to be short and sorts all
+        # of it, 14 ms for 50,000 rows. With LIMIT 1 it never does.
+        if limit == 1 or in_callers_transaction(self.connection):
             yield
             return
         with transaction.atomic(using=self.connection.alias):
@@ -65,7 +66,7 @@ class PostgreSQL(Database):
                 cursor.execute("SET LOCAL enable_sort = off")
             yield
 
-    def is_passing(self, error: DatabaseError) -> bool:
+    def is_conflict(self, error: DatabaseError) -> bool:
         cause = error.__cause__
         code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # the latter is psycopg2's
-        return code in PASSING
+        return code in CONFLICTS

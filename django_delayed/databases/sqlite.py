@@ -7,11 +7,15 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, models
 
-from .base import SQL, Database, Lane
+from .base import SQL, Database
+from .lanes import Claim, Lane
 
-PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+CONFLICTS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+# Named in the queries: after ANALYZE, SQLite would build an index of its own over all rows at each claim,
+# 21.6 ms for 20,000 rows instead of 43 µs.
+LANES_INDEX = "INDEXED BY delayed_job_lanes"
 
 
 class SQLite(Database):
@@ -23,9 +27,9 @@ class SQLite(Database):
             return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')", []
         return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s)", [f"{plus.total_seconds():+.6f} seconds"]
 
-    def scan_lanes(self) -> Iterable[tuple[str, int, float]]:
+    def scan_lanes(self, table: str) -> Iterable[tuple[str, int, float]]:
         # Scalar min() seeks the index once a step; GROUP BY or a row value reads the whole of it, 90 ms.
-        first = f"FROM {self.table} WHERE claimable = 1"
+        first = f"FROM {table} {LANES_INDEX} WHERE claimable = 1"
         now, params = self.now()
         with self.connection.cursor() as cursor:
             cursor.execute(
@@ -44,22 +48,22 @@ class SQLite(Database):
             )
             return cursor.fetchall()
 
-    def take(self, worker: str, lanes: Sequence[Lane], limit: int) -> list[Any]:
-        columns, params = self.claim_columns(worker, limit)
+    def take(self, rows: models.QuerySet[Any], claim: Claim, lanes: Sequence[Lane]) -> list[Any]:
+        table = self.table_of(rows.model)
+        columns, params = self.claimed_columns(claim)
         now, now_params = self.now()
         due = (
-            f"SELECT id FROM (SELECT id FROM {self.table}"
+            f"SELECT id FROM (SELECT id FROM {table} {LANES_INDEX}"
             f" WHERE claimable = 1 AND queue = %s AND priority = %s AND run_at <= {now}"
             " ORDER BY run_at, id LIMIT %s)"
         )
         for lane in lanes:
-            params += [lane.queue, lane.priority, *now_params, limit]
+            params += [lane.queue, lane.priority, *now_params, claim.limit]
         statement = (
-            f"UPDATE {self.table} SET {columns} WHERE id IN (SELECT id FROM"
-            f" ({' UNION ALL '.join([due] * len(lanes))}) LIMIT %s) RETURNING *"
+            f"UPDATE {table} SET {columns} WHERE id IN (SELECT id FROM"
+            f" ({' UNION ALL '.join([due] * len(lanes))}) LIMIT %s) RETURNING {', '.join(claim.columns)}"
         )
-        alias = self.connection.alias
-        return list(self.model._base_manager.db_manager(alias).raw(statement, [*params, limit]))
+        return list(rows.raw(statement, [*params, claim.limit]))
 
-    def is_passing(self, error: DatabaseError) -> bool:
-        return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF in PASSING
+    def is_conflict(self, error: DatabaseError) -> bool:
+        return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF in CONFLICTS

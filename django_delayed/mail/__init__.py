@@ -1,7 +1,8 @@
 """Mail that becomes a job: single messages, a project's mailers, or every mail of the project."""
 
-from .backend import EmailBackend, MailJob
+from .backend import EmailBackend
 from .delivery import deliver_later, send_mail
+from .jobs import MailJob
 from .mailers import Mailer, MailerJob
 
 __all__ = ["EmailBackend", "MailJob", "Mailer", "MailerJob", "deliver_later", "send_mail"]

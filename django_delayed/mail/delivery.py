@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING, Any
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from ..enqueueing import enqueue
-from .backend import REFUSED, EmailBackend, MailJob, mailers, refuse
+from .backend import REFUSED, EmailBackend, remove_refused
+from .jobs import MailJob
 from .messages import connection_of, overrides_send
+from .transport import mailers
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
 
 
 def deliver_later(message: EmailMessage, *, using: str | None = None, **options: Any) -> DelayedJob | None:
-    """Enqueue a message; a worker sends it. Attachments and alternatives go along, up to MAX_MAIL_SIZE.
+    """Enqueue a message for a worker to send, with its attachments and alternatives, up to MAX_MAIL_SIZE.
 
     `using` names the mailer (Django 6.1 and its MAILERS); the options are those of a job: queue, priority,
-    run_at or wait_until, wait. Returns its row; None when it has no recipients: Django sends nothing then.
-    Raises TypeError, ValueError or SerializationError for a message that could not be sent.
+    run_at or wait_until, wait. Returns its row; None for a message without recipients, which Django does not
+    send either. Raises TypeError, ValueError or SerializationError for a message that could not be sent.
     """
-    refuse(options)
+    remove_refused(options)
     check_message(message)
     _check_using(using)
     return enqueue(MailJob(message, using), **options) if message.recipients() else None
@@ -42,7 +44,7 @@ def send_mail(
 
     Returns and raises as `deliver_later` does.
     """
-    refuse(options)
+    remove_refused(options)
     mail = EmailMultiAlternatives(subject, message, from_email, recipient_list)
     if html_message:
         mail.attach_alternative(html_message, "text/html")
@@ -50,7 +52,7 @@ def send_mail(
 
 
 def check_message(message: EmailMessage) -> None:
-    """Raise TypeError for what a worker cannot send as it was meant."""
+    """Raise TypeError for a message that a worker would not send as it was meant."""
     if not isinstance(message, EmailMessage):
         raise TypeError(f"A message must be one of django.core.mail's, not {message!r}.")
     if not isinstance(connection_of(message), (EmailBackend, type(None))):

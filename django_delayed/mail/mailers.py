@@ -5,21 +5,21 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from django.core.mail import EmailMessage
 
-from .. import arguments, registry
-from ..enqueueing import enqueue
+from ..calls import DelayProxy
+from ..calls.call import DelayedCall
+from ..calls.methods import find_method
 from ..exceptions import DeserializationError
 from ..jobs import Job
-from ..options import check_options
-from ..records import subject_of
-from .backend import deliver
+from ..jobs.signatures import check_fit, check_kind
+from ..options import Layers, check_options
+from ..serialization import arguments, names
 from .delivery import check_message
-
-if TYPE_CHECKING:
-    from ..models import DelayedJob
+from .transport import deliver
 
 logger = logging.getLogger("django_delayed")
 
@@ -27,8 +27,8 @@ logger = logging.getLogger("django_delayed")
 class Mailer:
     """The mails of a kind: a public method takes what its mail is about and returns the message, or None.
 
-    `UserMailer.delay(queue="mail").registration(user)` enqueues. The worker fetches the user, calls
-    the method in the language and the time zone of the enqueue, and sends what it returns.
+    `UserMailer.delay(queue="mail").registration(user)` enqueues. The worker fetches the user, calls the
+    method in the language and the time zone of the enqueue, and sends what it returns.
     `UserMailer().registration(user)` is the message here and now, to look at or to `.send()`.
     """
 
@@ -40,40 +40,50 @@ class Mailer:
             raise TypeError(f"{cls.__qualname__}: a worker makes it without arguments: {error}.") from None
 
     @classmethod
-    def delay(cls, **options: Any) -> MailerProxy:
-        """A stand-in whose methods enqueue the mail; each returns the DelayedJob. Options as everywhere."""
-        return MailerProxy(cls, check_options(options))
+    def delay(cls, **options: Any) -> DelayProxy:
+        """A stand-in whose methods enqueue the mail; each returns the DelayedJob. Options: as of a job."""
+        return DelayProxy(cls, (check_options(options),), delayed_mail)
 
 
-class MailerProxy:
-    """A stand-in for a mailer: calling a method on it enqueues that mail."""
-
-    def __init__(self, mailer: type[Mailer], options: dict[str, Any]) -> None:
-        self._mailer = mailer
-        self._options = options
-
-    def __getattr__(self, method: str) -> Callable[..., DelayedJob | None]:
-        function = find_mail(self._mailer, method)
-
-        def enqueue_mail(*args: Any, **kwargs: Any) -> DelayedJob | None:
-            try:
-                inspect.signature(function).bind(None, *args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{self._mailer.__qualname__}.{method}(): {error}.") from None
-            return enqueue(MailerJob(self._mailer, method, *args, **kwargs), **self._options)
-
-        return enqueue_mail
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        raise TypeError(f"Name the mail: {self._mailer.__qualname__}.delay(…).method(…).")
+def delayed_mail(mailer: type[Mailer], method: str, layers: Layers) -> DelayedCall:
+    """The mail of a mailer, waiting for its arguments."""
+    return DelayedCall(partial(MailerJob, Mail(mailer, method)), layers)
 
 
-class MailerJob(Job):
-    """A mail that is rendered when it is sent."""
+class Mail:
+    """One mail of a mailer: the method that renders it, looked up once.
 
-    def perform(self, mailer: type[Mailer], method: str, /, *args: Any, **kwargs: Any) -> None:
+    Raises AttributeError or TypeError for a method that is not a mail.
+    """
+
+    def __init__(self, mailer: type[Mailer], method: str) -> None:
+        self.mailer = mailer
+        self.method = method
+        self.name = f"{mailer.__qualname__}.{method}"
+        self.function: Callable[..., Any] = find_method(mailer, method)
+        if hasattr(Mailer, method):
+            raise AttributeError(f"{self.name} is a method of every mailer, and not a mail.")
+        if not inspect.isfunction(self.function):
+            raise TypeError(f"{self.name} is not a plain method, so it cannot be a mail.")
+        check_kind(self.name, self.function)
+
+    def render(self, *args: Any, **kwargs: Any) -> Any:
+        """What the method of a new mailer returns."""
+        return self.function(self.mailer(), *args, **kwargs)
+
+
+class MailerJob(Job, tag="mailer"):
+    """A mail that is rendered when it is sent. Raises TypeError for arguments that do not fit its method."""
+
+    def __init__(self, mail: Mail, /, *args: Any, **kwargs: Any) -> None:
+        check_fit(mail.name, mail.function, (None, *args), kwargs)
+        self.mail = mail
+        self.args = args
+        self.kwargs = kwargs
+
+    def perform(self, *args: Any, **kwargs: Any) -> None:
         """Render the mail and give it to the transport; a method that returns None sends nothing."""
-        message = getattr(mailer(), method)(*args, **kwargs)
+        message = self.mail.render(*args, **kwargs)
         if message is None:
             logger.info("%s returned no message; nothing is sent", self.name)
             return
@@ -84,44 +94,24 @@ class MailerJob(Job):
 
     @property
     def name(self) -> str:
-        return f"{self.args[0].__qualname__}.{self.args[1]}"
+        return self.mail.name
 
     @property
-    def about(self) -> Any:
-        return self.args[0]
-
-    @property
-    def subject(self) -> str:
-        return subject_of(*self.args[2:], *self.kwargs.values())
+    def target(self) -> Any:
+        return self.mail.mailer
 
     def dump_arguments(self) -> dict[str, Any]:
-        mailer, method, *args = self.args
-        call = {"mailer": registry.name_of(mailer), "method": method}
-        return {**call, **arguments.encode_call(args, self.kwargs)}
+        mail = {"mailer": names.name_of(self.mail.mailer), "method": self.mail.method}
+        return {**mail, **super().dump_arguments()}
 
     @classmethod
     def load_arguments(cls, payload: dict[str, Any]) -> MailerJob:
-        mailer, method = registry.resolve(payload["mailer"]), payload["method"]
+        mailer = names.resolve(payload["mailer"])
         if not (isinstance(mailer, type) and issubclass(mailer, Mailer)):
-            raise DeserializationError(f"{payload['mailer']} is no Mailer.")
+            raise DeserializationError(f"{payload['mailer']} is not a Mailer.")
         try:
-            find_mail(mailer, method)
+            mail = Mail(mailer, payload["method"])
         except AttributeError as error:
             raise DeserializationError(str(error)) from error
         args, kwargs = arguments.decode_call(payload)
-        return cls(mailer, method, *args, **kwargs)
-
-
-def find_mail(mailer: type[Mailer], method: str) -> Callable[..., Any]:
-    """The method of a mailer. Raises AttributeError or TypeError for what is no mail."""
-    where = f"{mailer.__qualname__}.{method}"
-    if method.startswith("_"):
-        raise AttributeError(f"{where} is private; a job may only call public methods.")
-    defined = inspect.getattr_static(mailer, method, None)
-    if defined is None or hasattr(Mailer, method):
-        raise AttributeError(f"{mailer.__qualname__} has no mail {method!r}.")
-    if not inspect.isfunction(defined):
-        raise TypeError(f"{where} is not a plain method, so it cannot be a mail.")
-    if inspect.iscoroutinefunction(defined):
-        raise TypeError(f"{where} is async, which is not supported yet.")
-    return defined
+        return cls(mail, *args, **kwargs)

@@ -15,8 +15,8 @@ from typing import Any
 
 from django.core.mail import EmailAlternative, EmailAttachment, EmailMessage, EmailMultiAlternatives
 
-from .. import arguments
 from ..exceptions import DeserializationError, SerializationError
+from ..serialization import arguments
 
 LISTS = ("to", "cc", "bcc", "reply_to")
 SUBTYPES = ("content_subtype", "mixed_subtype", "alternative_subtype")
@@ -27,16 +27,16 @@ _MISSING = object()
 
 
 def dump(message: EmailMessage) -> dict[str, Any]:
-    """The message as JSON data: its fields and what else was set on it, whatever its class.
+    """The message as JSON data: its fields and the attributes that were set on it, whatever its class.
 
-    A class that renders itself cannot be trusted to do so again elsewhere, so what it renders goes along.
-    Raises ValueError for a header or an address that no transport would take (the message is rendered once to
-    see that), SerializationError for an attribute that cannot travel.
+    What a class renders that renders itself is stored too: it might render something else in a worker. Raises
+    ValueError for a header or an address that no transport would accept (the message is rendered once to find
+    out), and SerializationError for an attribute that cannot be serialized.
     """
     rendered = message.message()
     for name in message.extra_headers:
         if not name.isascii():
-            raise ValueError(f"{name!r} is no name of a header: that is ASCII.")
+            raise ValueError(f"{name!r} is not the name of a header, which is ASCII.")
     for address in [message.from_email, *message.recipients()]:
         check_address(str(address))
     data = {"class": _django_class(message).__name__, **_fields(message), "own": dict(_own(message))}
@@ -46,7 +46,7 @@ def dump(message: EmailMessage) -> dict[str, Any]:
 
 
 def load(data: dict[str, Any]) -> EmailMessage:
-    """The message that `dump` wrote, ready to be given to a transport."""
+    """The message that `dump` wrote, ready for a transport."""
     values = {name: arguments.decode(value) for name, value in data.items()}
     name, own = values.pop("class"), values.pop("own")
     cls = RenderedMessage if "mime" in values else _CLASSES[name]
@@ -63,7 +63,7 @@ def load(data: dict[str, Any]) -> EmailMessage:
 
 
 def check_address(address: str) -> None:
-    """Raise ValueError for what is not one address: every transport of Django's would, only later."""
+    """Raise ValueError for a text that is not one address, as every transport of Django would, but later."""
     try:
         _, header = policies.default.header_store_parse("To", address)
     except (ValueError, IndexError, HeaderParseError) as error:
@@ -74,12 +74,12 @@ def check_address(address: str) -> None:
 
 
 def overrides_send(message: EmailMessage) -> bool:
-    """Whether the class of the message does something of its own when it is sent."""
+    """Whether the class of the message overrides send()."""
     return type(message).send is not EmailMessage.send
 
 
 def connection_of(message: EmailMessage) -> Any:
-    """The connection that was given to the message; read past Django 6.1's deprecated property."""
+    """The connection of the message, without the property that Django 6.1 deprecates."""
     values = vars(message)
     return values.get("connection", values.get("_connection"))
 
@@ -105,19 +105,19 @@ def _fields(message: EmailMessage) -> dict[str, Any]:
 
 
 def _own(message: EmailMessage) -> Iterator[tuple[str, Any]]:
-    """What was set on the message beside Django's fields, such as the tags that a mail service reads.
+    """The attributes of the message beside Django's fields, such as the tags that a mail service reads.
 
-    On a message of Django's all of it has to travel. On one of another class what cannot, such as the request
-    that it was rendered for, is left out. So is a record there: gone by then, it would take the mail with it.
+    For custom message classes, drop attributes that cannot be serialized (such as the request). Also drop
+    model instances: if one were deleted before sending, the mail would fail.
     """
     for name, value in vars(message).items():
         if name in FIELDS | PARTS | CONNECTIONS:
             continue
-        if type(message) is _django_class(message) or _travels_alone(value):
+        if type(message) is _django_class(message) or _can_be_stored(value):
             yield name, value
 
 
-def _travels_alone(value: Any) -> bool:
+def _can_be_stored(value: Any) -> bool:
     try:
         return '"@type":"record"' not in arguments.to_json(arguments.encode(value))
     except SerializationError:

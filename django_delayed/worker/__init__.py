@@ -1,1 +1,1 @@
-"""The process that works the queue off, and the parent that looks after it."""
+"""What runs in a worker: a process that `jobs_work` starts, or `jobs_workoff` itself."""

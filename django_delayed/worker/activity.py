@@ -1,4 +1,4 @@
-"""What a worker is doing, on a page of memory that it shares with whoever watches it."""
+"""What a worker is doing, on a page of memory that it shares with its supervisor."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 # Native formats: they are copied eight bytes at a time, so that a reader never sees half of a number.
-JOB, TIME = "@qd", "@d"  # the job's id and limit; a time, 0 when there is none
-LIMIT = struct.calcsize("@q")  # offsets
+JOB, TIME = "@qd", "@d"  # the id and the limit of a job; a time, 0 for none
+# Offsets.
+LIMIT = struct.calcsize("@q")
 BEGAN = struct.calcsize(JOB)
-BEAT, READY, SIZE = (BEGAN + number * struct.calcsize(TIME) for number in (1, 2, 3))
+HEARTBEAT, READY, SIZE = (BEGAN + number * struct.calcsize(TIME) for number in (1, 2, 3))
 
 
 @dataclass(frozen=True)
 class Current:
-    """The job in hand: its id, its age, and how long it may run; None once it is over and being settled."""
+    """The current job: its id, its age, and how long it may run; a limit of None while it is settled."""
 
     id: int
     age: timedelta
@@ -28,10 +29,12 @@ class Current:
 
 
 class Activity:
-    """Written by both sides at no cost that counts; can be read while a job holds the GIL, and after a crash.
+    """The shared page: written by both processes, read even while a job holds the GIL, and after a crash.
 
-    A job's age is told by `time.monotonic`, which all processes of a machine share. The clock of the beat
-    is the wall's, as the other one may stand still while the machine is suspended.
+    So the supervisor knows which job a dead worker performed, and no job costs a statement or a message for
+    that. Ages are measured by `time.monotonic`, which all processes of a machine share; the age of the
+    heartbeat by the wall clock, as the monotonic one may stand still while the machine is suspended, and just
+    then no heartbeat is sent.
     """
 
     def __init__(self, fd: int | None = None) -> None:
@@ -42,32 +45,31 @@ class Activity:
         self.fd = fd
         self._page = mmap.mmap(self.fd, SIZE)
 
-    # The job in hand
+    # The current job
 
     def begin(self, id: int, limit: timedelta) -> None:
-        """A job is in hand."""
-        # The time last: a reader that finds it finds what it belongs to.
+        """A job begins."""
+        # The time last: a reader that finds it also finds the id and the limit that belong to it.
         struct.pack_into(JOB, self._page, 0, id, limit.total_seconds())
         self._write(BEGAN, time.monotonic())
 
     def limit_to(self, limit: timedelta) -> None:
-        """The job in hand may run this long."""
+        """The current job may run this long."""
         self._write(LIMIT, limit.total_seconds())
 
-    def settle(self) -> None:
-        """The job in hand is over; to write what came of it may take as long as the database is away."""
+    def performed(self) -> None:
+        """The current job has ended. Settling it may take as long as the database is unavailable."""
         self._write(LIMIT, math.inf)
 
     def end(self) -> None:
-        """No job is in hand any more."""
+        """There is no current job."""
         self._write(BEGAN, 0.0)
 
     def current(self) -> Current | None:
-        """The job in hand, if any."""
+        """The current job, if there is one."""
         while True:
-            now = (
-                time.monotonic()
-            )  # before the look, so that no age is told which the job may not have reached
+            # Before the page is read, so that the age is never more than the job has reached.
+            now = time.monotonic()
             began = self._read(BEGAN)
             id, limit = struct.unpack_from(JOB, self._page)
             if began == self._read(BEGAN):
@@ -80,22 +82,22 @@ class Activity:
     # The worker
 
     def be_ready(self) -> None:
-        """The worker's process has come up."""
+        """The worker's process has started up."""
         self._write(READY, time.monotonic())
 
     @property
     def is_ready(self) -> bool:
-        """Whether the worker's process has ever come up."""
+        """Whether the worker's process has ever started up."""
         return bool(self._read(READY))
 
-    def beat(self, at: float) -> None:
-        """The database was told, not before this time of the wall clock, that the worker is alive."""
-        self._write(BEAT, at)
+    def heartbeat(self, at: float) -> None:
+        """A heartbeat of the worker was written to the database, not before this time of the wall clock."""
+        self._write(HEARTBEAT, at)
 
-    def is_silent(self, span: timedelta) -> bool:
-        """Whether nobody has beaten for the worker for this long; False when nobody ever does."""
-        beat = self._read(BEAT)
-        return bool(beat) and time.time() - beat > span.total_seconds()
+    def is_stale(self, span: timedelta) -> bool:
+        """Whether no heartbeat was sent for this long; False if none ever was."""
+        heartbeat = self._read(HEARTBEAT)
+        return bool(heartbeat) and time.time() - heartbeat > span.total_seconds()
 
     def _read(self, offset: int) -> float:
         number: float = struct.unpack_from(TIME, self._page, offset)[0]
@@ -105,6 +107,6 @@ class Activity:
         struct.pack_into(TIME, self._page, offset, number)
 
     def close(self) -> None:
-        """Let go of the page."""
+        """Unmap the page."""
         self._page.close()
         os.close(self.fd)

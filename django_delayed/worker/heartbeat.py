@@ -1,4 +1,4 @@
-"""I am alive: the row of a worker, and its beat."""
+"""The row of a worker and its heartbeat; and the watch that releases what was claimed with a long job."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from datetime import timedelta
 from django.db import connections
 
 from ..conf import settings
-from ..databases.clock import DatabaseNow
+from ..databases import DatabaseNow
 from ..models import DelayedJob, WorkerProcess
 from .activity import Activity
-from .chores import Chore
+from .availability import PeriodicTask
+from .configuration import Configuration
 from .shutdown import Shutdown
-from .worker import GIVE_BACK_AFTER, Configuration
 
-TICK = 0.1  # seconds between two looks at what a worker is doing
+TICK = 0.1  # seconds between two looks at the activity of a worker
+RELEASE_AFTER = timedelta(milliseconds=100)  # in one job; then what was claimed together with it is released
 
 
-def beat_interval() -> timedelta:
-    """How often a worker says that it is alive: six times a lease, each 10 s by default."""
+def heartbeat_interval() -> timedelta:
+    """How often a heartbeat is sent: six times a lease, every 10 s by default."""
     return settings.LEASE / 6
 
 
 def register(worker: str, configuration: Configuration) -> None:
-    """Write the row of a worker; before it claims, for a holder without one counts as dead."""
+    """Write the row of a worker. To be called before it claims: a holder without a row counts as dead."""
     filters = configuration.filters
     WorkerProcess.objects.using(settings.DATABASE).create(
         id=worker,
@@ -37,65 +38,71 @@ def register(worker: str, configuration: Configuration) -> None:
         min_priority=filters.min_priority,
         max_priority=filters.max_priority,
         started_at=DatabaseNow(),
-        beat_at=DatabaseNow(),
+        heartbeat_at=DatabaseNow(),
     )
 
 
-def beat(worker: str, pid: int, activity: Activity) -> bool:
-    """Say that the worker is alive, as the process of this pid; False when it was declared dead meanwhile."""
+def send_heartbeat(worker: str, pid: int, activity: Activity) -> bool:
+    """Record that the worker is alive, as the process of this pid. False if it was declared dead."""
     now = time.time()
     workers = WorkerProcess.objects.using(settings.DATABASE).filter(pk=worker)
-    if not workers.update(beat_at=DatabaseNow(), pid=pid):
+    if not workers.update(heartbeat_at=DatabaseNow(), pid=pid):
         return False
-    activity.beat(now)
+    activity.heartbeat(now)
     return True
 
 
-class RestWatch:
-    """Notes that a job has begun, and gives back what was claimed together with one that is long."""
+class BatchWatch:
+    """Notes that a job of a batch has begun, and releases the rest of the batch when the job is long.
+
+    So jobs of a millisecond need no statement to say that they have begun, and yet the row of the job that
+    crashed a worker has its `started_at`.
+    """
 
     def __init__(self, worker: str, activity: Activity) -> None:
         self.worker = worker
         self.activity = activity
         self._seen: int | None = None
 
-    def look(self) -> None:
-        """Look once; to be called several times a second."""
+    def tick(self) -> None:
+        """Look at the activity once; to be called several times a second."""
         current = self.activity.current()
         if current is None:
             self._seen = None
-        elif current.id != self._seen and current.age >= GIVE_BACK_AFTER:
-            DelayedJob.objects.using(settings.DATABASE).release_rest(self.worker, current.id, current.age)
+        elif current.id != self._seen and current.age >= RELEASE_AFTER:
+            rows = DelayedJob.objects.using(settings.DATABASE)
+            rows.release_unstarted(self.worker, current.id, current.age)
             self._seen = current.id
 
 
-class BeatingThread(threading.Thread):
-    """Beats for the worker of its own process, where no parent does, and ends a stop that takes too long."""
+class HeartbeatThread(threading.Thread):
+    """Sends the heartbeats of a worker without a supervisor, and ends a stop that takes too long."""
 
     def __init__(self, worker: str, activity: Activity, shutdown: Shutdown) -> None:
-        super().__init__(name="django_delayed beat", daemon=True)
+        super().__init__(name="django_delayed heartbeat", daemon=True)
         self._worker = worker
         self._activity = activity
         self._shutdown = shutdown
-        self._rest = Chore(RestWatch(worker, activity).look, timedelta(0))
-        self._beat = Chore(self._beat_once, beat_interval())
-        self._over = threading.Event()
+        self._watch = PeriodicTask(BatchWatch(worker, activity).tick, timedelta(0))
+        self._heartbeat = PeriodicTask(self._send, heartbeat_interval())
+        self._ended = threading.Event()
 
     def run(self) -> None:
-        """Beat until `stop`."""
-        patience = settings.SHUTDOWN_TIMEOUT.total_seconds()
-        while not self._over.wait(TICK):
-            self._rest.run_when_due()
-            self._beat.run_when_due()
-            if self._shutdown.requested and (patience := patience - TICK) < 0:
+        """Work until `stop`."""
+        time_left = settings.SHUTDOWN_TIMEOUT.total_seconds()
+        while not self._ended.wait(TICK):
+            self._watch.run_if_due()
+            self._heartbeat.run_if_due()
+            if self._shutdown.requested and (time_left := time_left - TICK) < 0:
                 self._shutdown.insist()
         connections.close_all()
 
     def stop(self) -> None:
-        """End the thread and its connection."""
-        self._over.set()
+        """End the thread and close its connection."""
+        self._ended.set()
         self.join()
 
-    def _beat_once(self) -> None:
-        if not beat(self._worker, os.getpid(), self._activity):
-            self._shutdown.request()  # declared dead: what it does now would not be written
+    def _send(self) -> None:
+        if not send_heartbeat(self._worker, os.getpid(), self._activity):
+            # Declared dead: the claims of this worker are lost.
+            self._shutdown.request()

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: finish the current job, then stop; a second one: stop now."""
+"""SIGTERM and SIGINT: finish the current job, then stop; a second signal: stop now."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from ..execution.isolation import STOP_SIGNALS
 
-
-# A job may fork, by a multiprocessing.Pool say, and wait for the end of what it has signalled: processes that
-# only took a note of it would never end. Held back meanwhile, a signal to the new process is not lost either.
+# A job may fork (multiprocessing.Pool) and then end its children with SIGTERM. A child that inherited our
+# flag-setting handlers would ignore that, so they are reset after the fork. The signals are blocked during
+# the fork so that none is lost.
 _listening: list[Shutdown] = []
 
 
 def _before_fork() -> None:
     if _listening:
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 def _after_fork() -> None:
     if _listening:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def _after_fork_in_child() -> None:
     if _listening:
         signal.set_wakeup_fd(-1)  # the socket is the worker's
-        for signum in SIGNALS:
+        for signum in STOP_SIGNALS:
             signal.signal(signum, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         _listening.clear()
 
 
@@ -40,20 +40,20 @@ os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_c
 
 
 class Shutdown:
-    """Whether a stop was asked for. Used as a block, it listens to the signals and gives them back after it.
+    """Whether a stop was requested. As a `with` block, it handles the signals and restores their handlers.
 
-    The handlers set flags and no more; `interrupt` alone may raise, to end what runs in the main thread.
+    The handlers only set flags; `interrupt`, called for the second signal, may raise in the main thread.
     """
 
     def __init__(self, interrupt: Callable[[], None] | None = None) -> None:
         self.requested = False
-        self.at_once = False
+        self.immediate = False
         self._interrupt = interrupt
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Shutdown:
         if threading.current_thread() is threading.main_thread():
-            self._before = {signum: signal.signal(signum, self._receive) for signum in SIGNALS}
+            self._before = {signum: signal.signal(signum, self._receive) for signum in STOP_SIGNALS}
             _listening.append(self)
         return self
 
@@ -61,21 +61,21 @@ class Shutdown:
         if self in _listening:
             _listening.remove(self)
         for signum, handler in self._before.items():
-            # None: it was set by something that is not Python, which cannot be put back.
+            # None: the handler was not set by Python, which then cannot restore it.
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
     def request(self) -> None:
-        """Ask for the stop."""
+        """Request a stop."""
         self.requested = True
 
     def insist(self) -> None:
-        """Ask for it as a second signal would; from any thread, where signals are listened to."""
+        """Request an immediate stop, as a second signal would; from any thread."""
         if self._before:
-            # To the main thread: sent to the process, it might go to a thread that has nothing to interrupt.
+            # To the main thread: sent to the process, it might interrupt a thread that runs no job.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
-        self.at_once = self.requested
+        self.immediate = self.requested
         self.requested = True
-        if self.at_once and self._interrupt:
+        if self.immediate and self._interrupt:
             self._interrupt()

@@ -1,4 +1,4 @@
-"""The one place where a worker or its parent sleeps, and anything may wake it."""
+"""The one place where a worker or its supervisor sleeps, and anything may wake it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONGEST = 24 * 3600.0  # seconds; there is a limit to what select() takes
 
 
 class Wakeup:
-    """Sleeps until the time is up, a signal arrives, or somebody calls `wake`."""
+    """Sleeps until the time is up, a signal arrives, or `wake` is called."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
@@ -20,7 +20,7 @@ class Wakeup:
         self._writer.setblocking(False)
         self._before: int | None = None
         if threading.current_thread() is threading.main_thread():
-            # Without it a signal that arrives just before the sleep would be seen only after it.
+            # Without it, a signal that arrives just before the sleep would be noticed only after it.
             self._before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
     def wait(self, seconds: float) -> None:
@@ -30,13 +30,13 @@ class Wakeup:
             self._reader.recv(4096)
 
     def wake(self) -> None:
-        """End the sleep of now, or the next one; from any thread."""
-        # BlockingIOError: so many are waiting to be read that it wakes anyhow. The others: it is closed.
+        """End the present sleep, or the next one; from any thread."""
+        # BlockingIOError: the buffer is full, so it wakes anyhow. Other OSErrors: it is closed.
         with suppress(OSError):
             self._writer.send(b"\0")
 
     def close(self) -> None:
-        """Give the signals back."""
+        """Restore the signal handling that was there before."""
         if self._before is not None:
             signal.set_wakeup_fd(self._before)
         self._reader.close()

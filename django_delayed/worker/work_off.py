@@ -4,45 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
 
 from django.db import connections
 
 from ..conf import settings
+from ..databases import in_callers_transaction
 from ..exceptions import JobInterrupted
-from ..outcomes import Outcome
+from ..execution.outcomes import Outcome
 from .activity import Activity
-from .heartbeat import BeatingThread, register
-from .patience import AWAY, patiently
+from .availability import UNAVAILABLE, repeat_while_unavailable
+from .configuration import Configuration, new_worker_id
+from .heartbeat import HeartbeatThread, register
+from .recovery import recover_stale, release_and_deregister
 from .shutdown import Shutdown
-from .upkeep import bury, rescue
 from .wakeup import Wakeup
-from .worker import Configuration, Worker, new_worker_id
+from .worker import Worker
 
 
 def work_off(configuration: Configuration, on_settled: Callable[[Outcome], None] | None = None) -> bool:
-    """Perform what is ready and what falls due meanwhile; `on_settled` is told each outcome.
+    """Perform what is ready and what falls due meanwhile; `on_settled` is called with each outcome.
 
-    Returns False when a signal ended it early.
+    Returns False if a signal ended it early.
     """
     wakeup, activity = Wakeup(), Activity()
+    until_empty = replace(configuration, sleep_delay=timedelta(0))
 
     def interrupt() -> None:
         current = activity.current()
-        if current and current.limit is not None:  # while it is being settled, it is too late
+        # While the outcome is settled, the job has ended already.
+        if current and current.limit is not None:
             raise JobInterrupted
 
     try:
         with Shutdown(interrupt) as shutdown:
-            worker = Worker(
-                new_worker_id(),
-                configuration,
-                wakeup,
-                shutdown,
-                activity,
-                work_off=True,
-                on_settled=on_settled,
-            )
-            _run(worker)
+            _run(Worker(new_worker_id(), until_empty, wakeup, shutdown, activity, on_settled=on_settled))
         return not shutdown.requested
     finally:
         activity.close()
@@ -51,33 +48,34 @@ def work_off(configuration: Configuration, on_settled: Callable[[Outcome], None]
 
 def _run(worker: Worker) -> None:
     try:
-        with _alive(worker):
+        with _registered(worker):
             worker.run()
-    except AWAY:
+    except UNAVAILABLE:
         if not worker.shutdown.requested:
             raise
 
 
 @contextmanager
-def _alive(worker: Worker) -> Iterator[None]:
-    """The worker has its row and its beat in the block, and holds nothing after it."""
-    if connections[settings.DATABASE].in_atomic_block:
-        # In a caller's transaction (a test) nobody else sees the row, nor could a thread write beside it.
+def _registered(worker: Worker) -> Iterator[None]:
+    """A block in which the worker has its row and its heartbeat, and after which it holds nothing."""
+    if in_callers_transaction(connections[settings.DATABASE]):
         yield
         return
 
     def is_stopped() -> bool:
         return worker.shutdown.requested
 
-    with suppress(*AWAY):  # after an outage every worker seems dead: not the moment to bury any
-        rescue(settings.LEASE)
-    patiently(lambda: register(worker.id, worker.configuration), worker.wakeup, is_stopped)
-    beating = BeatingThread(worker.id, worker.activity, worker.shutdown)
-    beating.start()
+    # After an outage every worker looks dead, so a failed attempt is not repeated.
+    with suppress(*UNAVAILABLE):
+        recover_stale(settings.LEASE)
+    repeat_while_unavailable(lambda: register(worker.id, worker.configuration), worker.wakeup, is_stopped)
+    heartbeat = HeartbeatThread(worker.id, worker.activity, worker.shutdown)
+    heartbeat.start()
     try:
         yield
-    except JobInterrupted:  # in the moment before or after a job
+    except JobInterrupted:
+        # In the moment before or after a job.
         worker.activity.end()
     finally:
-        beating.stop()
-        patiently(lambda: bury(worker.id), worker.wakeup, is_stopped)
+        heartbeat.stop()
+        repeat_while_unavailable(lambda: release_and_deregister(worker.id), worker.wakeup, is_stopped)

@@ -1,26 +1,38 @@
-"""The loop: claim, perform, settle, wait."""
+"""The loop of a worker: claim, perform, settle, wait.
+
+Rows that were claimed and not begun are released
+
+- by the worker, before a job that has crashed a worker before, after 100 ms of work, and when it is told to
+  stop;
+- by its supervisor (in `jobs_workoff`: by the heartbeat thread), while the worker has been in one job of a
+  batch for 100 ms;
+- by its supervisor, when its process has ended; by any supervisor, when its heartbeat is a lease old.
+
+Each release is guarded by the token of the claim, so a row is released once, and a worker whose rows were
+released settles none of them.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-import uuid
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import TypeVar
 
 from ..conf import settings
-from ..databases import Filters
-from ..execution import perform, settle
-from ..housekeeping import drop_broken, own_connections
+from ..execution.isolation import close_broken, connections_of_worker
+from ..execution.outcomes import Outcome
+from ..execution.perform import perform
+from ..execution.settle import settle
 from ..models import DelayedJob
-from ..outcomes import Outcome
 from ..signals import worker_started, worker_stopped
 from ..states import DelayedJobQuerySet
 from .activity import Activity
-from .pace import Pace
-from .patience import AWAY, LONGEST_PAUSE, patiently
+from .availability import LONGEST_PAUSE, UNAVAILABLE, repeat_while_unavailable
+from .batch_size import BatchSize
+from .configuration import Configuration
+from .heartbeat import RELEASE_AFTER
 from .reload import CodeWatch
 from .shutdown import Shutdown
 from .wakeup import Wakeup
@@ -29,30 +41,15 @@ T = TypeVar("T")
 
 logger = logging.getLogger("django_delayed")
 
-GIVE_BACK_AFTER = timedelta(milliseconds=100)  # in one job: then what was claimed with it goes back
-RELOAD_EVERY = 100  # jobs, as delayed_job's README has it
+RELOAD_EVERY = 100  # jobs
 SHORTEST_SLEEP = 0.01  # seconds
 
 
-def new_worker_id() -> str:
-    """A random id: one that came again would take over the jobs of the dead."""
-    return uuid.uuid4().hex
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """What a worker serves and how: its filters, how long it sleeps, how many rows it claims at most."""
-
-    filters: Filters = Filters()
-    sleep_delay: timedelta = timedelta(seconds=5)
-    read_ahead: int = 100
-
-
 class Worker:
-    """Claims and performs, in the thread that calls `run`, until it is told to stop or has no more to do.
+    """Claims and performs, in the thread that calls `run`, until it is told to stop.
 
-    With `work_off`, or a sleep delay of 0, it ends when nothing is ready; else it waits. With `code`, it ends
-    when a file of the code has changed: after 100 jobs, or when the queue is empty.
+    With a sleep delay of 0 it ends when nothing is ready. With `code`, it ends when a file of the code has
+    changed: after 100 jobs, or when the queue is empty.
     """
 
     def __init__(
@@ -62,7 +59,6 @@ class Worker:
         wakeup: Wakeup,
         shutdown: Shutdown,
         activity: Activity,
-        work_off: bool = False,
         code: CodeWatch | None = None,
         on_settled: Callable[[Outcome], None] | None = None,
     ) -> None:
@@ -71,23 +67,22 @@ class Worker:
         self.wakeup = wakeup
         self.shutdown = shutdown
         self.activity = activity
-        self.ends_when_empty = work_off or not configuration.sleep_delay
         self.code = code
         self.on_settled = on_settled
-        self.pace = Pace(configuration.read_ahead)
-        self.since_reload = 0
-        self._in_vain = 0  # looks at a row that is due and cannot be had
+        self.batch_size = BatchSize(configuration.read_ahead)
+        self._since_reload = 0  # jobs
+        self._empty_claims = 0  # in a row, although a row was due
 
     def run(self) -> bool:
-        """Work. Returns True when it ended because the code has changed."""
+        """Work. Returns True if it ended because the code has changed."""
         worker_started.send_robust(sender=None, worker=self.id)
         try:
             while not self.shutdown.requested:
-                if self.since_reload >= RELOAD_EVERY and self._code_has_changed():
+                if self._since_reload >= RELOAD_EVERY and self._code_has_changed():
                     return True
                 if batch := self._until_stopped(self._claim):
                     self._perform_batch(batch)
-                elif self.ends_when_empty and not self._is_one_due():
+                elif not self.configuration.sleep_delay and not self._is_one_due():
                     return False
                 else:
                     self._wait()
@@ -98,14 +93,14 @@ class Worker:
             worker_stopped.send_robust(sender=None, worker=self.id)
 
     @property
-    def _jobs(self) -> DelayedJobQuerySet:
+    def _rows(self) -> DelayedJobQuerySet:
         return DelayedJob.objects.using(settings.DATABASE)
 
     def _until_stopped(self, operation: Callable[[], T]) -> T | None:
-        """The operation's result; None when the database is away and a stop is asked for."""
+        """The operation's result; None if a stop is requested while the database is unavailable."""
         try:
-            return patiently(operation, self.wakeup, give_up=lambda: self.shutdown.requested)
-        except AWAY:
+            return repeat_while_unavailable(operation, self.wakeup, lambda: self.shutdown.requested)
+        except UNAVAILABLE:
             if not self.shutdown.requested:
                 raise
             return None
@@ -113,43 +108,40 @@ class Worker:
     # Claim
 
     def _claim(self) -> list[DelayedJob]:
-        # Nobody beats for us: soon others may take us for dead, and give away what we claim now.
-        while self.activity.is_silent(settings.LEASE / 2) and not self.shutdown.requested:
+        # The supervisor sends no heartbeats. Others may soon declare this worker dead, and what it claimed
+        # and performed then would be performed again.
+        while self.activity.is_stale(settings.LEASE / 2) and not self.shutdown.requested:
             self.wakeup.wait(SHORTEST_SLEEP * 10)
         if self.shutdown.requested:
             return []
-        limit = self.pace.size
+        limit = self.batch_size.size
         if self.code:
-            limit = max(1, min(limit, RELOAD_EVERY - self.since_reload))
-        return self._jobs.claim(self.id, limit, self.configuration.filters)
+            limit = max(1, min(limit, RELOAD_EVERY - self._since_reload))
+        return self._rows.claim(self.id, limit, self.configuration.filters)
 
     # Perform
 
     def _perform_batch(self, batch: list[DelayedJob]) -> None:
-        self._in_vain = 0
-        # One that has crashed a worker before comes last, and alone: it takes none of the others with it.
-        batch.sort(key=lambda row: row.crashes > 0)
+        self._empty_claims = 0
+        # Those that have crashed a worker before come last, when the others are settled.
+        waiting = deque(sorted(batch, key=lambda row: row.crashes > 0))
+        performed = 0
         began = time.monotonic()
-        for number, row in enumerate(batch, 1):
-            rest = batch[number:]
-            if rest and row.crashes:
-                self._give_back(rest)
-                rest = []
+        while waiting:
+            row = waiting.popleft()
+            if row.crashes:
+                self._release(waiting)
             self._perform(row)
-            # Whoever watches us gives the rest back after so long: then it is not ours to perform.
-            took_long = time.monotonic() - began >= GIVE_BACK_AFTER.total_seconds()
-            if rest and (took_long or self.shutdown.requested):
-                self._give_back(rest)
-                rest = []
-            if not rest:
-                break
-        self.since_reload += number
-        self.pace.keep(number, time.monotonic() - began)
+            performed += 1
+            if self.shutdown.requested or time.monotonic() - began >= RELEASE_AFTER.total_seconds():
+                self._release(waiting)
+        self._since_reload += performed
+        self.batch_size.learn(performed, time.monotonic() - began)
 
     def _perform(self, row: DelayedJob) -> None:
         self.activity.begin(row.pk, settings.MAX_RUN_TIME)
-        outcome = perform(row, loaded=lambda job: self.activity.limit_to(job.run_time))
-        self.activity.settle()
+        outcome = perform(row, on_load=lambda job: self.activity.limit_to(job.run_time))
+        self.activity.performed()
         settled = self._settle(row, outcome)
         self.activity.end()
         if settled and self.on_settled:
@@ -157,20 +149,24 @@ class Worker:
 
     def _settle(self, row: DelayedJob, outcome: Outcome) -> bool:
         try:
-            return patiently(lambda: settle(row, outcome), self.wakeup, give_up=lambda: self.shutdown.at_once)
-        except AWAY:
-            if not self.shutdown.at_once:
+            return not repeat_while_unavailable(
+                lambda: settle([(row, outcome)]), self.wakeup, give_up=lambda: self.shutdown.immediate
+            )
+        except UNAVAILABLE:
+            if not self.shutdown.immediate:
                 raise
-            logger.error("%s: the database is away, and what came of it is lost; it will run again", row)
+            logger.error("%s: the database is unavailable and its outcome is lost; it will run again", row)
             return False
 
-    def _give_back(self, rows: list[DelayedJob]) -> None:
-        self._until_stopped(lambda: self._jobs.release(rows))
+    def _release(self, waiting: deque[DelayedJob]) -> None:
+        if waiting:
+            self._until_stopped(lambda: self._rows.release(waiting))
+            waiting.clear()
 
     # Wait
 
     def _due_in(self) -> float | None:
-        return self._until_stopped(lambda: self._jobs.next_due(self.configuration.filters))
+        return self._until_stopped(lambda: self._rows.next_due(self.configuration.filters))
 
     def _is_one_due(self) -> bool:
         due_in = self._due_in()
@@ -180,13 +176,13 @@ class Worker:
         due_in = self._due_in()
         delay = self.configuration.sleep_delay.total_seconds() or LONGEST_PAUSE
         if due_in is not None:
-            # Due and not to be had: it is in the hands of a worker for a moment, or of a transaction.
-            self._in_vain = self._in_vain + 1 if due_in <= 0 else 0
-            delay = min(delay, max(due_in, SHORTEST_SLEEP * 2 ** min(self._in_vain, 20)))
+            # The row is due but locked by another worker or transaction; back off before looking again.
+            self._empty_claims = self._empty_claims + 1 if due_in <= 0 else 0
+            delay = min(delay, max(due_in, SHORTEST_SLEEP * 2 ** min(self._empty_claims, 20)))
         logger.debug("Sleeping for %.1f seconds", delay)
         self.wakeup.wait(delay)
-        drop_broken(own_connections())
+        close_broken(connections_of_worker())
 
     def _code_has_changed(self) -> bool:
-        self.since_reload = 0
+        self._since_reload = 0
         return self.code is not None and self.code.has_changed()

@@ -7,12 +7,13 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone, translation
-from django_delayed.models import DelayedJob, FailedAttempt, State
+from django_delayed.models import DelayedJob, FailedAttempt
+from django_delayed.states import State
 
 HOUR = timedelta(hours=1)
 PAYLOAD = json.dumps(
     {
-        "job": "django_delayed.calls:CallJob",
+        "job": "django_delayed.calls.proxies:CallJob",
         "target": {"@type": "record", "model": "shop.post", "pk": 9, "db": "default"},
         "method": "send_to_twitter",
         "args": [3],
@@ -51,7 +52,7 @@ def job(db):
             State.FAILED: {"run_at": now - HOUR, "attempts": 25, "failed_at": now, **error},
             State.FINISHED: {"run_at": now - HOUR, "attempts": 1, "finished_at": now, "keep_for": HOUR},
         }
-        given = {"name": "Post.send_to_twitter", "subject": f"shop.post:{next(numbers)}", "payload": PAYLOAD}
+        given = {"name": "Post.send_to_twitter", "about": f"shop.post:{next(numbers)}", "payload": PAYLOAD}
         return DelayedJob.objects.create(**(given | {"created_at": now - HOUR} | times[state] | columns))
 
     return write
@@ -65,7 +66,7 @@ def failed_attempt():
         now = timezone.now()
         given = {"worker": "w" * 32, "started_at": now - HOUR, "ended_at": now, "error": ERROR}
         given |= {"error_class": "ConnectionError", "error_message": "the server hung up"}
-        return FailedAttempt.objects.create(job=job, number=number, **(given | columns))
+        return FailedAttempt.objects.create(delayed_job=job, number=number, **(given | columns))
 
     return write
 

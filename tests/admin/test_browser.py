@@ -5,7 +5,8 @@ from datetime import timedelta
 import django
 import pytest
 from django.utils import timezone
-from django_delayed.models import DelayedJob, State
+from django_delayed.models import DelayedJob
+from django_delayed.states import State
 from playwright.sync_api import expect, sync_playwright
 
 pytestmark = pytest.mark.browser
@@ -150,7 +151,7 @@ def test_taking_back_leads_to_the_list_and_changes_nothing(tab, page, job):
 def test_what_a_job_says_does_nothing_on_any_page(tab, page, job, failed_attempt, evil):
     payload = json.dumps({"job": f"a:{evil}", "args": [evil], "kwargs": {evil: evil}})
     error = {"last_error": evil, "error_class": evil, "error_message": evil}
-    row = job(name=evil, queue=evil, subject=evil, payload=payload, result=evil, **error)
+    row = job(name=evil, queue=evil, about=evil, payload=payload, result=evil, **error)
     failed_attempt(row, error=evil, error_class=evil, error_message=evil, worker=evil[:32])
     tab.goto(page())
     expect(lines(tab)).to_contain_text(evil)

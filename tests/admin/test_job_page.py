@@ -7,7 +7,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from django_delayed.models import DelayedJob, State, WorkerProcess
+from django_delayed.models import DelayedJob, WorkerProcess
+from django_delayed.states import State
 
 
 @pytest.fixture
@@ -25,7 +26,9 @@ def opened(operator, page):
 @pytest.fixture
 def worker(db):
     now = timezone.now()
-    return WorkerProcess.objects.create(id="w" * 32, hostname="web-2", pid=77, started_at=now, beat_at=now)
+    return WorkerProcess.objects.create(
+        id="w" * 32, hostname="web-2", pid=77, started_at=now, heartbeat_at=now
+    )
 
 
 @pytest.mark.parametrize("state", State)
@@ -109,7 +112,7 @@ def test_what_a_job_says_cannot_become_markup(opened, job, failed_attempt):
     row = job(
         name=evil,
         queue=evil,
-        subject=evil,
+        about=evil,
         last_error=evil,
         payload=json.dumps({"job": f"a:{evil}", "args": [evil], "kwargs": {evil: evil}}),
         result=evil,
@@ -198,7 +201,7 @@ def test_workers_are_listed_with_their_beat(operator, staff, client, worker):
         queues="mail,index",
         max_priority=5,
         started_at=long_ago,
-        beat_at=long_ago,
+        heartbeat_at=long_ago,
     )
     client.force_login(staff("view_workerprocess"))
     text = client.get("/admin/django_delayed/workerprocess/").text

@@ -6,7 +6,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_delayed.admin import paginator
-from django_delayed.models import DelayedJob, State
+from django_delayed.models import DelayedJob
+from django_delayed.states import State
 
 MINUTE = timedelta(minutes=1)
 
@@ -91,9 +92,9 @@ def test_no_limit_is_told_below_it(operator, page, job):
 
 
 @pytest.mark.parametrize("words", ["{pk}", "#{pk}", " {pk} ", "Newsletter", "shop.post:77"])
-def test_the_search_finds_ids_beginnings_of_names_and_subjects(operator, page, job, words):
+def test_the_search_finds_ids_beginnings_of_names_and_objects(operator, page, job, words):
     job()
-    row = job(name="NewsletterJob", subject="shop.post:77")
+    row = job(name="NewsletterJob", about="shop.post:77")
     job()
     assert shown(operator.get(page(q=words.format(pk=row.pk)))) == [row.pk]
 
@@ -120,7 +121,7 @@ def test_there_is_no_action_that_deletes_rows_past_the_states(operator, page, jo
 
 def test_what_a_job_says_cannot_become_markup(operator, page, job):
     evil = "<script>alert(1)</script>"
-    job(name=evil, queue=evil, subject=evil, error_class=evil, error_message='"><img src=x onerror=alert(1)>')
+    job(name=evil, queue=evil, about=evil, error_class=evil, error_message='"><img src=x onerror=alert(1)>')
     text = operator.get(page()).text
     assert evil not in text
     assert "<img src=x" not in text

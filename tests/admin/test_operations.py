@@ -5,8 +5,10 @@ import pytest
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.messages import get_messages
 from django.utils import timezone
-from django_delayed.admin import confirmation, operations, paginator
-from django_delayed.models import DelayedJob, FailedAttempt, State
+from django_delayed import operations, states
+from django_delayed.admin import confirmation, paginator, wording
+from django_delayed.models import DelayedJob, FailedAttempt
+from django_delayed.states import State
 
 
 def said(response):
@@ -53,8 +55,7 @@ def test_an_action_asks_before_anything_moves(ask, job, rows, action):
     assert str(jobs[0]) in question.text
     assert str(jobs[2]) not in question.text
     assert (
-        str(operations.RETRY.consequence if action == "retry" else operations.DISCARD.consequence)
-        in question.text
+        str(wording.RETRY.consequence if action == "retry" else wording.DISCARD.consequence) in question.text
     )
     assert rows() == before
 
@@ -178,10 +179,9 @@ def test_a_job_that_joins_the_filter_after_the_question_is_left_alone(ask, answe
 
 
 def test_more_than_the_limit_is_done_in_several_goes(ask, answer, job, monkeypatch):
-    monkeypatch.setattr(paginator, "LIMIT", 4)
-    monkeypatch.setattr(operations, "LIMIT", 4)
-    monkeypatch.setattr(confirmation, "LIMIT", 4)
-    monkeypatch.setattr(operations, "BATCH", 2)
+    for module in (operations, paginator, confirmation):
+        monkeypatch.setattr(module, "LIMIT", 4)
+    monkeypatch.setattr(states, "ROWS_A_TRANSACTION", 2)
     jobs = [job() for _ in range(6)]
     question = ask("retry", jobs[0], across=True)
     assert "Retry 4 failed jobs?" in question.text

@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils.safestring import SafeString
-from django_delayed import arguments
 from django_delayed.admin import payloads
 from django_delayed.admin.payloads import LONGEST_CALL, LONGEST_VALUE, call_in, indented
-from django_delayed.arguments import encode, encode_call, to_json
-from django_delayed.models import State
+from django_delayed.serialization import arguments
+from django_delayed.serialization.arguments import encode, encode_call, to_json
+from django_delayed.states import State
 
 POST = {"@type": "record", "model": "shop.post", "pk": 9, "db": "default"}
 
@@ -31,7 +31,11 @@ def payload(*args, **columns):
         ),
         ({"target": {"@type": "model", "value": "shop.post"}, "method": "rebuild"}, "rebuild() on shop.post"),
         (
-            {"class": "shop.mail:UserMailer", "method": "welcome", "args": [POST]},
+            {"class": "shop.search:Index", "method": "rebuild", "args": [POST]},
+            "Index.rebuild(shop.post 9)",
+        ),
+        (
+            {"job": "mailer", "mailer": "shop.mailers:UserMailer", "method": "welcome", "args": [POST]},
             "UserMailer.welcome(shop.post 9)",
         ),
         ({"function": "shop.pictures:resize", "kwargs": {"width": 200}}, "resize(width=200)"),

@@ -6,7 +6,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import path
 from django_delayed.admin import DelayedJobAdmin, WorkerProcessAdmin
-from django_delayed.models import DelayedJob, State, WorkerProcess
+from django_delayed.models import DelayedJob, WorkerProcess
+from django_delayed.states import State
 
 VIEW, RETRY, DISCARD = "view_delayedjob", "retry_delayedjob", "discard_delayedjob"
 PEOPLE = {

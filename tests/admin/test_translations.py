@@ -5,7 +5,7 @@ import django_delayed
 import pytest
 from django.contrib.messages import get_messages
 from django.utils import translation
-from django_delayed.models import State
+from django_delayed.states import State
 
 LOCALES = sorted((Path(django_delayed.__file__).parent / "locale").glob("*/LC_MESSAGES/django.po"))
 GERMAN = {"accept-language": "de"}

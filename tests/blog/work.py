@@ -1,11 +1,11 @@
 """Work off the queue in the process of the tests, or put a row there that no enqueue would write."""
 
 import json
-from datetime import timedelta
 
 from django.db import connection
-from django_delayed import execution
-from django_delayed.databases import database
+from django_delayed.databases import DatabaseNow, insert
+from django_delayed.execution.perform import perform
+from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
 
 WORKER = "0" * 32
@@ -18,10 +18,10 @@ def claim():
 
 
 def perform_next():
-    """Claim, perform and settle one row; gives it, as it was claimed, and the outcome."""
+    """Claim, perform and settle one row; returns it, as it was claimed, and the outcome."""
     row = claim()
-    outcome = execution.perform(row)
-    assert execution.settle(row, outcome)
+    outcome = perform(row)
+    assert settle([(row, outcome)]) == []
     return row, outcome
 
 
@@ -29,12 +29,12 @@ def work_off():
     """Perform everything that is ready."""
     while rows := DelayedJob.objects.claim(WORKER, 10):
         for row in rows:
-            execution.settle(row, execution.perform(row))
+            settle([(row, perform(row))])
 
 
 def write(payload, name="a hand-written job", **columns):
-    """A row with this payload: a text, or data to be written as JSON."""
-    text = payload if isinstance(payload, str) else json.dumps(payload)
-    row = DelayedJob(name=name, payload=text, run_at=timedelta(0), created_at=timedelta(0), **columns)
-    database(connection, DelayedJob).insert([row])
+    """A row with this payload: a text, or data to be written as JSON, of version 1 by default."""
+    text = payload if isinstance(payload, str) else json.dumps({"v": 1, **payload})
+    row = DelayedJob(name=name, payload=text, run_at=DatabaseNow(), created_at=DatabaseNow(), **columns)
+    insert(connection, [row])
     return row

@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 from django.utils import timezone
-from django_delayed.databases import Database
+from django_delayed import claiming
 from django_delayed.models import DelayedJob
 from tests.playground.jobs import Note
 
@@ -18,9 +18,9 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def no_lanes_are_remembered():
-    Database._remembered.clear()
+    claiming._remembered.clear()
     yield
-    Database._remembered.clear()
+    claiming._remembered.clear()
 
 
 def job(due, **columns):
@@ -106,5 +106,5 @@ def test_a_database_that_cannot_be_asked_has_an_exit_code_of_its_own(command, tm
         away = {"PGPORT": "1", "MYSQL_TCP_PORT": "1"}
     run = command("jobs_check", environment=away)
     assert run.ends() == 2
-    assert run.said("^CommandError: The queue cannot be asked: ")
+    assert run.said("^CommandError: The queue cannot be read: ")
     assert not run.said("Traceback")

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 from django_delayed import enqueue_all
-from django_delayed.management.worker_command import WorkerCommand
+from django_delayed.management.base import WorkerCommand
 from django_delayed.models import DelayedJob, WorkerProcess
 from tests.playground.jobs import Environment, Failing, FailingForGood, Note
 from tests.playground.processes import no_job_is_left, nothing_is_held, until
@@ -161,7 +161,7 @@ def test_the_worker_has_a_row_that_says_where_it_is_and_what_it_serves(command):
     row = until(lambda: WorkerProcess.objects.filter(pid=worker.child).first())
     assert (row.queues, row.min_priority, row.max_priority) == ("mail,index", -5, 5)
     assert row.hostname
-    until(lambda: WorkerProcess.objects.get().beat_at > row.beat_at)
+    until(lambda: WorkerProcess.objects.get().heartbeat_at > row.heartbeat_at)
     assert WorkerProcess.objects.get().started_at == row.started_at
     assert worker.stop() == 0
     assert nothing_is_held()
@@ -171,7 +171,7 @@ def test_what_a_job_starts_knows_nothing_of_the_worker(command, ledger):
     Environment.perform_later(str(ledger))
     assert command(*ONE_PASS).ends() == 0
     assert "PATH" in ledger.lines[0].split()
-    assert "DJANGO_DELAYED_CHILD" not in ledger.lines[0]
+    assert "DJANGO_DELAYED_WORKER" not in ledger.lines[0]
 
 
 @pytest.mark.parametrize("how", ["python -m django", "django-admin", "--settings"])

@@ -70,7 +70,7 @@ def test_a_signal_lets_the_current_job_finish(command, ledger, signum):
     ledger.open_gate()
     assert run.ends() == 0
     assert ledger.lines == [f"begin {gated.pk}", f"end {gated.pk}"]
-    assert run.said("Stopped before all was done")
+    assert run.said("Stopped before all jobs were performed")
     assert nothing_is_held()
 
 
@@ -104,7 +104,11 @@ def test_it_beats_for_itself_during_a_long_job(command, work, ledger):
     hungry = work(delayed={"LEASE": 1})
     first = WorkerProcess.objects.get(pid=run.pid)
     # For two leases and more.
-    until(lambda: (WorkerProcess.objects.get(pid=run.pid).beat_at - first.beat_at).total_seconds() > 2.5)
+    until(
+        lambda: (
+            (WorkerProcess.objects.get(pid=run.pid).heartbeat_at - first.heartbeat_at).total_seconds() > 2.5
+        )
+    )
     ledger.open_gate()
     assert run.ends() == 0
     assert ledger.lines == [f"begin {gated.pk}", f"end {gated.pk}"]
@@ -119,7 +123,7 @@ def test_a_killed_one_is_rescued_by_the_next(command, ledger):
     until(lambda: DelayedJob.objects.get().started_at)
     run.stop(signal.SIGKILL)
     dead = WorkerProcess.objects.get()
-    until(lambda: WorkerProcess.objects.silent(dead.started_at - dead.started_at).exists())
+    until(lambda: WorkerProcess.objects.stale(dead.started_at - dead.started_at).exists())
     ledger.open_gate()
     until(lambda: command("jobs_workoff", delayed={"LEASE": 0.5}).ends() == 0 and nothing_is_held())
     assert ledger.lines.count(f"begin {gated.pk}") == 2

@@ -3,37 +3,38 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection, connections
-from django_delayed.databases import Database, database
+from django_delayed import claiming
+from django_delayed.databases import DatabaseNow, database, insert
 from django_delayed.models import DelayedJob
 
 
 @pytest.fixture(autouse=True)
 def no_lanes_are_remembered():
     """A long list of lanes is good for a second: longer than a test."""
-    Database._remembered.clear()
+    claiming._remembered.clear()
     yield
-    Database._remembered.clear()
+    claiming._remembered.clear()
 
 
 @pytest.fixture
 def backend():
-    """What is under test: the database of this run, over the table of delayed jobs."""
-    return database(connection, DelayedJob)
+    """The database of this run."""
+    return database(connection)
 
 
 @pytest.fixture
-def add(backend):
-    """Write one delayed job, `due` seconds from the database's now; gives the row."""
+def add():
+    """Write one delayed job, `due` seconds from the database's now; returns the row."""
 
     def add(name="a job", *, due=0, **columns):
         row = DelayedJob(
             name=name,
             payload="{}",
-            run_at=timedelta(seconds=due),
-            created_at=timedelta(0),
+            run_at=DatabaseNow(plus=timedelta(seconds=due)),
+            created_at=DatabaseNow(),
             **columns,
         )
-        backend.insert([row])
+        insert(connection, [row])
         return row
 
     return add
@@ -49,7 +50,7 @@ def other():
 
 @pytest.fixture
 def in_thread():
-    """Run a function in a thread with connections of its own; gives its future, and waits at the end."""
+    """Run a function in a thread with connections of its own; returns its future, and waits at the end."""
 
     def run(function, *arguments):
         try:

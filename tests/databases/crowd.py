@@ -19,18 +19,18 @@ settings.DATABASES["default"]["OPTIONS"] = {**settings.DATABASES["default"].get(
 django.setup()
 
 from django.db import connection  # noqa: E402
-from django_delayed.databases import database  # noqa: E402
+from django_delayed.databases import DatabaseNow, database, insert  # noqa: E402
 from django_delayed.models import DelayedJob  # noqa: E402
-from django_delayed.tracebacks import describe  # noqa: E402
+from django_delayed.serialization.errors import describe  # noqa: E402
 
 NOW = timedelta(0)
 ERROR = describe(ValueError("one of many"))
-backend = database(connection, DelayedJob)
+backend = database(connection)
 
 
 def fill(count):
     for start in range(0, int(count), 100):
-        insert(
+        write(
             [
                 DelayedJob(name=f"filled {n}", payload="{}", queue=f"queue {n % 5}", priority=n % 3)
                 for n in range(start, min(start + 100, int(count)))
@@ -40,13 +40,13 @@ def fill(count):
 
 def produce(name, count):
     for number in range(int(count)):
-        insert([DelayedJob(name=f"{name} {number}", payload="{}", queue="new", priority=-1)])
+        write([DelayedJob(name=f"{name} {number}", payload="{}", queue="new", priority=-1)])
 
 
-def insert(rows):
+def write(rows):
     for row in rows:
-        row.run_at = row.created_at = NOW
-    backend.retrying(lambda: backend.insert(rows))
+        row.run_at = row.created_at = DatabaseNow()
+    backend.repeat_on_conflict(lambda: insert(connection, rows))
 
 
 def work(name, limit):
@@ -62,7 +62,7 @@ def shuffle(name, limit):
         lambda row: jobs.finish(row),
         lambda row: jobs.discard_held(row),
         lambda row: jobs.reschedule(row, ERROR, NOW),
-        lambda row: jobs.crash(row, ERROR),
+        lambda row: jobs.crash(row, ERROR, NOW),
         lambda row: jobs.fail(row, ERROR),
         lambda row: jobs.release([row]),
         lambda row: jobs.reschedule(row, ERROR, NOW),

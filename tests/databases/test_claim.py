@@ -1,10 +1,13 @@
 """What a claim takes, in which order, and what it writes: the same on every database."""
 
+import re
+
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
-from django_delayed.databases import Filters, Lane
-from django_delayed.databases.base import MANY_LANES
+from django_delayed import claiming
+from django_delayed.claiming import COLUMNS, REMEMBER_ABOVE
+from django_delayed.databases import Filters, Lane, insert
 from django_delayed.models import DelayedJob
 
 pytestmark = pytest.mark.django_db
@@ -91,10 +94,10 @@ def test_filters_choose_the_lanes_and_their_bounds_are_inclusive(add, filters, n
 
 
 @pytest.mark.parametrize("pair", [("mail", "Mail"), ("resume", "résumé"), ("a", "á")])
-def test_queues_whose_names_look_alike_are_two_queues(add, backend, pair):
+def test_queues_whose_names_look_alike_are_two_queues(add, pair):
     for queue in pair:
         add(queue, queue=queue, due=-1)
-    assert {lane.queue for lane in backend.lanes()} == set(pair)
+    assert {lane.queue for lane in claiming.lanes(DelayedJob.objects.all())} == set(pair)
     for queue in pair:
         assert claimed(limit=10, queues=(queue,)) == [queue]
 
@@ -106,15 +109,27 @@ def test_a_queue_may_have_any_name(add, queue):
     assert row.queue == queue
 
 
-def test_a_claim_counts_the_attempt_and_its_own_number(add):
+def test_a_claim_counts_the_attempt_and_writes_worker_time_and_token(add):
     row = add(due=-60)
+    tokens = set()
     for number in (1, 2):
         [held] = DelayedJob.objects.claim(W1)
-        assert (held.attempts, held.lock_token, held.locked_by) == (number, number, W1)
+        assert (held.attempts, held.locked_by) == (number, W1)
         assert held.locked_at >= row.created_at
         row.refresh_from_db()
-        assert (row.attempts, row.lock_token, row.locked_at) == (number, number, held.locked_at)
+        assert (row.attempts, row.locked_at, row.lock_token) == (number, held.locked_at, held.lock_token)
+        tokens.add(held.lock_token)
         DelayedJob.objects.filter(pk=row.pk).update(locked_at=None)
+    assert len(tokens) == 2
+
+
+def test_the_rows_of_one_claim_have_one_token_and_no_other_claim_has_it(add):
+    for number in range(6):
+        add(due=-60, queue=f"queue {number % 2}")
+    tokens = [{row.lock_token for row in DelayedJob.objects.claim(W1, 3)} for _ in range(2)]
+    assert [len(token) for token in tokens] == [1, 1]
+    assert tokens[0] != tokens[1]
+    assert all(0 < token < 2**63 for [token] in tokens)
 
 
 def test_a_row_claimed_alone_has_started_one_of_a_batch_has_not(add):
@@ -126,15 +141,30 @@ def test_a_row_claimed_alone_has_started_one_of_a_batch_has_not(add):
     assert batch.started_at is None
 
 
-def test_a_claimed_row_is_whole(add):
-    add("whole", queue="mail", priority=-3, subject="blog.post:9", max_attempts=7, due=-1)
+READ_WHEN_ASKED = {"last_error", "error_message", "error_fingerprint"}
+
+
+@pytest.mark.parametrize("error", [{}, {"error_class": "E", "error_message": "e", "last_error": "E: e"}])
+def test_a_claimed_row_has_the_values_of_the_database(add, error):
+    add("whole", queue="mail", priority=-3, about="blog.post:9", max_attempts=7, due=-1, **error)
     [row] = DelayedJob.objects.claim(W1)
-    assert row.get_deferred_fields() == set()
+    assert row.get_deferred_fields() == (READ_WHEN_ASKED if error else set())
     assert row._state.db == connection.alias
-    assert row == DelayedJob.objects.get()
     assert {field.name: getattr(row, field.name) for field in row._meta.fields} == {
         field.name: getattr(DelayedJob.objects.get(), field.name) for field in row._meta.fields
     }
+
+
+def test_a_claim_reads_only_the_columns_that_a_worker_needs(add):
+    add(due=-1, last_error="x" * 60_000, error_class="E")
+    with CaptureQueriesContext(connection) as queries:
+        assert len(DelayedJob.objects.claim(W1)) == 1
+    [reading] = [q["sql"] for q in queries if "payload" in q["sql"]]
+    read = reading.partition("RETURNING")[2] or reading.partition("FROM")[0]
+    assert {
+        name for name in READ_WHEN_ASKED | {"failed_at", "finished_at", "result"} if name in read
+    } == set()
+    assert len(re.findall(r"\w+", read.replace("django_delayed_delayedjob", ""))) < 2 * len(COLUMNS) + 3
 
 
 def test_what_one_worker_has_the_other_does_not_get(add):
@@ -167,29 +197,29 @@ def test_next_due_tells_how_long_to_wait(add):
     assert -60 < DelayedJob.objects.next_due() < -6
 
 
-def test_the_lanes_are_all_pairs_that_have_waiting_rows(add, backend):
+def test_the_lanes_are_all_pairs_that_have_waiting_rows(add):
     add(queue="mail", priority=1, due=60)
     add(queue="mail", priority=1, due=30)
     add(queue="mail", priority=-1)
     add(queue="images", priority=1)
-    assert backend.lanes() == [
+    assert claiming.lanes(DelayedJob.objects.all()) == [
         Lane("images", 1, pytest.approx(0, abs=20)),
         Lane("mail", -1, pytest.approx(0, abs=20)),
         Lane("mail", 1, pytest.approx(30, abs=20)),
     ]
 
 
-def fill_lanes(backend, count, rows_each=1):
+def fill_lanes(count, rows_each=1):
     numbers = range(count * rows_each)
     rows = [
         DelayedJob(name=f"job {n}", payload="{}", queue=f"queue {n % count}", priority=n % 7) for n in numbers
     ]
     for start in range(0, len(rows), 1000):
-        backend.insert(rows[start : start + 1000])
+        insert(connection, rows[start : start + 1000])
 
 
-def test_every_lane_of_a_thousand_is_served(backend):
-    fill_lanes(backend, 1000)
+def test_every_lane_of_a_thousand_is_served():
+    fill_lanes(1000)
     names = []
     while batch := DelayedJob.objects.claim(W1, 100):
         assert len(batch) <= 100
@@ -198,17 +228,17 @@ def test_every_lane_of_a_thousand_is_served(backend):
     assert [row.priority for row in names] == sorted(row.priority for row in names)
 
 
-def test_a_long_list_of_lanes_is_remembered_and_read_anew_when_it_is_used_up(backend, monkeypatch):
-    monkeypatch.setattr("django_delayed.databases.base.REMEMBER_LANES", 3600)
-    fill_lanes(backend, MANY_LANES + 1, rows_each=2)
+def test_a_long_list_of_lanes_is_remembered_and_read_anew_when_it_is_used_up(monkeypatch):
+    monkeypatch.setattr("django_delayed.claiming.REMEMBER_FOR", 3600)
+    fill_lanes(REMEMBER_ABOVE + 1, rows_each=2)
     with CaptureQueriesContext(connection) as queries:
-        rows = [row for _ in range(MANY_LANES + 2) for row in backend.claim(W1, 2, Filters())]
-    assert len({row.pk for row in rows}) == 2 * (MANY_LANES + 1)
+        rows = [row for _ in range(REMEMBER_ABOVE + 2) for row in DelayedJob.objects.claim(W1, 2)]
+    assert len({row.pk for row in rows}) == 2 * (REMEMBER_ABOVE + 1)
     scans = [query for query in queries if "1000000" in query["sql"] or "RECURSIVE" in query["sql"]]
     assert len(scans) < 5
 
 
-def test_a_short_list_of_lanes_is_never_remembered(add, backend):
+def test_a_short_list_of_lanes_is_never_remembered(add):
     add("first", due=-1)
     assert claimed(limit=10) == ["first"]
     add("second", due=-1, queue="another")

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
-from django_delayed.databases.clock import DatabaseNow
+from django_delayed.databases import DatabaseNow
 from django_delayed.models import DelayedJob, WorkerProcess
 
 WALL_CLOCK = Path(__file__).with_name("wall_clock.py")
@@ -66,18 +66,18 @@ def test_every_time_that_a_move_writes_is_the_databases_now(add):
 
 
 @pytest.mark.django_db
-def test_a_worker_is_silent_when_its_beat_is_a_lease_old():
+def test_a_worker_is_stale_when_its_beat_is_a_lease_old():
     WorkerProcess.objects.create(
-        id="1" * 32, hostname="host", pid=1, started_at=timezone.now(), beat_at=DatabaseNow()
+        id="1" * 32, hostname="host", pid=1, started_at=timezone.now(), heartbeat_at=DatabaseNow()
     )
     WorkerProcess.objects.create(
         id="2" * 32,
         hostname="host",
         pid=2,
         started_at=timezone.now(),
-        beat_at=DatabaseNow(plus=timedelta(hours=-1)),
+        heartbeat_at=DatabaseNow(plus=timedelta(hours=-1)),
     )
-    silent = WorkerProcess.objects.silent(timedelta(minutes=30))
+    silent = WorkerProcess.objects.stale(timedelta(minutes=30))
     assert list(silent.values_list("pid", flat=True)) == [2]
 
 

@@ -129,4 +129,4 @@ def test_moves_of_every_kind_beside_one_another_end_without_an_error(crowd):
         crowd.finish(worker)
     if crowd.environment["DATABASE_NAME"] == str(connection.settings_dict["NAME"]):
         assert not DelayedJob.objects.exclude(pk__in=DelayedJob.objects.failed()).exists()
-        assert not FailedAttempt.objects.exclude(job__in=DelayedJob.objects.all()).exists()
+        assert not FailedAttempt.objects.exclude(delayed_job__in=DelayedJob.objects.all()).exists()

@@ -3,6 +3,8 @@
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django_delayed import claiming
+from django_delayed.databases import Claim
 from django_delayed.models import DelayedJob
 
 W1 = "1" * 32
@@ -35,11 +37,11 @@ def produce_meanwhile(add, other):
         if sql.endswith("SKIP LOCKED"):
             with other.cursor() as cursor:
                 cursor.execute(
-                    "INSERT INTO django_delayed_delayedjob (name, subject, payload, queue, priority, run_at,"
+                    "INSERT INTO django_delayed_delayedjob (name, about, payload, queue, priority, run_at,"
                     " attempts, crashes, max_attempts, last_error, error_class, error_message,"
-                    " error_fingerprint, locked_by, lock_token, result, created_at, claimable)"
+                    " error_fingerprint, locked_by, lock_token, result, extras, created_at, claimable)"
                     " VALUES ('new', '', '{}', 'default', 0, UTC_TIMESTAMP(6) - INTERVAL 2 MINUTE,"
-                    " 0, 0, 25, '', '', '', '', '', 0, '', UTC_TIMESTAMP(6), 1)"
+                    " 0, 0, 25, '', '', '', '', '', 0, '', 0, UTC_TIMESTAMP(6), 1)"
                 )
             produced.append(sql)
         return result
@@ -60,10 +62,11 @@ def test_a_poll_that_finds_nothing_does_not_keep_producers_from_inserting(
     add, backend, isolation, produce_meanwhile
 ):
     row = add(due=-60)
-    lanes = backend.lanes()
+    rows = DelayedJob.objects.all()
+    lanes = claiming.lanes(rows)
     DelayedJob.objects.all().delete()
     with CaptureQueriesContext(connection):
-        assert backend.take(W1, lanes, 1) == []
+        assert backend.take(rows, Claim(W1, 1, claiming.COLUMNS), lanes) == []
     assert len(produce_meanwhile) == 1
     assert DelayedJob.objects.exclude(pk=row.pk).count() == 1
 
@@ -71,10 +74,11 @@ def test_a_poll_that_finds_nothing_does_not_keep_producers_from_inserting(
 @pytest.mark.parametrize("isolation", ["repeatable read"], indirect=True)
 def test_without_its_own_transaction_a_poll_would_be_in_the_way(add, backend, isolation, produce_meanwhile):
     add(due=-60)
-    lanes = backend.lanes()
+    rows = DelayedJob.objects.all()
+    lanes = claiming.lanes(rows)
     DelayedJob.objects.all().delete()
     with pytest.raises(OperationalError) as caught, transaction.atomic():
-        backend.take(W1, lanes, 1)
+        backend.take(rows, Claim(W1, 1, claiming.COLUMNS), lanes)
     assert caught.value.args[0] == 1205
 
 

@@ -1,13 +1,15 @@
 """What a claim reads beside very many rows that it does not want: the plan, and how much it touched."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
 from django.db.models import Count
 from django.utils import timezone
-from django_delayed.databases import Filters, database
+from django_delayed import claiming
+from django_delayed.databases import DatabaseNow, Filters
 from django_delayed.models import DelayedJob
 
 W1 = "1" * 32
@@ -16,6 +18,7 @@ TABLE = DelayedJob._meta.db_table
 KEY = {"PRIMARY", f"{TABLE}_pkey"}
 SERVED = Filters(queues=("served",))
 FUTURE, UNSERVED, FAILED, READY = 64_000, 32_000, 16_000, 8_000
+RETRYING, FINISHED, EXPIRED = 2_000, 4_000, 100
 LANES = 7
 
 vendor = connection.vendor
@@ -30,6 +33,10 @@ def many_rows(django_db_setup, django_db_blocker):
         multiply(UNSERVED, queue="not served", priority=-5)
         for number in range(LANES - 3):
             multiply(1, queue=f"not served {number}", priority=number)
+        multiply(RETRYING, queue="not served", priority=-5, attempts=2)
+        now, day = timezone.now(), timedelta(days=1)
+        multiply(FINISHED, queue="finished", finished_at=now, expires_at=now + day)
+        multiply(EXPIRED, queue="finished", finished_at=now, expires_at=now - day)
         multiply(READY, queue="served", priority=0)
         yield
         with connection.cursor() as cursor:
@@ -117,6 +124,11 @@ def explain_postgresql(cursor, sql, params):
     return steps, answer["Plan"]["Shared Hit Blocks"] + answer["Plan"]["Shared Read Blocks"]
 
 
+def index_in(line):
+    named = re.search(r"delayed_job_\w+", line.replace(TABLE, ""))
+    return named[0] if named else "PRIMARY" if "PRIMARY KEY (rowid=?)" in line else None
+
+
 def explain_sqlite(cursor, sql, params):
     cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
     lines = [line for _, _, _, line in cursor.fetchall()]
@@ -124,7 +136,7 @@ def explain_sqlite(cursor, sql, params):
         {
             "how": line,
             "on": TABLE if TABLE in line else None,
-            "by": INDEX if INDEX in line else "PRIMARY" if "PRIMARY KEY (rowid=?)" in line else None,
+            "by": index_in(line),
         }
         for line in lines
     ]
@@ -176,8 +188,8 @@ def by_which_index(steps):
 
 
 def test_the_lanes_are_found_by_the_index_alone(statistics):
-    backend = database(connection, DelayedJob)
-    [(sql, params)], lanes = statements_of(backend.lanes)
+    rows = DelayedJob.objects.all()
+    [(sql, params)], lanes = statements_of(lambda: claiming.lanes(rows))
     steps, touched = explain(sql, params)
     assert len(lanes) == LANES
     assert by_which_index(steps) == {INDEX}
@@ -215,7 +227,57 @@ def test_a_held_row_is_moved_by_its_key(statistics):
         transaction.set_rollback(True)
 
 
+# What is counted and removed beside the claims, and how: by an index that has all columns of the query, so
+# that no row is read.
+QUESTIONS = {
+    "failed": (lambda rows: rows.failed().count(), "delayed_job_failed"),
+    "failed of a queue": (lambda rows: rows.failed().filter(queue="served").count(), "delayed_job_failed"),
+    "causes": (
+        lambda rows: list(rows.failed().order_by().values("error_fingerprint").annotate(Count("pk"))),
+        "delayed_job_failed",
+    ),
+    "retrying": (lambda rows: rows.retrying().count(), "delayed_job_retrying"),
+}
+READS_THE_INDEX_ALONE = {
+    "postgresql": lambda step: step["how"] == "Index Only Scan",
+    # For the columns of an index's own condition SQLite reads the row, here that of each retrying job.
+    "sqlite": lambda step: "COVERING INDEX" in step["how"] or step["by"] == "delayed_job_retrying",
+    "mysql": lambda step: "Using index" in step["how"],
+}[vendor]
+
+
+@pytest.fixture
+def vacuumed():
+    """PostgreSQL reads an index alone only where VACUUM has found that every transaction sees the rows."""
+    with connection.cursor() as cursor:
+        if vendor == "mysql":
+            cursor.execute(f"ANALYZE TABLE {TABLE}")
+            cursor.fetchall()
+        else:
+            cursor.execute(f"VACUUM ANALYZE {TABLE}" if vendor == "postgresql" else "ANALYZE")
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_count_reads_its_index_alone(vacuumed, name):
+    ask, index = QUESTIONS[name]
+    [(sql, params)], _ = statements_of(lambda: ask(DelayedJob.objects.all()))
+    steps, _ = explain(sql, params)
+    on_table = [step for step in steps if step["on"]]
+    assert {step["by"] for step in on_table} == {index}
+    assert all(READS_THE_INDEX_ALONE(step) for step in on_table)
+
+
+def test_pruning_looks_only_at_the_rows_that_have_expired(statistics):
+    rows = DelayedJob.objects.filter(expires_at__lte=DatabaseNow()).values_list("pk", flat=True)
+    [(sql, params)], found = statements_of(lambda: list(rows))
+    assert len(found) == EXPIRED
+    steps, touched = explain(sql, params)
+    assert {step["by"] for step in steps if step["on"]} == {"delayed_job_expires"}
+    assert touched < 40 * EXPIRED
+
+
 def test_the_rows_that_are_in_the_way_are_there():
     counts = dict(DelayedJob.objects.values_list("queue").annotate(Count("pk")))
     assert counts["served"] == FUTURE + FAILED + READY
-    assert counts["not served"] == UNSERVED
+    assert counts["not served"] == UNSERVED + RETRYING
+    assert counts["finished"] == FINISHED + EXPIRED

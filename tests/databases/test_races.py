@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django_delayed.models import DelayedJob, FailedAttempt
-from django_delayed.tracebacks import describe
+from django_delayed.serialization.errors import describe
 
 W1, W2 = "1" * 32, "2" * 32
 

@@ -20,7 +20,7 @@ django.setup()
 
 from django.db import connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
-from django_delayed.databases import database  # noqa: E402
+from django_delayed.databases import DatabaseNow, insert  # noqa: E402
 from django_delayed.models import DelayedJob  # noqa: E402
 
 ABOUT = timedelta(minutes=10)
@@ -33,15 +33,15 @@ def check(holds, what):
 
 
 def waiting(run_at):
-    row = DelayedJob(name="a job", payload="{}", run_at=run_at, created_at=timedelta(0))
-    database(connection, DelayedJob).insert([row])
+    row = DelayedJob(name="a job", payload="{}", run_at=run_at, created_at=DatabaseNow())
+    insert(connection, [row])
     return DelayedJob.objects.get(pk=row.pk)
 
 
 now = timezone.now()
 check(timezone.is_aware(now) is settings.USE_TZ, "the settings were not taken up")
-check(abs(waiting(timedelta(0)).run_at - now) < ABOUT, "now is not now")
-check(abs(waiting(HOUR).run_at - now - HOUR) < ABOUT, "an hour is not an hour")
+check(abs(waiting(DatabaseNow()).run_at - now) < ABOUT, "now is not now")
+check(abs(waiting(DatabaseNow(plus=HOUR)).run_at - now - HOUR) < ABOUT, "an hour is not an hour")
 check(DelayedJob.objects.ready().count() == 1, "what waited is not due")
 DelayedJob.objects.all().delete()
 due, later = waiting(now - ABOUT), waiting(now + ABOUT)

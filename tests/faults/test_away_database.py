@@ -42,7 +42,7 @@ def test_what_came_of_a_job_is_written_once_the_database_is_back(work, ledger):
     ledger.open_gate()
     until(no_job_is_left)
     assert ledger.lines == [f"begin {job.pk}", f"end {job.pk}"]
-    worker.has_said("The database is away, trying again in")
+    worker.has_said("The database is unavailable, trying again in")
     assert worker.stop() == 0
     assert nothing_is_held()
 
@@ -71,7 +71,7 @@ def test_an_idle_worker_goes_on_after_its_connections_are_ended(work, ledger):
     assert end_all_connections() == 2  # one of the parent, one of the child
     Note.perform_later(str(ledger), "done")
     ledger.has("done")
-    until(lambda: WorkerProcess.objects.get().beat_at > before.beat_at)
+    until(lambda: WorkerProcess.objects.get().heartbeat_at > before.heartbeat_at)
     assert worker.stop() == 0
 
 
@@ -85,13 +85,13 @@ def test_a_lock_held_for_longer_than_the_timeout_makes_a_worker_wait(work, ledge
     with transaction.atomic():
         DelayedJob.objects.filter(pk=job.pk).update(name="locked")
         ledger.open_gate()
-        worker.has_said("The database is away, trying again in .* database is locked", times=3)
+        worker.has_said("The database is unavailable, trying again in .* database is locked", times=3)
     until(no_job_is_left)
     Note.perform_later(str(ledger), "next")
     ledger.has("next")
     until(no_job_is_left)
     assert ledger.lines == [f"begin {job.pk}", f"end {job.pk}", "next"]
-    assert not worker.said("no sign of life|FAILED|Traceback")
+    assert not worker.said("no heartbeat|FAILED|Traceback")
     assert worker.stop() == 0
     assert nothing_is_held()
 
@@ -106,7 +106,7 @@ def test_a_worker_that_dies_before_it_could_write_what_came_of_its_job_has_crash
         DelayedJob.objects.filter(pk=job.pk).update(name="locked")
         ledger.open_gate()
         ledger.has(f"end {job.pk}")
-        worker.has_said("The database is away")
+        worker.has_said("The database is unavailable")
         worker.send(signal.SIGKILL, to=worker.child)
     ledger.has(f"end {job.pk}", times=2)
     until(no_job_is_left)

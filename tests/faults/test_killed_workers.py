@@ -79,7 +79,7 @@ def test_what_was_claimed_with_the_job_that_crashed_gets_its_attempt_back(work, 
     worker = work()
     ledger.has("behind", times=30)
     until(lambda: DelayedJob.objects.waiting().filter(crashes=2).exists())
-    assert FailedAttempt.objects.exclude(job=pill.pk).count() == 0
+    assert FailedAttempt.objects.exclude(delayed_job=pill.pk).count() == 0
     assert worker.stop() == 0
 
 
@@ -93,7 +93,7 @@ def test_a_worker_is_never_taken_for_dead_while_its_job_holds_the_gil(work, ledg
     ledger.has(f"end {job.pk}")
     until(no_job_is_left)
     assert ledger.lines == [f"begin {job.pk}", f"end {job.pk}"]
-    assert not hungry.said("no sign of life")
+    assert not hungry.said("no heartbeat")
     assert (busy.stop(), hungry.stop()) == (0, 0)
 
 
@@ -147,7 +147,7 @@ def test_a_worker_that_was_declared_dead_settles_nothing_and_starts_afresh(work,
     stopped.send(signal.SIGCONT, to=child)
     other.send(signal.SIGSTOP, to=other.child)
     ledger.open_gate()
-    stopped.has_said("is not ours any more")
+    stopped.has_said("lost its claim")
     now = DelayedJob.objects.get()
     assert (now.locked_by, now.lock_token, now.attempts) == (holder.locked_by, holder.lock_token, 2)
     # Without a beat of its parent, it claims nothing either.
@@ -167,11 +167,11 @@ def test_a_child_whose_parent_stands_still_claims_nothing_more(work, ledger):
     child = worker.child
     worker.send(signal.SIGSTOP)
     other = work("--queue", "another", delayed=SHORT_LEASE)
-    other.has_said("gave no sign of life")
+    other.has_said("sent no heartbeat")
     Note.perform_later(str(ledger), "done")
     # The child has every opportunity: it looks ten times a second.
-    seen = WorkerProcess.objects.get().beat_at
-    until(lambda: WorkerProcess.objects.get().beat_at > seen + timedelta(seconds=1))
+    seen = WorkerProcess.objects.get().heartbeat_at
+    until(lambda: WorkerProcess.objects.get().heartbeat_at > seen + timedelta(seconds=1))
     assert [job.attempts for job in DelayedJob.objects.all()] == [0]
     worker.send(signal.SIGCONT)
     worker.has_said("was declared dead")
@@ -190,10 +190,10 @@ def test_workers_that_all_stood_still_together_do_not_bury_one_another(work, led
     for worker in workers:
         worker.send(signal.SIGSTOP)
     # As after the suspend of a machine: every beat is old.
-    until(lambda: WorkerProcess.objects.silent(timedelta(seconds=2.5)).count() == 2)
+    until(lambda: WorkerProcess.objects.stale(timedelta(seconds=2.5)).count() == 2)
     for worker in workers:
         worker.send(signal.SIGCONT)
-    until(lambda: not WorkerProcess.objects.silent(timedelta(seconds=1)).exists())
+    until(lambda: not WorkerProcess.objects.stale(timedelta(seconds=1)).exists())
     ledger.open_gate()
     until(no_job_is_left)
     assert sorted(ledger.lines) == sorted(f"{word} {job.pk}" for job in jobs for word in ("begin", "end"))

@@ -37,6 +37,6 @@ def test_the_parent_ends_a_job_that_no_alarm_reaches_and_its_siblings_pay_nothin
     )
     assert (job.attempts, job.crashes) == (1, 0)
     ledger.has("behind", times=30)
-    assert [attempt.job_id for attempt in FailedAttempt.objects.all()] == [job.pk]
+    assert [attempt.delayed_job_id for attempt in FailedAttempt.objects.all()] == [job.pk]
     assert worker.stop() == 0
     assert nothing_is_held()

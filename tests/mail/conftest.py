@@ -1,9 +1,10 @@
 import django
 import pytest
 from aiosmtpd.controller import Controller
-from django_delayed.execution import perform, settle
+from django_delayed.execution.outcomes import Finished
+from django_delayed.execution.perform import perform
+from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
-from django_delayed.outcomes import Finished
 
 from shop.models import Customer
 
@@ -67,7 +68,7 @@ def work_off():
     while rows := DelayedJob.objects.claim("a worker", 10):
         for row in rows:
             outcomes.append(perform(row))
-            assert settle(row, outcomes[-1])
+            assert settle([(row, outcomes[-1])]) == []
     return outcomes
 
 

@@ -16,9 +16,9 @@ from django.core.mail.backends.smtp import EmailBackend as SmtpBackend
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
 from django_delayed import SerializationError
+from django_delayed.execution.outcomes import Failed
 from django_delayed.mail import deliver_later
 from django_delayed.models import DelayedJob
-from django_delayed.outcomes import Failed
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -334,7 +334,7 @@ def test_what_was_set_on_a_message_for_the_mail_service_arrives_there(service, w
 
 
 def test_what_was_set_on_a_message_and_cannot_travel_is_refused():
-    with pytest.raises(SerializationError, match=r"its tags: a builtins\.object cannot travel"):
+    with pytest.raises(SerializationError, match=r"its tags: a builtins\.object cannot be serialized"):
         deliver_later(with_attributes(letter(), tags=object()))
 
 

@@ -51,7 +51,9 @@ class Code:
 
     def enqueue(self, name, *arguments, times=1):
         """What a process that has loaded the code would write; this one never does."""
-        payload = json.dumps({"job": f"edited.jobs:{name}", "args": list(map(str, arguments)), "kwargs": {}})
+        payload = json.dumps(
+            {"v": 1, "job": f"edited.jobs:{name}", "args": list(map(str, arguments)), "kwargs": {}}
+        )
         DelayedJob.objects.bulk_create([DelayedJob(name=name, payload=payload) for _ in range(times)])
 
 
@@ -84,7 +86,7 @@ def test_an_idle_worker_loads_what_has_changed(develop, code, ledger):
     ledger.has("old")
     code.save("new")
     worker.has_said("Worker .* started", times=2)
-    assert worker.said(r"edited/jobs.py has changed; loading the code anew")
+    assert worker.said(r"edited/jobs.py has changed; reloading the code")
     code.enqueue("Tell", ledger)
     ledger.has("new")
     assert ledger.lines == ["old", "new"]

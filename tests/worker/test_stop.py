@@ -31,7 +31,7 @@ def at_work(work, ledger):
 def test_a_signal_lets_the_current_job_finish_and_claims_no_more(at_work, ledger, signum):
     worker, row = at_work()
     worker.send(signum)
-    worker.has_said("is told to stop")
+    worker.has_said("was told to stop")
     ledger.open_gate()
     assert worker.ends() == 0
     assert ledger.lines == [f"begin {row.pk}", f"end {row.pk}"]
@@ -66,7 +66,7 @@ def test_what_was_claimed_with_the_current_job_goes_back_with_its_attempts(work,
     assert set(DelayedJob.objects.waiting().values_list("attempts", flat=True)) == {0}
     until(lambda: DelayedJob.objects.get(pk=gated.pk).started_at)
     worker.send(signal.SIGTERM)
-    worker.has_said("is told to stop")
+    worker.has_said("was told to stop")
     ledger.open_gate()
     assert worker.ends() == 0
     assert "late" not in ledger.lines
@@ -97,7 +97,7 @@ def test_control_c_in_a_terminal_arrives_once(at_work, ledger):
     worker, row = at_work(start_new_session=True)
     assert os.getpgid(worker.child) != worker.pid  # the terminal's signal is for the parent alone
     os.killpg(worker.pid, signal.SIGINT)
-    worker.has_said("is told to stop")
+    worker.has_said("was told to stop")
     ledger.open_gate()
     assert worker.ends() == 0
     assert f"end {row.pk}" in ledger.lines
@@ -181,7 +181,7 @@ def test_a_child_that_is_told_to_stop_is_replaced(work, ledger):
 def test_a_worker_whose_database_is_away_can_be_stopped(work, ledger, tmp_path):
     missing = tmp_path / "no such folder" / "db.sqlite3"
     worker = work(environment={"DATABASE_NAME": str(missing)})
-    worker.has_said("The database is away", times=2)
+    worker.has_said("The database is unavailable", times=2)
     assert worker.stop() == 0
 
 
@@ -198,6 +198,6 @@ def test_a_batch_of_sleepy_jobs_is_interrupted_between_two_of_them(work, ledger)
 def test_a_work_off_whose_database_is_away_can_be_stopped(command, tmp_path):
     missing = tmp_path / "no such folder" / "db.sqlite3"
     run = command("jobs_workoff", environment={"DATABASE_NAME": str(missing)})
-    run.has_said("The database is away", times=2)
+    run.has_said("The database is unavailable", times=2)
     assert run.stop(signal.SIGINT) == 0
     assert not run.said("Traceback")

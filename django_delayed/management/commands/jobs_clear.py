@@ -7,15 +7,16 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...conf import settings
-from ...databases.clock import DatabaseNow
+from ...databases import DatabaseNow
 from ...models import DelayedJob
 from ...states import DelayedJobQuerySet
 from ...stats import count_by_state
-from ..worker_command import add_queues, queues_of, require_tables, seconds, span_of
+from ..arguments import add_queues, queues_of, seconds, span_of
+from ..base import require_tables
 
 
 class Command(BaseCommand):
-    """Says what would go, asks, and never removes a running job."""
+    """Prints what it would remove, and asks. It never removes a running job."""
 
     help = "Remove delayed jobs: all that are not running, or some of them."
 
@@ -36,31 +37,33 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Count, ask, discard."""
         require_tables()
-        jobs = self._chosen(options)
-        counts = {state: count for state, count in count_by_state(jobs).items() if count}
+        rows = self._chosen(options)
+        counts = {state: count for state, count in count_by_state(rows).items() if count}
         for state, count in counts.items():
             self.stdout.write(f"{count:>9,} {state.label}{' (stay)' if state == 'running' else ''}")
         if not sum(count for state, count in counts.items() if state != "running"):
             self.stdout.write("There is no job to remove.")
         elif not options["interactive"] or self._confirmed():
-            removed = jobs.discard()
+            removed = rows.discard()
             self.stdout.write(self.style.SUCCESS(f"{removed:,} job{'' if removed == 1 else 's'} removed."))
         else:
             raise CommandError("Nothing was removed.")
 
     def _chosen(self, options: dict[str, Any]) -> DelayedJobQuerySet:
-        jobs = DelayedJob.objects.using(settings.DATABASE)
+        rows = DelayedJob.objects.using(settings.DATABASE)
         if options["failed"]:
-            jobs = jobs.failed()
+            rows = rows.failed()
         if queues := queues_of(options):
-            jobs = jobs.filter(queue__in=queues)
+            rows = rows.filter(queue__in=queues)
         if options["older_than"] is not None:
             since = "failed_at__lt" if options["failed"] else "created_at__lt"
-            jobs = jobs.filter(**{since: DatabaseNow(plus=-span_of(options["older_than"], "older_than"))})
-        return jobs
+            rows = rows.filter(**{since: DatabaseNow(plus=-span_of(options["older_than"], "older_than"))})
+        return rows
 
     def _confirmed(self) -> bool:
         try:
             return input("Remove these jobs for good? Type 'yes' to continue: ").strip() == "yes"
         except EOFError:
-            raise CommandError("Nothing was removed: there is nobody to ask. See --noinput.") from None
+            raise CommandError(
+                "Nothing was removed: standard input is closed, so the question has no answer. See --noinput."
+            ) from None

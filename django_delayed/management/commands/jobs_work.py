@@ -6,20 +6,21 @@ import os
 import sys
 from typing import Any
 
-from ...worker.child import ORDERS, run_child
-from ...worker.supervisor import Supervisor
-from ..worker_command import WorkerCommand, require_tables
+from ...supervisor.supervisor import Supervisor
+from ...worker.configuration import ENVIRONMENT_VARIABLE, Start
+from ...worker.main import run_worker
+from ..base import WorkerCommand, require_tables
 
 
 class Command(WorkerCommand):
-    """A parent and its worker; the same command, with orders in its environment, is the worker."""
+    """The supervisor; started by one, with an environment variable that says so, the worker."""
 
     help = "Perform delayed jobs until SIGTERM or SIGINT; then finish the current one and exit."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run as the parent, or as the child that it started."""
+        """Run as the supervisor, or as the worker that it started."""
         self.log_to_terminal(options)
-        if orders := os.environ.pop(ORDERS, None):
-            sys.exit(run_child(orders))
+        if start := os.environ.pop(ENVIRONMENT_VARIABLE, None):
+            sys.exit(run_worker(Start.load(start)))
         require_tables()
         Supervisor(self.configuration(options)).run()

@@ -7,15 +7,15 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser, OutputWrapper
 
-from ...outcomes import Finished, Outcome, Released
+from ...execution.outcomes import Finished, Outcome, Released
 from ...worker.work_off import work_off
-from ..worker_command import WorkerCommand, require_tables
+from ..base import WorkerCommand, require_tables
 
 REDRAW = 0.1  # seconds between two drawings of the progress
 
 
 class Command(WorkerCommand):
-    """One pass in this process; its exit code can tell whether a job failed."""
+    """Works in this process; with --fail-on-error, the exit code tells whether a job failed."""
 
     help = "Perform the delayed jobs that are ready, and those that fall due meanwhile, then exit."
 
@@ -27,7 +27,7 @@ class Command(WorkerCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Work off; in a terminal with a line of progress instead of the log."""
+        """Work; a terminal shows a line of progress instead of the log."""
         configuration = self.configuration(options)
         require_tables()
         in_terminal = self.stdout.isatty() and options["verbosity"] == 1 and not options["quiet"]
@@ -37,7 +37,7 @@ class Command(WorkerCommand):
         if not options["quiet"]:
             self.stdout.write(f"\r{progress}" if in_terminal else str(progress))
         if not completed:
-            self.stderr.write("Stopped before all was done.")
+            self.stderr.write("Stopped before all jobs were performed.")
         if options["fail_on_error"] and progress.failed:
             raise CommandError(f"{progress.failed} of {progress.performed} attempts failed.", returncode=1)
 

@@ -1,0 +1,59 @@
+"""How the admin words the operator's moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.admin.models import CHANGE, DELETION
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
+
+from .. import operations
+from ..operations import Operation
+
+
+@dataclass(frozen=True)
+class Wording:
+    """An operation as the pages speak of it, and the flag of its entry in the admin's log."""
+
+    operation: Operation
+    flag: int
+    verb: Any
+    question: Any
+    button: Any
+    consequence: Any
+    done: Any
+    partly_done: Any
+    refused: Any
+
+    @property
+    def name(self) -> str:
+        """The name of the operation, which is also that of its permission and its action."""
+        return self.operation.name
+
+
+RETRY = Wording(
+    operation=operations.RETRY,
+    flag=CHANGE,
+    verb=_("Retry"),
+    question=ngettext_lazy("Retry %(count)d failed job?", "Retry %(count)d failed jobs?", "count"),
+    button=ngettext_lazy("Retry %(count)d job", "Retry %(count)d jobs", "count"),
+    consequence=_(
+        "A retried job is ready at once and has all its attempts again. Its errors so far are kept."
+    ),
+    done=ngettext_lazy("%(moved)d job retried.", "%(moved)d jobs retried.", "moved"),
+    partly_done=_("%(moved)d retried, %(skipped)d skipped: only failed jobs can be retried."),
+    refused=_("Nothing to retry: only failed jobs can be retried."),
+)
+DISCARD = Wording(
+    operation=operations.DISCARD,
+    flag=DELETION,
+    verb=_("Discard"),
+    question=ngettext_lazy("Discard %(count)d job?", "Discard %(count)d jobs?", "count"),
+    button=ngettext_lazy("Discard %(count)d job", "Discard %(count)d jobs", "count"),
+    consequence=_("A discarded job is deleted with the records of its attempts. This cannot be undone."),
+    done=ngettext_lazy("%(moved)d job discarded.", "%(moved)d jobs discarded.", "moved"),
+    partly_done=_("%(moved)d discarded, %(skipped)d skipped: running or already deleted."),
+    refused=_("Nothing to discard: a running job cannot be discarded."),
+)

@@ -1,0 +1,81 @@
+"""The functions and methods that a job may call; found without running anything of the target."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cached_property, partialmethod
+from typing import Any
+
+from django.db import models
+
+_MISSING = object()
+# Methods that cannot be called before they are bound.
+_UNBOUND = (classmethod, staticmethod, partialmethod)
+
+
+def class_of(target: Any) -> type:
+    """The class to look for a method in: the target itself, or that of the instance."""
+    # Not type(): request.user is a SimpleLazyObject, and says by __class__ what it stands for.
+    return target if isinstance(target, type) else target.__class__
+
+
+def find_method(target: Any, name: str, owner: type | None = None) -> Any:
+    """The method as the target's class defines it, not bound; as `owner` defines it, if that is given.
+
+    Raises AttributeError or TypeError, with what to write instead, when no job may call it.
+    """
+    cls = class_of(target)
+    if owner is not None and not issubclass(cls, owner):
+        raise TypeError(f"{cls.__qualname__} is not a subclass of {owner.__qualname__}.")
+    if name.startswith("_"):
+        raise AttributeError(f"{cls.__qualname__}.{name} is private; a job may only call public methods.")
+    classes = [owner] if owner else cls.__mro__
+    defined = next((vars(c)[name] for c in classes if name in vars(c)), _MISSING)
+    if defined is _MISSING:
+        raise AttributeError(f"{cls.__qualname__} has no method {name!r}.")
+    if not _is_method(defined):
+        raise TypeError(f"{cls.__qualname__}.{name} is not a method, so it cannot be delayed.")
+    return defined
+
+
+def undelayed(defined: Any) -> Any:
+    """The method itself, where `handle_asynchronously` decorates it."""
+    return getattr(defined, "undelayed", defined)
+
+
+def target_of(target: Any, method: Any) -> Any:
+    """What the call is made on: the class, for a classmethod or staticmethod found through an instance."""
+    return class_of(target) if isinstance(method, (classmethod, staticmethod)) else target
+
+
+def bind(target: Any, method: Any) -> Callable[..., Any]:
+    """The method of this instance or class, to be called."""
+    instance = None if isinstance(target, type) else target
+    return method.__get__(instance, class_of(target))
+
+
+def check_target(target: Any, name: str, method: Any) -> None:
+    """Raise TypeError for a target that no worker could fetch, or that the method is not for."""
+    if isinstance(target, type) and not isinstance(method, (classmethod, staticmethod)):
+        raise TypeError(
+            f"{target.__qualname__}.{name} is a method of instances; call it on one, as in "
+            f"instance.delay().{name}(…)."
+        )
+    if not isinstance(target, (type, models.Model)):
+        raise TypeError(
+            f"A worker cannot fetch this {type(target).__name__}; only saved model instances can be delayed."
+        )
+
+
+def is_function(thing: Any) -> bool:
+    """Whether it is a function that a module defines, decorated or not."""
+    if inspect.isfunction(thing):
+        return True
+    return callable(thing) and hasattr(thing, "__wrapped__") and not isinstance(thing, type)
+
+
+def _is_method(defined: Any) -> bool:
+    if isinstance(defined, (type, property, cached_property)) or not hasattr(defined, "__get__"):
+        return False
+    return callable(defined) or isinstance(defined, _UNBOUND)

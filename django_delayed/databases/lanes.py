@@ -1,0 +1,52 @@
+"""What a claim asks of a database: lanes, the filters of a worker, and the claim itself."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One (queue, priority) that has waiting rows; `due_in` is the seconds until its first row is due."""
+
+    queue: str
+    priority: int
+    due_in: float
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The lanes that a worker serves: all queues when none is named; both bounds are inclusive."""
+
+    queues: tuple[str, ...] = ()
+    min_priority: int | None = None
+    max_priority: int | None = None
+
+    def serve(self, lane: Lane) -> bool:
+        """Whether rows of this lane are for this worker."""
+        return (
+            (not self.queues or lane.queue in self.queues)
+            and (self.min_priority is None or lane.priority >= self.min_priority)
+            and (self.max_priority is None or lane.priority <= self.max_priority)
+        )
+
+
+def _new_token() -> int:
+    # The range of a BIGINT; 0 stands for a row that was never claimed.
+    return secrets.randbelow(2**63 - 1) + 1
+
+
+@dataclass(frozen=True)
+class Claim:
+    """At most `limit` rows for the worker of this id, and the columns of them to read.
+
+    `token` is random and the same for all rows of the claim: it guards every move of theirs, and no later
+    claim has the same one, not even by the same worker.
+    """
+
+    worker: str
+    limit: int
+    columns: Sequence[str]
+    token: int = field(default_factory=_new_token)

@@ -1,0 +1,1 @@
+"""Perform one claimed job, decide its outcome, and settle it."""

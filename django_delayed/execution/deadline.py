@@ -1,0 +1,93 @@
+"""Stop a job that runs too long."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from types import FrameType
+from typing import TypeVar
+
+from ..exceptions import JobInterrupted, JobTimeout
+
+T = TypeVar("T")
+
+# Seconds. One alarm may be lost: Python ignores what is raised in a __del__, and a bare except swallows it.
+REPEAT_AFTER = 1.0
+
+
+@dataclass
+class Deadline:
+    """When a job has to end, and whether JobTimeout was raised in it."""
+
+    name: str
+    limit: timedelta
+    due: float  # on the monotonic clock
+    expired: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name} ran longer than its max_run_time of {self.limit.total_seconds():g} s"
+
+
+_deadlines: list[Deadline] = []  # those in force, the outermost first
+
+
+def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
+    """What the function returns. Once `limit` has passed, JobTimeout is raised in it, again each second.
+
+    Raises JobTimeout also if the function has swallowed it. Works in a main thread only; in another, the
+    function runs as long as it likes, and the process that watches this one has to end it.
+
+    A call and not a `with` block: Python handles signals between the last line of a block and its `__exit__`
+    too, and a JobTimeout raised there would hit our code instead of the job's.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return function()
+    deadline = Deadline(name, limit, time.monotonic() + limit.total_seconds())
+    try:
+        result = _run(deadline, function)
+    except (JobTimeout, JobInterrupted):
+        raise
+    except BaseException as error:
+        if deadline.expired:
+            raise JobTimeout(f"{deadline}, and turned the JobTimeout into another error.") from error
+        raise
+    if deadline.expired:
+        raise JobTimeout(f"{deadline}, and swallowed the JobTimeout.")
+    return result
+
+
+def _run(deadline: Deadline, function: Callable[[], T]) -> T:
+    outer = len(_deadlines)
+    before = signal.signal(signal.SIGALRM, _expire)
+    try:
+        try:
+            _deadlines.append(deadline)
+            _set_timer()
+            return function()
+        finally:
+            # No call may come before this: Python handles signals at calls, and no JobTimeout may be raised
+            # outside the job.
+            del _deadlines[outer:]
+    finally:
+        _set_timer()
+        signal.signal(signal.SIGALRM, before)
+
+
+def _expire(signum: int, frame: FrameType | None) -> None:
+    for deadline in _deadlines:
+        if deadline.due <= time.monotonic():
+            deadline.expired = True
+            raise JobTimeout(f"{deadline}.")
+
+
+def _set_timer() -> None:
+    if not _deadlines:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return
+    soonest = min(deadline.due for deadline in _deadlines) - time.monotonic()
+    # At least a microsecond: a timer of 0 is never armed. At most three years: the platform has a limit.
+    signal.setitimer(signal.ITIMER_REAL, min(max(soonest, 1e-6), 1e8), REPEAT_AFTER)

@@ -1,0 +1,116 @@
+"""The outcomes of an attempt as plain values, and the decisions that lead to them. Writes nothing."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import Error as DatabaseError
+
+from ..conf import CENTURY, duration
+from ..exceptions import JobTimeout, WorkerCrashed
+from ..jobs import Job
+from ..jobs.job import default_wait
+from ..serialization.errors import ErrorText, describe
+
+if TYPE_CHECKING:
+    from ..models import DelayedJob
+
+logger = logging.getLogger("django_delayed")
+
+MOST_CRASHES = 3  # a job that has crashed its worker so often is given up
+SECOND_CRASH_WAIT = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The job was performed, in `duration` seconds."""
+
+    job: Job
+    duration: float
+
+
+@dataclass(frozen=True)
+class Rescheduled:
+    """The attempt failed; the next one is due in `wait`. `job` is None when it could not be loaded."""
+
+    job: Job | None
+    error: ErrorText
+    wait: timedelta
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job is given up. `job` is None when it could not be loaded."""
+
+    job: Job | None
+    error: ErrorText
+
+
+@dataclass(frozen=True)
+class Discarded:
+    """The job raised an error that its `discard_on` names."""
+
+    job: Job
+    error: ErrorText
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """The worker's process died in this attempt; the next one is due in `wait`. None: the job is given up."""
+
+    error: ErrorText
+    wait: timedelta | None
+
+
+@dataclass(frozen=True)
+class Released:
+    """The job was interrupted, or never began; the attempt is not counted."""
+
+
+Outcome = Finished | Rescheduled | Failed | Discarded | Crashed | Released
+
+
+def is_given_up(outcome: Outcome) -> bool:
+    """Whether the job will not be tried again after its error."""
+    return isinstance(outcome, Failed) or (isinstance(outcome, Crashed) and outcome.wait is None)
+
+
+def decide(row: DelayedJob, job: Job | None, error: BaseException) -> Rescheduled | Failed | Discarded:
+    """The outcome of an attempt that ended with this error. `job` is None when it could not be loaded."""
+    text = describe(error, row.name)
+    if job is not None and isinstance(error, job.discard_on):
+        return Discarded(job, text)
+    # What could not be loaded now cannot be loaded later, unless the database was unavailable.
+    is_final = job is None and not isinstance(error, (DatabaseError, JobTimeout))
+    if is_final or row.attempts >= row.max_attempts:
+        return Failed(job, text)
+    return Rescheduled(job, text, _wait(row, job, error))
+
+
+def decide_after_crash(row: DelayedJob, why: str) -> Crashed:
+    """The outcome of an attempt in which the worker's process died."""
+    error = describe(WorkerCrashed(f"The job did not end: {why}."), row.name)
+    crashes = row.crashes + 1
+    if row.attempts >= row.max_attempts or crashes >= MOST_CRASHES:
+        return Crashed(error, None)
+    return Crashed(error, SECOND_CRASH_WAIT if crashes > 1 else timedelta(0))
+
+
+def decide_after_kill(row: DelayedJob, limit: timedelta) -> Rescheduled | Failed | Discarded:
+    """The outcome of an attempt whose worker was killed because it outlived its deadline."""
+    seconds = f"{limit.total_seconds():g}"
+    error = JobTimeout(f"{row.name} ran longer than its max_run_time of {seconds} s, and was killed.")
+    return decide(row, None, error)
+
+
+def _wait(row: DelayedJob, job: Job | None, error: BaseException) -> timedelta:
+    if job is not None:
+        try:
+            return min(duration(job.wait_before_retry(row.attempts, error), "wait_before_retry()"), CENTURY)
+        except BaseException:
+            # A broken method must not lose the job.
+            logger.exception("%s: its wait_before_retry() is broken; the default wait is used", row)
+    return min(default_wait(row.attempts), CENTURY)

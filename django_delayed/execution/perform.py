@@ -1,0 +1,80 @@
+"""Perform one claimed job: from its row to an outcome. Nothing is written."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..exceptions import JobInterrupted, JobTimeout
+from ..jobs import Job
+from ..models import DelayedJob
+from ..signals import job_started
+from .deadline import run_within
+from .isolation import (
+    callers_transactions_kept,
+    check_transactions,
+    close,
+    connections_of_worker,
+    reset,
+    signals_kept,
+)
+from .outcomes import Failed, Finished, Outcome, Released, decide
+
+logger = logging.getLogger("django_delayed")
+
+
+def perform(row: DelayedJob, on_load: Callable[[Job], None] | None = None) -> Outcome:
+    """Perform the job of a row that this process holds. Never raises, whatever the job does.
+
+    `on_load` is called with the job before it is performed.
+    """
+    connections = connections_of_worker()
+    job_started.send_robust(sender=Job, delayed_job=row)
+    try:
+        with signals_kept():
+            outcome = _attempt(row, connections, on_load)
+    except JobInterrupted:
+        outcome = Released()
+        close(connections)
+    reset(connections)
+    return outcome
+
+
+def _attempt(
+    row: DelayedJob, connections: Sequence[BaseDatabaseWrapper], on_load: Callable[[Job], None] | None
+) -> Outcome:
+    job: Job | None = None
+    began = time.perf_counter()
+    try:
+        job = Job.load(row)
+        if on_load:
+            on_load(job)
+        with job.in_context(), callers_transactions_kept():
+            run_within(job.run_time, row.name, job.run)
+        check_transactions(connections)
+        return Finished(job, time.perf_counter() - began)
+    except JobInterrupted:
+        raise
+    except BaseException as error:  # SystemExit too: whatever a job raises is an error of that job
+        if isinstance(error, JobTimeout):
+            # It may have been raised in the middle of a statement.
+            close(connections)
+        outcome = decide(row, job, error)
+        if job is not None:
+            _call_error_hooks(row, job, outcome, error)
+        return outcome
+
+
+def _call_error_hooks(row: DelayedJob, job: Job, outcome: Outcome, error: BaseException) -> None:
+    hooks = [job.on_error, job.on_failure] if isinstance(outcome, Failed) else [job.on_error]
+    for hook in hooks:
+        try:
+            with job.in_context():
+                hook(error)
+        except JobInterrupted:
+            raise
+        except BaseException:
+            logger.exception("%s: its %s() raised an error, which is ignored", row, hook.__name__)

@@ -1,0 +1,105 @@
+"""Settle outcomes: make the moves that belong to them, then announce them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db import DatabaseError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..conf import settings
+from ..databases import database
+from ..jobs import Job
+from ..models import DelayedJob
+from ..serialization.errors import ErrorText
+from ..signals import job_errored, job_failed, job_finished
+from ..states import DelayedJobQuerySet
+from .outcomes import Crashed, Discarded, Failed, Finished, Outcome, Released, Rescheduled, is_given_up
+
+logger = logging.getLogger("django_delayed")
+
+Performed = tuple[DelayedJob, Outcome]
+
+
+def settle(performed: Sequence[Performed]) -> list[DelayedJob]:
+    """Write the outcomes and announce them; all of them or, after an error of the database, none.
+
+    Returns the rows whose claim is lost, which stay as they are. Raises the error of a database that is
+    unavailable: to be called again then.
+    """
+    lost = write(performed)
+    for row, outcome in performed:
+        if row not in lost:
+            announce(row, outcome)
+    return lost
+
+
+def write(performed: Sequence[Performed]) -> list[DelayedJob]:
+    """Make the moves of these outcomes, several in one transaction. Returns the rows that are lost."""
+    if len(performed) == 1:
+        lost = _move_all(performed)
+    else:
+        lost = database(connections[settings.DATABASE]).repeat_on_conflict(lambda: _move_together(performed))
+    for row in lost:
+        logger.warning("%s lost its claim; its outcome is dropped", row)
+    return lost
+
+
+def announce(row: DelayedJob, outcome: Outcome) -> None:
+    """Send the signals of an outcome that is written and committed."""
+    job = getattr(outcome, "job", None)
+    about: dict[str, Any] = {"sender": Job if job is None else type(job), "delayed_job": row, "job": job}
+    match outcome:
+        case Finished(duration=duration):
+            job_finished.send_robust(**about, duration=duration)
+        case Rescheduled(error=error) | Discarded(error=error) | Failed(error=error) | Crashed(error=error):
+            job_errored.send_robust(**about, error=error)
+            if is_given_up(outcome):
+                job_failed.send_robust(**about, error=error)
+
+
+def _move_together(performed: Sequence[Performed]) -> list[DelayedJob]:
+    with transaction.atomic(using=settings.DATABASE):
+        return _move_all(performed)
+
+
+def _move_all(performed: Sequence[Performed]) -> list[DelayedJob]:
+    rows = DelayedJob.objects.using(settings.DATABASE)
+    return [row for row, outcome in performed if not _move(rows, row, outcome)]
+
+
+def _move(rows: DelayedJobQuerySet, row: DelayedJob, outcome: Outcome) -> bool:
+    if is_given_up(outcome) and settings.DESTROY_FAILED_JOBS:
+        return rows.discard_held(row)
+    match outcome:
+        case Finished():
+            return rows.finish(row)
+        case Rescheduled(wait=wait):
+            return _record(outcome.error, lambda error: rows.reschedule(row, error, wait))
+        case Failed():
+            return _record(outcome.error, lambda error: rows.fail(row, error))
+        case Discarded():
+            return rows.discard_held(row)
+        case Crashed(wait=wait_or_none):
+            return _record(outcome.error, lambda error: rows.crash(row, error, wait_or_none))
+        case Released():
+            return bool(rows.release([row]))
+
+
+def _record(error: ErrorText, move: Callable[[ErrorText], bool]) -> bool:
+    """Move with the error's text; with a plainer one if the database refuses it for its charset or size."""
+    # Twice as it is: after the first error, Django may have replaced a connection that was lost.
+    for text in (error, error, error.in_ascii()):
+        try:
+            return move(text)
+        except DatabaseError:
+            if not _is_usable(connections[settings.DATABASE]):
+                raise
+    return move(error.withheld())
+
+
+def _is_usable(connection: BaseDatabaseWrapper) -> bool:
+    # Without its connection, Django's is_usable() raises an AttributeError.
+    return connection.connection is not None and connection.is_usable()

@@ -1,0 +1,67 @@
+"""The check of a Job class: what it overrides, its hooks, its attributes."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from ..conf import INTEGERS, duration
+from ..options import WHEN, check_options
+from .signatures import check_kind
+
+HOOKS = ("before_enqueue", "after_enqueue", "before_perform", "after_perform", "on_error", "on_failure")
+# What a subclass may define. Every other public name of Job is Job's own, and would break it.
+OPEN = {
+    *("queue", "priority", "max_attempts", "max_run_time", "discard_on", "wait_before_retry"),
+    *("perform", "around_perform", *HOOKS),
+}
+
+
+def check_definition(cls: Any, base: type) -> None:
+    """Raise TypeError or ValueError for what is wrong with a subclass of Job, when it is defined."""
+    where = cls.__qualname__
+    theirs = [
+        c for c in cls.__mro__ if not issubclass(base, c) and not c.__module__.startswith("django_delayed.")
+    ]
+    defined = {name for c in theirs for name in vars(c)}
+    if "__init__" in defined:
+        raise TypeError(f"{where} must not override __init__: a Job takes the arguments of perform().")
+    if taken := defined & own_names(base):
+        raise TypeError(f"{where} must not override {min(taken)}, which Job uses itself.")
+    if when := defined & {*WHEN, "wait_until"}:
+        raise TypeError(f"{where}.{min(when)}: set it for each job, with set({min(when)}=…) or enqueue().")
+    for name in ("atomic", "retry_on"):
+        if name in defined:
+            raise TypeError(f"{where}.{name} is not supported yet.")
+    for name in ("perform", *HOOKS):
+        _check_method(f"{where}.{name}()", getattr(cls, name))
+    if not inspect.isgeneratorfunction(cls.around_perform):
+        raise TypeError(f"{where}.around_perform() must be a generator with one yield.")
+    _check_attributes(cls, where)
+
+
+def own_names(base: type) -> set[str]:
+    """The public names of Job that a subclass must leave alone."""
+    names = {*vars(base), *base.__annotations__}
+    return {name for name in names if not name.startswith("_")} - OPEN
+
+
+def _check_method(where: str, method: Any) -> None:
+    if not callable(method):
+        raise TypeError(f"{where} must be a method, not {method!r}.")
+    check_kind(where, method)
+
+
+def _check_attributes(cls: Any, where: str) -> None:
+    check_options({"queue": cls.queue, "priority": cls.priority})
+    attempts = cls.max_attempts
+    if attempts is not None and (type(attempts) is not int or not 1 <= attempts <= INTEGERS[-1]):
+        raise TypeError(f"{where}.max_attempts must be a whole number of at least 1, not {attempts!r}.")
+    if cls.max_run_time is not None and not duration(cls.max_run_time, f"{where}.max_run_time"):
+        raise ValueError(f"{where}.max_run_time must be longer than 0 seconds.")
+    if not isinstance(cls.discard_on, tuple) or not all(_is_error(error) for error in cls.discard_on):
+        raise TypeError(f"{where}.discard_on must be a tuple of exception classes, not {cls.discard_on!r}.")
+
+
+def _is_error(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)

@@ -1,0 +1,242 @@
+"""Job: what to do and with which arguments; as JSON and back."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from ..conf import duration, settings
+from ..enqueueing import enqueue
+from ..exceptions import DeserializationError, SerializationError
+from ..options import Layers, Options, check_options
+from ..serialization import arguments, names
+from ..serialization.context import Context
+from ..serialization.records import about_of
+from .configured import ConfiguredJob
+from .definition import check_definition
+from .hooks import run_with_hooks
+from .signatures import check_fit
+from .view import DelayedJobView
+
+if TYPE_CHECKING:
+    from ..models import DelayedJob
+
+VERSION = 1  # of the payload
+
+# How payloads name the job classes of this package, whose modules may move while rows wait.
+_tags: dict[type[Job], str] = {}
+_check_class_options = functools.lru_cache(maxsize=1024, typed=True)(
+    lambda queue, priority: check_options({"queue": queue, "priority": priority})
+)
+
+
+def default_wait(attempts: int) -> timedelta:
+    """How long to wait after the failed attempt of this number: 5 + N⁴ seconds, as in delayed_job."""
+    # A timedelta ends at 10**9 days.
+    return timedelta(seconds=min(5 + attempts**4, 10**10))
+
+
+class Job:
+    """A piece of work: subclass it, write `perform`, enqueue it with `perform_later`.
+
+    Takes the arguments of `perform`. Raises TypeError for arguments that do not fit its signature.
+    """
+
+    queue: ClassVar[str | Callable[..., str] | None] = None
+    priority: ClassVar[int | Callable[..., int] | None] = None
+    max_attempts: ClassVar[int | None] = None
+    max_run_time: ClassVar[timedelta | float | None] = None
+    discard_on: ClassVar[tuple[type[BaseException], ...]] = ()
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    layers: Layers = ()
+    _row: DelayedJob | None = None
+    _context: Context = Context()
+
+    def __init__(self, /, *args: Any, **kwargs: Any) -> None:
+        check_fit(f"{type(self).__qualname__}.perform", self.perform, args, kwargs)
+        self.args = args
+        self.kwargs = kwargs
+
+    def __init_subclass__(cls, tag: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if tag:
+            _tags[cls] = tag
+        check_definition(cls, Job)
+
+    def __repr__(self) -> str:
+        values = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]
+        return f"{type(self).__qualname__}({', '.join(values)})"
+
+    # What a subclass writes.
+
+    def perform(self, *args: Any, **kwargs: Any) -> Any:
+        """The work. After an exception it is tried again later."""
+        raise NotImplementedError(f"{type(self).__qualname__} has no perform() yet.")
+
+    def before_enqueue(self) -> Any:
+        """Runs before the job is written down. If it returns False, the job is not enqueued."""
+
+    def after_enqueue(self) -> None:
+        """Runs after the job was written down."""
+
+    def before_perform(self) -> None:
+        """Runs before each perform; an error here is an error of the job."""
+
+    def around_perform(self) -> Generator[None, None, None]:
+        """Wraps each perform, with one `yield`. If it does not yield, the job finishes unperformed."""
+        yield
+
+    def after_perform(self) -> None:
+        """Runs after each perform that succeeded; an error here is an error of the job."""
+
+    def on_error(self, error: BaseException) -> None:
+        """Runs after each failed attempt; what it raises is logged."""
+
+    def on_failure(self, error: BaseException) -> None:
+        """Runs once when the job is given up; what it raises is logged.
+
+        It does not run when the worker's process died or was killed: no code of the job runs in the process
+        that records this. The signal `job_failed` is sent in every case.
+        """
+
+    def wait_before_retry(self, attempts: int, error: BaseException) -> timedelta | float:
+        """How long to wait after the failed attempt of this number: 5 + N⁴ seconds, as in delayed_job."""
+        return default_wait(attempts)
+
+    # What a caller says.
+
+    @classmethod
+    def perform_later(cls, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
+        """Enqueue the job with these arguments. Returns its row; None if `before_enqueue` returned False."""
+        return enqueue(cls(*args, **kwargs))
+
+    @classmethod
+    def perform_now(cls, /, *args: Any, **kwargs: Any) -> Any:
+        """Perform the job here and now, with its hooks; writes nothing. Returns what `perform` returns."""
+        return cls(*args, **kwargs).run()
+
+    @classmethod
+    def set(cls, **options: Any) -> ConfiguredJob[Self]:
+        """The same job with options: `Report.set(wait=60, queue="slow").perform_later(…)`."""
+        return ConfiguredJob(cls, (check_options(options),))
+
+    # What the row says about it.
+
+    @property
+    def delayed_job(self) -> DelayedJobView | None:
+        """A frozen view of the row; None before it is written down and in `perform_now`."""
+        return None if self._row is None else DelayedJobView.of(self._row)
+
+    @property
+    def name(self) -> str:
+        """What people read in the log and the admin."""
+        return type(self).__qualname__
+
+    @property
+    def target(self) -> Any:
+        """What the function of an option is called with."""
+        return self
+
+    @property
+    def about(self) -> str:
+        """The object that the job is about, as "blog.post:9": its first argument that is a saved instance."""
+        return about_of(*self.args, *self.kwargs.values())
+
+    @classmethod
+    def class_options(cls) -> Options:
+        """The options that the class gives, checked. Raises TypeError or ValueError."""
+        # From the class: from an instance, a function would come bound.
+        return _check_class_options(cls.queue, cls.priority)
+
+    def row_values(self) -> dict[str, Any]:
+        """What the job writes into its row, beside its options. Raises SerializationError."""
+        return {
+            "name": self.name[:255],
+            "about": self.about,
+            "payload": self.dump(),
+            "max_attempts": self.max_attempts or settings.MAX_ATTEMPTS,
+            "keep_for": settings.KEEP_FINISHED_FOR,
+        }
+
+    def enqueued(self, row: DelayedJob) -> None:
+        """The job has its row now."""
+        self._row = row
+        self.after_enqueue()
+
+    # To JSON and back.
+
+    size_setting: ClassVar[str] = "MAX_ARGUMENTS_SIZE"
+
+    def dump(self) -> str:
+        """The job as ASCII JSON. Raises SerializationError for what cannot be stored or is too large."""
+        if type(self).perform is Job.perform:
+            raise TypeError(f"{self.name} has no perform() yet.")
+        try:
+            payload = {"v": VERSION, "job": _name_of(type(self)), **self.dump_arguments()}
+        except SerializationError as error:
+            raise SerializationError(f"{self.name}: {str(error).rstrip('.')}.") from error
+        text = arguments.to_json(payload | Context.current().dump())
+        if len(text) > (limit := getattr(settings, self.size_setting)):
+            raise SerializationError(
+                f"{self.name}: its arguments take {len(text):,} bytes of at most {limit:,}"
+                f" (DJANGO_DELAYED['{self.size_setting}']). Store the data, and pass a key to find it by."
+            )
+        return text
+
+    def dump_arguments(self) -> dict[str, Any]:
+        """The part of the payload that differs from call to call."""
+        return arguments.encode_call(self.args, self.kwargs)
+
+    @classmethod
+    def load(cls, row: DelayedJob) -> Job:
+        """The job that a row holds. Raises DeserializationError when its code or a record is gone."""
+        payload = arguments.from_json(row.payload)
+        if not isinstance(payload, dict) or payload.get("v") != VERSION:
+            raise DeserializationError(f"The payload is not one of version {VERSION}.")
+        name = payload.get("job")
+        found = _find_class(name)
+        try:
+            job = found.load_arguments(payload)
+        except (KeyError, TypeError, RecursionError) as error:
+            raise DeserializationError(f"The arguments of {name} no longer fit: {error}") from error
+        job._row, job._context = row, Context.load(payload)
+        return job
+
+    @classmethod
+    def load_arguments(cls, payload: dict[str, Any]) -> Self:
+        """The job from its payload. Raises TypeError and KeyError for a payload that does not fit."""
+        args, kwargs = arguments.decode_call(payload)
+        return cls(*args, **kwargs)
+
+    def in_context(self) -> AbstractContextManager[None]:
+        """The block to perform a loaded job in: the language and the time zone of its enqueue are active."""
+        return self._context.active()
+
+    # Performing, in memory.
+
+    def run(self) -> Any:
+        """Perform with the hooks around it; returns what `perform` returns, None if it was not performed."""
+        return run_with_hooks(self)
+
+    @property
+    def run_time(self) -> timedelta:
+        """How long this job may run."""
+        limit = self.max_run_time
+        return settings.MAX_RUN_TIME if limit is None else duration(limit, "max_run_time")
+
+
+def _name_of(job_class: type[Job]) -> str:
+    return _tags.get(job_class) or names.name_of(job_class)
+
+
+def _find_class(name: Any) -> type[Job]:
+    tagged = (job_class for job_class, tag in _tags.items() if tag == name)
+    found = next(tagged, None) or names.resolve_class(name)
+    if not issubclass(found, Job) or found.perform is Job.perform:
+        raise DeserializationError(f"{name} is not a Job that can be performed.")
+    return found

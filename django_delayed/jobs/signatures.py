@@ -1,0 +1,41 @@
+"""Whether a function is one for a job, and whether arguments fit it; found without running anything."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+def check_kind(name: str, function: Any) -> None:
+    """Raise TypeError for a coroutine or generator function: calling one does not run it."""
+    function = getattr(function, "__func__", function)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{name} is async, which is not supported yet; use a plain function that calls async_to_sync()."
+        )
+    if inspect.isgeneratorfunction(function):
+        raise TypeError(
+            f"{name} is a generator, and a worker would not iterate over it; use a plain function."
+        )
+
+
+def check_fit(name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise TypeError for arguments that the function does not take."""
+    if inspect.ismethod(function):
+        function, args = function.__func__, (function.__self__, *args)
+    if (signature := _signature_of(function)) is None:
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{name}(): {error}.") from None
+
+
+@functools.lru_cache(maxsize=1024)
+def _signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except ValueError:  # some functions written in C have no signature
+        return None

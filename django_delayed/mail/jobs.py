@@ -1,0 +1,39 @@
+"""MailJob: a message that a worker sends."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.core.mail import EmailMessage
+
+from ..exceptions import DeserializationError
+from ..jobs import Job
+from .messages import dump, load
+from .transport import deliver
+
+
+class MailJob(Job, tag="mail"):
+    """A message on its way."""
+
+    size_setting: ClassVar[str] = "MAX_MAIL_SIZE"
+
+    def perform(self, message: EmailMessage, using: str | None) -> None:
+        """Give the message to the transport, whose errors are errors of the job."""
+        deliver(message, using)
+
+    @property
+    def name(self) -> str:
+        """How many it goes to; neither their addresses nor the subject: names are written to the log."""
+        count = len(self.args[0].recipients())
+        return f"Mail to {count} recipient{'' if count == 1 else 's'}"
+
+    def dump_arguments(self) -> dict[str, Any]:
+        message, using = self.args
+        return {"message": dump(message), "using": using}
+
+    @classmethod
+    def load_arguments(cls, payload: dict[str, Any]) -> MailJob:
+        try:
+            return cls(load(payload["message"]), payload["using"])
+        except (AttributeError, ValueError) as error:
+            raise DeserializationError(f"The payload has a broken message: {error!r}") from error

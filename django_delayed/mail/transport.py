@@ -1,0 +1,105 @@
+"""The transport: the backend by which a worker sends mail, and what can be wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core import mail
+from django.core.mail import EmailMessage
+from django.core.mail.backends import smtp
+from django.core.mail.backends.base import BaseEmailBackend
+from django.utils.module_loading import import_string
+
+from ..conf import settings
+
+mailers: Any = getattr(mail, "mailers", None)  # from Django 6.1 on
+_delivering: ContextVar[bool] = ContextVar("django_delayed_delivering", default=False)
+
+
+def deliver(message: EmailMessage, using: str | None = None) -> None:
+    """Send the message now. `using` names a mailer of MAILERS. Raises the errors of the transport."""
+    backend = transport(using)
+    token = _delivering.set(True)
+    try:
+        backend.send_messages([message])
+    finally:
+        _delivering.reset(token)
+
+
+def is_delivering() -> bool:
+    """Whether a transport is at work here; a mail that it hands to the queue would go round for ever."""
+    return _delivering.get()
+
+
+def transport(using: str | None = None) -> BaseEmailBackend:
+    """The backend that sends: DJANGO_DELAYED["EMAIL_BACKEND"] if the project sets it.
+
+    Otherwise the project's mailer of that name or its default; if that is our EmailBackend, the backend
+    behind it. So mail goes to `mail.outbox` wherever Django's own mail does, as under its test runner.
+    """
+    if _is_set() and not _has_mailers():
+        return from_path(settings.EMAIL_BACKEND)
+    backend = mail.get_connection() if mailers is None else mailers[using or "default"]
+    behind = getattr(backend, "backend_behind", None)
+    return behind() if behind else backend
+
+
+def from_path(path: str) -> BaseEmailBackend:
+    """An instance of the backend of this dotted path."""
+    backend = import_string(path)
+    if mailers is not None and isinstance(backend, type) and issubclass(backend, smtp.EmailBackend):
+        return backend(alias=None)  # without an alias, Django 6.1 warns
+    return backend()
+
+
+def setting_of(alias: str | None) -> str:
+    """The setting that names the transport of a mailer, or of a project without MAILERS."""
+    return "DJANGO_DELAYED['EMAIL_BACKEND']" if alias is None else f"MAILERS[{alias!r}]: OPTIONS['mailer']"
+
+
+def loop_error(alias: str | None) -> str:
+    """The sentence about a transport that would enqueue its mail again."""
+    return f"{setting_of(alias)} must be a backend that sends mail, not one that enqueues it again."
+
+
+def problems() -> Iterator[str]:
+    """What is wrong with the transport, a sentence each, for the system check."""
+    if not _has_mailers():
+        yield from _problems_of_path(settings.EMAIL_BACKEND)
+        return
+    configured: dict[str, Any] = django_settings.MAILERS
+    for alias in [alias for alias, config in configured.items() if _is_ours(config.get("BACKEND", ""))]:
+        mailer = configured[alias].get("OPTIONS", {}).get("mailer")
+        if mailer not in configured:
+            yield f"{setting_of(alias)} must name the mailer that sends, not {mailer!r}."
+        elif _is_ours(configured[mailer].get("BACKEND", "")):
+            yield loop_error(alias)
+
+
+def _problems_of_path(path: str) -> Iterator[str]:
+    if _is_ours(path):
+        yield loop_error(None)
+    try:
+        import_string(path)
+    except ImportError as error:
+        yield f"{setting_of(None)} cannot be imported: {error}"
+
+
+def _is_set() -> bool:
+    # Django's test runner puts locmem there: no test sends real mail, whatever is set.
+    in_settings = "EMAIL_BACKEND" in getattr(django_settings, "DJANGO_DELAYED", {})
+    return in_settings and django_settings.EMAIL_BACKEND != "django.core.mail.backends.locmem.EmailBackend"
+
+
+def _has_mailers() -> bool:
+    return mailers is not None and hasattr(django_settings, "MAILERS")
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        return hasattr(import_string(path), "backend_behind")
+    except ImportError:
+        return False

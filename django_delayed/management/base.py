@@ -1,0 +1,106 @@
+"""What the commands that perform jobs have in common: their arguments, the log in a terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
+from django.db import connections
+
+from ..conf import settings
+from ..databases import Filters
+from ..models import DelayedJob
+from ..worker.configuration import Configuration
+from .arguments import add_queues, names, positive, queues_of, seconds, span_of
+
+
+def require_tables() -> None:
+    """Raise CommandError when the tables are missing. A database that is unavailable may have them."""
+    try:
+        present = connections[settings.DATABASE].introspection.table_names()
+    except DatabaseError:
+        return
+    if DelayedJob._meta.db_table not in present:
+        raise CommandError(
+            f"The database {settings.DATABASE!r} has no table {DelayedJob._meta.db_table}:"
+            " run `manage.py migrate` first."
+        )
+
+
+class WorkerCommand(BaseCommand):
+    """A command that performs jobs. Flags win over the environment, the environment over the settings."""
+
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The filters of a worker."""
+        add_queues(parser, "Serve these queues only. Environment: QUEUES, QUEUE")
+        for bound, number in (("min", "lower"), ("max", "higher")):
+            parser.add_argument(
+                f"--{bound}-priority",
+                type=int,
+                metavar="N",
+                help=f"Leave jobs with a {number} number. Environment: {bound.upper()}_PRIORITY.",
+            )
+        parser.add_argument(
+            "--sleep-delay",
+            type=seconds,
+            metavar="SECONDS",
+            help="Sleep at most this long when nothing is ready; 0: exit then. Environment: SLEEP_DELAY.",
+        )
+        parser.add_argument(
+            "--read-ahead",
+            type=positive,
+            metavar="N",
+            help="Claim at most this many jobs at once. Environment: READ_AHEAD.",
+        )
+        parser.add_argument("--quiet", action="store_true", help="Write no log to the terminal.")
+
+    def configuration(self, options: dict[str, Any]) -> Configuration:
+        """What the flags, the environment and the settings say. Raises CommandError for invalid values."""
+        queues = queues_of(options) or _from_environment("QUEUES", names) or _from_environment("QUEUE", names)
+        lowest = _chosen(options["min_priority"], "MIN_PRIORITY", int, None)
+        highest = _chosen(options["max_priority"], "MAX_PRIORITY", int, None)
+        if lowest is not None and highest is not None and lowest > highest:
+            raise CommandError(
+                f"The lowest priority, {lowest}, is above the highest, {highest}: no job is between them."
+            )
+        sleep_delay = _chosen(options["sleep_delay"], "SLEEP_DELAY", seconds, settings.SLEEP_DELAY)
+        return Configuration(
+            Filters(tuple(dict.fromkeys(queues or ())), lowest, highest),
+            span_of(sleep_delay, "sleep_delay"),
+            _chosen(options["read_ahead"], "READ_AHEAD", positive, settings.READ_AHEAD),
+        )
+
+    def log_to_terminal(self, options: dict[str, Any]) -> None:
+        """Show the log, unless LOGGING says where it goes: from INFO on, from DEBUG on with -v 2."""
+        logger = logging.getLogger("django_delayed")
+        if logger.hasHandlers():
+            return
+        # Without any handler, logging's last resort would still write failures to stderr.
+        handler = logging.NullHandler() if options["quiet"] else logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG if options["verbosity"] > 1 else logging.INFO)
+
+
+def _chosen(flag: Any, variable: str, parse: Callable[[str], Any], default: Any) -> Any:
+    if flag is not None:
+        return flag
+    value = _from_environment(variable, parse)
+    return default if value is None else value
+
+
+def _from_environment(variable: str, parse: Callable[[str], Any]) -> Any:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return None
+    try:
+        return parse(text)
+    except ValueError:
+        raise CommandError(f"The environment variable {variable} has an invalid value: {text!r}.") from None

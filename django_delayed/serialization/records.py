@@ -1,0 +1,73 @@
+"""Model instances as references, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.db import DataError, connections, models
+
+from ..exceptions import DeserializationError, RecordNotFound, SerializationError
+
+
+def label_of(model: type[models.Model]) -> str:
+    """The label of a model, "blog.post". Raises SerializationError when another one has it."""
+    label = model._meta.label_lower
+    if _registered(label) is not model:
+        raise SerializationError(
+            f"the model {label} is abstract, or not the one of that name in an installed app"
+        )
+    return label
+
+
+def model_of(label: Any) -> type[models.Model]:
+    """The model of this label. Raises DeserializationError when there is none."""
+    if isinstance(label, str) and (model := _registered(label)):
+        return model
+    raise DeserializationError(f"The model {label} does not exist.")
+
+
+def reference(record: models.Model) -> tuple[str, Any, str | None]:
+    """Label, primary key and database of a saved instance. Raises SerializationError for any other."""
+    label = label_of(record.__class__)  # not type(): request.user is a lazy stand-in for a user
+    if record.pk is None or record._state.adding:
+        raise SerializationError(f"the {label} is not saved, so no worker could fetch it; save it first")
+    return label, record.pk, record._state.db
+
+
+def fetch(label: str, pk: Any, db: str | None) -> models.Model:
+    """The instance as it is now, past every custom manager.
+
+    Raises RecordNotFound when it is gone and DeserializationError when it cannot be looked up, both of which
+    fail the job for good; and the errors of a database that is unavailable, after which it is tried again.
+    """
+    model = model_of(label)
+    if db is not None and db not in connections:
+        raise DeserializationError(
+            f"The {label} {pk!r} is in the database {db!r}, which DATABASES does not have."
+        )
+    try:
+        return model._base_manager.using(db).get(pk=pk)
+    except ObjectDoesNotExist as error:
+        raise RecordNotFound(f"The {label} with the primary key {pk!r} is gone.") from error
+    except (DataError, ValidationError) as error:
+        raise DeserializationError(f"The {label} {pk!r} cannot be looked up: {error}") from error
+
+
+def about_of(*values: Any) -> str:
+    """The first saved instance among the values, as "blog.post:9"; "" without one, or if it is too long."""
+    for value in values:
+        if isinstance(value, models.Model) and value.pk is not None:
+            concrete = value._meta.concrete_model or type(value)
+            about = f"{concrete._meta.label_lower}:{value.pk}"
+            return about if len(about) <= 255 else ""
+    return ""
+
+
+def _registered(label: str) -> type[models.Model] | None:
+    try:
+        return apps.get_model(label)
+    # ValueError: the label has no dot, or two.
+    except (LookupError, ValueError):
+        return None

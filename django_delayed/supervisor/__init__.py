@@ -1,0 +1,1 @@
+"""What runs in the supervisor: the process of `jobs_work` that starts and watches workers."""

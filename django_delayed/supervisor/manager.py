@@ -1,0 +1,111 @@
+"""Keeps one worker running: starts its process, watches it, and starts the next when it has ended."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import time
+
+from ..conf import settings
+from ..worker.configuration import CODE_HAS_CHANGED, DONE, Configuration, new_worker_id
+from ..worker.heartbeat import register
+from ..worker.recovery import release_and_deregister
+from .process import GRACE, SHUTDOWN, Process, how_it_ended
+from .restart import Restart
+
+logger = logging.getLogger("django_delayed")
+
+
+class WorkerManager:
+    """Keeps one worker running until told to stop; `tick` is to be called several times a second."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self._process: Process | None = None
+        self._restart = Restart()
+        self._has_ended = False
+        # Set when told to stop: when to kill the process, on the monotonic clock.
+        self._kill_at: float | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the worker has ended for good.
+
+        After a stop, an unavailable database is not waited for: another supervisor will release what the
+        worker held.
+        """
+        gave_up = self._kill_at is not None and time.monotonic() > self._kill_at + GRACE.total_seconds()
+        return self._has_ended or gave_up
+
+    def tick(self) -> None:
+        """Do what is to be done now. Raises the error of an unavailable database: to be called again then."""
+        if self._process is None:
+            self._start_next()
+        elif (code := self._process.exit_code) is not None:
+            self._remove(self._process, code)
+        else:
+            self._process.watch()
+            if self._kill_at is not None and time.monotonic() > self._kill_at:
+                self._process.kill(SHUTDOWN)
+
+    def stop(self) -> None:
+        """Let the worker finish its job, and kill it after SHUTDOWN_TIMEOUT."""
+        if self._kill_at is not None:
+            return
+        self._kill_at = time.monotonic() + settings.SHUTDOWN_TIMEOUT.total_seconds()
+        if self._process:
+            self._process.send_signal(signal.SIGTERM)
+            logger.info("Worker %s was told to stop", self._process.worker)
+
+    def kill(self) -> None:
+        """End the worker now; its job is released, and the attempt is not counted."""
+        self.stop()
+        self._kill_at = min(self._kill_at or math.inf, time.monotonic())
+        if self._process:
+            self._process.kill(SHUTDOWN)
+
+    def abandon(self) -> None:
+        """Free what belongs to a worker that still runs: without a supervisor, it ends by itself."""
+        if self._process:
+            self._process.close()
+            self._process = None
+
+    def dump_stacks(self) -> None:
+        """Let the worker write the stacks of its threads to stderr."""
+        if self._process:
+            self._process.send_signal(signal.SIGQUIT)
+
+    def _start_next(self) -> None:
+        if self._kill_at is not None:
+            self._has_ended = True
+        elif self._restart.is_due():
+            worker = new_worker_id()
+            register(worker, self.configuration)
+            self._restart.worker_starts()
+            self._process = Process(worker, self.configuration)
+
+    def _remove(self, process: Process, code: int) -> None:
+        """Release what the worker held when it ended, and decide what comes next."""
+        if self._kill_at is not None:
+            # From now on only the database is waited for.
+            self._kill_at = min(self._kill_at, time.monotonic())
+        current = process.activity.current()
+        was_ready = process.activity.is_ready
+        release_and_deregister(
+            process.worker, current.id if current else None, process.decision(current, code)
+        )
+        process.close()
+        self._process = None
+        self._decide_what_next(process, code, was_ready, in_a_job=bool(current))
+
+    def _decide_what_next(self, process: Process, code: int, was_ready: bool, in_a_job: bool) -> None:
+        if code == DONE and not in_a_job and not self.configuration.sleep_delay:
+            self._has_ended = True
+        was_asked = self._kill_at is not None or process.was_killed
+        if was_asked or (was_ready and code in (DONE, CODE_HAS_CHANGED)):
+            return
+        logger.error("Worker %s %s", process.worker, how_it_ended(code))
+        self._restart.worker_failed(time.monotonic() - process.started, in_a_job)
+        if settings.RELOAD and code > 0 and not was_ready:
+            self._restart.wait_for_repair()

@@ -1,0 +1,128 @@
+"""One worker process as its supervisor sees it: started, watched, stopped or killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+from django.utils.autoreload import get_child_arguments
+
+from ..execution.outcomes import Outcome, decide_after_crash, decide_after_kill
+from ..models import DelayedJob
+from ..worker.activity import Activity, Current
+from ..worker.availability import PeriodicTask
+from ..worker.configuration import ENVIRONMENT_VARIABLE, Configuration, Start
+from ..worker.heartbeat import BatchWatch, heartbeat_interval, send_heartbeat
+
+logger = logging.getLogger("django_delayed")
+
+GRACE = timedelta(seconds=3)  # beyond max_run_time, for the job's own alarm to end it
+LOST, OVERDUE, SHUTDOWN = "lost", "overdue", "shutdown"  # why a supervisor kills a worker
+
+
+class Process:
+    """A worker process. Its supervisor sends its heartbeats: a job that holds the GIL must not look dead."""
+
+    def __init__(self, worker: str, configuration: Configuration) -> None:
+        """Start the process of the worker of this id: by exec, for a fork would share open connections."""
+        self.worker = worker
+        self.started = time.monotonic()
+        self.activity = Activity()
+        # The row of the worker was written just now.
+        self.activity.heartbeat(time.time())
+        self._killed_for = ""
+        self._overdue: Current | None = None
+        self._heartbeat = PeriodicTask(self._send_heartbeat, heartbeat_interval())
+        self._batch_watch = PeriodicTask(BatchWatch(worker, self.activity).tick, timedelta(0))
+        # Nothing is written to the pipe: the worker reads its end when this process is gone.
+        reader, self._writer = os.pipe()
+        start = Start(worker, configuration, self.activity.fd, reader, time.time())
+        self._popen = subprocess.Popen(
+            _command(),
+            env={**os.environ, ENVIRONMENT_VARIABLE: start.dump()},
+            pass_fds=(self.activity.fd, reader),
+            # Ctrl-C in a terminal is for the supervisor, which passes it on.
+            start_new_session=True,
+        )
+        os.close(reader)
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, negative for a signal; None while the process runs."""
+        return self._popen.poll()
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether this supervisor killed it."""
+        return bool(self._killed_for)
+
+    def watch(self) -> None:
+        """Send its heartbeat when that is due, release a batch behind a long job, kill it at a deadline.
+
+        To be called several times a second.
+        """
+        self._batch_watch.run_if_due()
+        self._heartbeat.run_if_due()
+        current = self.activity.current()
+        if current and current.limit is not None and current.age > current.limit + GRACE:
+            self._overdue = current
+            self.kill(OVERDUE)
+
+    def send_signal(self, signum: signal.Signals) -> None:
+        """Send a signal to the process."""
+        self._popen.send_signal(signum)
+
+    def kill(self, why: str) -> None:
+        """End the process now; the first reason counts."""
+        if not self._killed_for:
+            self._killed_for = why
+            self._popen.kill()
+
+    def decision(self, current: Current | None, code: int) -> Callable[[DelayedJob], Outcome] | None:
+        """How to decide about the job that the process was performing when it ended; None to release it."""
+        if current is None:
+            return None
+        if not self._killed_for:
+            return partial(decide_after_crash, why=f"its worker {how_it_ended(code)}")
+        if self._killed_for == OVERDUE and self._overdue and self._overdue.id == current.id:
+            return partial(decide_after_kill, limit=self._overdue.limit or timedelta(0))
+        return None
+
+    def close(self) -> None:
+        """Free what a process that has ended leaves behind; one that runs notices it, and ends."""
+        os.close(self._writer)
+        self.activity.close()
+
+    def _send_heartbeat(self) -> None:
+        if not send_heartbeat(self.worker, self._popen.pid, self.activity):
+            logger.warning("Worker %s was declared dead; replacing it", self.worker)
+            self.kill(LOST)
+
+
+def how_it_ended(code: int) -> str:
+    """The exit code of a worker in words."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    hint = ", perhaps out of memory" if -code == signal.SIGKILL else ""
+    return f"was killed by {_name_of(-code)}{hint}"
+
+
+def _name_of(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:  # a real-time signal has no name of its own
+        return f"signal {signum}"
+
+
+def _command() -> list[str]:
+    """The command line that started this process, so that the worker does all that manage.py does."""
+    if sys.argv[1:2] == ["jobs_work"]:
+        return get_child_arguments()
+    return [sys.executable, "-m", "django", "jobs_work"]

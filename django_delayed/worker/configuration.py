@@ -1,0 +1,59 @@
+"""What a worker is told: which lanes to serve, how long to sleep; and how its supervisor hands it over."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from ..databases import Filters
+
+ENVIRONMENT_VARIABLE = "DJANGO_DELAYED_WORKER"  # by which a process learns that it is to be a worker
+# Exit codes of a worker; 3 is what Django's autoreloader uses.
+DONE, CODE_HAS_CHANGED = 0, 3
+
+
+def new_worker_id() -> str:
+    """A random id: a worker that had the id of a dead one would hold its jobs."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a worker serves and how: its filters, how long it sleeps, how many rows it claims at most."""
+
+    filters: Filters = Filters()
+    sleep_delay: timedelta = timedelta(seconds=5)
+    read_ahead: int = 100
+
+
+@dataclass(frozen=True)
+class Start:
+    """All that a new worker process is told by its supervisor, as JSON in its environment.
+
+    `activity` and `supervisor` are inherited file descriptors: the shared page, and the end of a pipe that
+    closes when the supervisor is gone. `started` is in seconds of the epoch.
+    """
+
+    worker: str
+    configuration: Configuration
+    activity: int
+    supervisor: int
+    started: float
+
+    def dump(self) -> str:
+        """The JSON."""
+        data = asdict(self)
+        data["configuration"]["sleep_delay"] = self.configuration.sleep_delay.total_seconds()
+        return json.dumps(data)
+
+    @classmethod
+    def load(cls, text: str) -> Start:
+        """What `dump` wrote."""
+        data: dict[str, Any] = json.loads(text)
+        given = data.pop("configuration")
+        filters = Filters(**{**given["filters"], "queues": tuple(given["filters"]["queues"])})
+        sleep_delay = timedelta(seconds=given["sleep_delay"])
+        return cls(configuration=Configuration(filters, sleep_delay, given["read_ahead"]), **data)

@@ -1,0 +1,92 @@
+"""Release what workers held that have ended or died, and remove their rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+
+from ..conf import settings
+from ..databases import DatabaseNow
+from ..execution.outcomes import Outcome, decide_after_crash
+from ..execution.settle import Performed, announce, settle, write
+from ..models import DelayedJob, WorkerProcess, WorkerProcessQuerySet
+from ..states import DelayedJobQuerySet
+
+logger = logging.getLogger("django_delayed")
+
+
+def release_and_deregister(
+    worker: str, current: int | None = None, decide: Callable[[DelayedJob], Outcome] | None = None
+) -> None:
+    """Release what a worker that has ended still held, and remove its row.
+
+    `decide` returns the outcome of `current`, the job that it was performing; without it, that is released
+    too. The others had not begun.
+    """
+    held = _rows().running().filter(locked_by=worker)
+    if decide and (row := held.filter(pk__in=[current]).first()):
+        settle([(row, decide(row))])
+    _rows().release(held.all())
+    _workers().filter(pk=worker).delete()
+
+
+def recover_stale(lease: timedelta) -> int:
+    """Recover the jobs of every worker whose heartbeat is `lease` old, and of every holder without a row.
+
+    Returns how many workers were removed.
+    """
+    removed = 0
+    for worker in _workers().stale(lease):
+        removed += _recover_worker(worker, lease)
+    _announce(_recover(_orphans(lease)))
+    return removed
+
+
+def _recover_worker(worker: WorkerProcess, lease: timedelta) -> bool:
+    """Remove the row of a stale worker and recover its jobs. False if it is not stale, or gone already."""
+    with transaction.atomic(using=settings.DATABASE):
+        # The row is deleted and not flagged: this DELETE, which asks for the age of the heartbeat again, has
+        # one winner, a holder without a row counts as dead, and nothing has to be cleaned up later.
+        if not _workers().stale(lease).filter(pk=worker.pk)._raw_delete(settings.DATABASE):
+            return False
+        crashed = _recover(_rows().running().filter(locked_by=worker.pk))
+    logger.warning(
+        "Worker %s (%s) sent no heartbeat for %s; its jobs were released", worker.pk, worker, lease
+    )
+    _announce(crashed)
+    return True
+
+
+def _recover(held: DelayedJobQuerySet) -> list[Performed]:
+    """Write the crashes of the jobs that had started, and release the others. Returns what to announce."""
+    started = list(held.exclude(started_at=None))
+    crashed: list[Performed] = [
+        (row, decide_after_crash(row, "its worker sent no more heartbeats")) for row in started
+    ]
+    lost = write(crashed) if crashed else []
+    _rows().release(held.filter(started_at=None))
+    return [(row, outcome) for row, outcome in crashed if row not in lost]
+
+
+def _announce(crashed: list[Performed]) -> None:
+    for row, outcome in crashed:
+        announce(row, outcome)
+
+
+def _orphans(lease: timedelta) -> DelayedJobQuerySet:
+    holder = WorkerProcess.objects.filter(pk=OuterRef("locked_by"))
+    # `locked_by > ""` leads MySQL to the index; without it, every row is read.
+    held = _rows().running().filter(locked_by__gt="")
+    return held.filter(~Exists(holder), locked_at__lt=DatabaseNow(plus=-lease))
+
+
+def _rows() -> DelayedJobQuerySet:
+    return DelayedJob.objects.using(settings.DATABASE)
+
+
+def _workers() -> WorkerProcessQuerySet:
+    return WorkerProcess.objects.using(settings.DATABASE)

@@ -1,0 +1,68 @@
+"""The number of statements that a plain job costs, from its enqueue to its end."""
+
+import pytest
+from django.db import connection
+from django_delayed import enqueue_all
+from django_delayed.execution.outcomes import decide
+from django_delayed.execution.perform import perform
+from django_delayed.execution.settle import settle
+from django_delayed.models import DelayedJob
+from tests.blog.jobs import Plain
+
+W1 = "1" * 32
+# The lanes, and the UPDATE that takes and returns the rows. PostgreSQL sets a parameter for a batch. MySQL
+# and MariaDB lock the rows of each lane, update them and read them.
+CLAIM = {"sqlite": (2, 2), "postgresql": (2, 3), "mysql": (4, 4)}[connection.vendor]
+# Of transactions, which only some databases show as statements.
+CONTROL = ("BEGIN", "SAVEPOINT", "RELEASE")
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def statements_of(function):
+    statements = []
+    connection.ensure_connection()
+
+    def note(execute, sql, params, many, context):
+        if not sql.startswith(CONTROL):
+            statements.append(sql)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        result = function()
+    return statements, result
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_an_enqueue_is_one_statement_for_one_job_or_many(count):
+    statements, _ = statements_of(lambda: enqueue_all([Plain(number) for number in range(count)]))
+    assert [sql.split()[0] for sql in statements] == ["INSERT"]
+
+
+@pytest.mark.parametrize(("limit", "number"), [(1, CLAIM[0]), (7, CLAIM[1])])
+def test_a_claim_has_a_fixed_number_of_statements(limit, number):
+    enqueue_all([Plain() for _ in range(7)])
+    statements, rows = statements_of(lambda: DelayedJob.objects.claim(W1, limit))
+    assert len(rows) == limit
+    assert len(statements) == number
+
+
+def test_a_plain_job_is_performed_without_a_statement_and_settled_with_one():
+    Plain.perform_later()
+    [row] = DelayedJob.objects.claim(W1)
+    statements, outcome = statements_of(lambda: perform(row))
+    assert statements == []
+    statements, lost = statements_of(lambda: settle([(row, outcome)]))
+    assert (len(statements), lost) == (1, [])
+    assert statements[0].startswith("DELETE")
+
+
+def test_a_job_that_fails_is_settled_with_four_statements_and_the_next_attempt_with_two():
+    Plain.perform_later()
+    [row] = DelayedJob.objects.claim(W1)
+    statements, _ = statements_of(lambda: settle([(row, decide(row, None, ValueError("it broke")))]))
+    assert [sql.split()[0] for sql in statements] == ["UPDATE", "UPDATE", "INSERT", "SELECT"]
+    DelayedJob.objects.retry()
+    [row] = DelayedJob.objects.claim(W1)
+    statements, _ = statements_of(lambda: settle([(row, perform(row))]))
+    assert [sql.split()[0] for sql in statements] == ["DELETE", "DELETE"]

@@ -1,0 +1,34 @@
+"""What the tests of performing and settling share."""
+
+import pytest
+from django_delayed import delay
+from django_delayed.signals import job_errored, job_failed, job_finished, job_started
+from tests.blog import jobs
+
+
+@pytest.fixture
+def in_job(monkeypatch):
+    """Enqueue a job that calls this function, in this process; gives its row."""
+
+    def enqueue(function, **options):
+        name = str(len(jobs.CALLS))
+        monkeypatch.setitem(jobs.CALLS, name, function)
+        return delay(jobs.call, **options)(name)
+
+    return enqueue
+
+
+@pytest.fixture
+def heard():
+    """What the signals said, in order."""
+    said = []
+
+    def hear(signal, sender, delayed_job, **what):
+        said.append((signal, sender, delayed_job.pk, what))
+
+    signals = (job_started, job_finished, job_errored, job_failed)
+    for one in signals:
+        one.connect(hear)
+    yield said
+    for one in signals:
+        one.disconnect(hear)

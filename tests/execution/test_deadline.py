@@ -1,0 +1,174 @@
+"""Real alarms: a limit of some hundredths of a second, and then the next one a second later."""
+
+import contextlib
+import signal
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from django_delayed import JobTimeout
+from django_delayed.exceptions import JobInterrupted
+from django_delayed.execution.deadline import run_within
+
+SHORT = timedelta(milliseconds=50)
+LONG = timedelta(minutes=1)
+
+
+def sleep():
+    time.sleep(30)
+
+
+@pytest.fixture(autouse=True)
+def everything_is_put_back():
+    handler = signal.getsignal(signal.SIGALRM)
+    yield
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) is handler
+
+
+def test_what_ends_in_time_is_left_alone():
+    assert run_within(LONG, "a job", lambda: 5) == 5
+    assert run_within(timedelta.max, "a job", lambda: 6) == 6
+
+
+def test_what_runs_too_long_is_stopped_and_told_its_limit():
+    with pytest.raises(JobTimeout, match=r"^Report ran longer than its max_run_time of 0\.05 s\.$"):
+        run_within(SHORT, "Report", sleep)
+
+
+def test_the_smallest_limit_is_one():
+    with pytest.raises(JobTimeout):
+        run_within(timedelta(microseconds=1), "a job", sleep)
+    with pytest.raises(JobTimeout):
+        run_within(timedelta(0), "a job", sleep)
+
+
+def test_a_timeout_is_no_exception_that_a_job_would_catch():
+    def careful():
+        try:
+            sleep()
+        except Exception:
+            return "caught"
+
+    with pytest.raises(JobTimeout):
+        run_within(SHORT, "a job", careful)
+
+
+def test_a_timeout_that_is_swallowed_is_told_all_the_same():
+    def swallow():
+        with contextlib.suppress(BaseException):
+            sleep()
+        return "done"
+
+    with pytest.raises(JobTimeout, match="and swallowed the JobTimeout"):
+        run_within(SHORT, "a job", swallow)
+
+
+def test_an_error_that_is_made_of_a_timeout_is_its_cause():
+    def translate():
+        try:
+            sleep()
+        except BaseException:
+            raise ValueError("other") from None
+
+    with pytest.raises(JobTimeout, match="turned the JobTimeout into another error") as caught:
+        run_within(SHORT, "a job", translate)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_loop_that_swallows_is_struck_again():
+    struck = []
+
+    def stubborn():
+        while len(struck) < 2:
+            try:
+                sleep()
+            except BaseException as error:
+                struck.append(type(error))
+        return "done"
+
+    with pytest.raises(JobTimeout, match="swallowed"):
+        run_within(SHORT, "a job", stubborn)
+    assert struck == [JobTimeout, JobTimeout]
+
+
+class Slow:
+    """Python writes an error in a __del__ to stderr, and goes on."""
+
+    def __del__(self):
+        time.sleep(0.2)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_timeout_that_strikes_in_a_del_strikes_again():
+    def forget():
+        Slow()
+        sleep()
+
+    with pytest.raises(JobTimeout):
+        run_within(SHORT, "a job", forget)
+
+
+def test_an_error_of_its_own_passes():
+    for error in (ValueError, SystemExit, KeyboardInterrupt, JobInterrupted):
+        with pytest.raises(error):
+            run_within(LONG, "a job", lambda error=error: (_ for _ in ()).throw(error))
+
+
+def test_an_interruption_after_the_timeout_stays_one():
+    def interrupted():
+        try:
+            sleep()
+        except JobTimeout:
+            raise JobInterrupted from None
+
+    with pytest.raises(JobInterrupted):
+        run_within(SHORT, "a job", interrupted)
+
+
+def test_the_outer_of_two_deadlines_holds_within_the_inner():
+    with pytest.raises(JobTimeout, match=r"^outer ran longer"):
+        run_within(SHORT, "outer", lambda: run_within(LONG, "inner", sleep))
+
+
+def test_the_outer_of_two_deadlines_holds_after_the_inner():
+    def outer():
+        run_within(LONG, "inner", lambda: None)
+        sleep()
+
+    with pytest.raises(JobTimeout, match=r"^outer ran longer"):
+        run_within(timedelta(milliseconds=100), "outer", outer)
+
+
+def test_the_inner_of_two_deadlines_strikes_alone():
+    def outer():
+        with pytest.raises(JobTimeout, match=r"^inner ran longer"):
+            run_within(SHORT, "inner", sleep)
+        return "done"
+
+    assert run_within(LONG, "outer", outer) == "done"
+
+
+def test_a_handler_of_the_job_is_taken_away_again():
+    def install():
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 100)
+
+    run_within(LONG, "a job", install)
+
+
+def test_nothing_strikes_after_the_block():
+    for _ in range(300):
+        with contextlib.suppress(JobTimeout):
+            run_within(timedelta(microseconds=200), "a job", lambda: sum(range(2000)))
+    time.sleep(0.01)
+
+
+def test_in_a_thread_the_function_runs_as_long_as_it_likes():
+    result = []
+    function = lambda: time.sleep(0.2) or "done"  # noqa: E731
+    thread = threading.Thread(target=lambda: result.append(run_within(SHORT, "a job", function)))
+    thread.start()
+    thread.join()
+    assert result == ["done"]

@@ -1,0 +1,256 @@
+"""One claimed job, performed: every end of it is an outcome."""
+
+import gettext
+import logging
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import (
+    connection,
+    transaction,
+)
+from django_delayed import JobTimeout
+from django_delayed.exceptions import JobInterrupted
+from django_delayed.execution.outcomes import Discarded, Failed, Finished, Released, Rescheduled
+from django_delayed.execution.perform import perform
+from django_delayed.execution.settle import settle
+from django_delayed.models import DelayedJob
+from django_delayed.signals import job_errored, job_failed, job_finished, job_started
+from tests.blog import jobs
+from tests.blog.jobs import Plain
+from tests.blog.models import Post
+from tests.blog.work import WORKER, claim, perform_next, write
+
+transactional = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.django_db
+def test_a_job_that_succeeds_is_finished_and_gone(heard, caplog):
+    caplog.set_level(logging.INFO, "django_delayed")
+    pk = Plain.perform_later(1).pk
+    _, outcome = perform_next()
+    assert isinstance(outcome, Finished)
+    assert not DelayedJob.objects.exists()
+    (started, _, started_pk, _), (finished, sender, finished_pk, what) = heard
+    assert (started, finished, started_pk, finished_pk, sender) == (job_started, job_finished, pk, pk, Plain)
+    assert what == {"job": outcome.job, "duration": outcome.duration}
+    first, second = caplog.messages
+    assert first == f"Plain #{pk} RUNNING"
+    assert second == f"Plain #{pk} COMPLETED after {outcome.duration:.4f} s"
+
+
+@pytest.mark.django_db
+def test_a_job_that_fails_is_tried_again(heard, caplog):
+    post = Post.objects.create(title="a")
+    pk = post.delay().fail().pk
+    _, outcome = perform_next()
+    assert isinstance(outcome, Rescheduled)
+    stored = DelayedJob.objects.get()
+    assert (stored.state, stored.attempts, stored.locked_by) == ("retrying", 1, "")
+    assert (stored.error_class, stored.error_message) == ("ConnectionError", "no route")
+    assert stored.last_error.startswith("ConnectionError: no route\n\nTraceback")
+    assert stored.run_at - stored.created_at >= timedelta(seconds=6)
+    [(_, _, _, _), (signal_sent, _, _, what)] = heard
+    assert signal_sent is job_errored
+    assert (what["job"], what["error"]) == (outcome.job, outcome.error)
+    assert caplog.messages[-1] == f"Post.fail #{pk} FAILED (0 prior attempts) with ConnectionError: no route"
+    assert DelayedJob.objects.exclude(last_error="").last().last_error == stored.last_error
+
+
+@pytest.mark.django_db
+def test_a_job_that_failed_too_often_has_failed_for_good(heard, caplog):
+    jobs.HookedOnce.perform_later("perform")
+    _, outcome = perform_next()
+    assert isinstance(outcome, Failed)
+    assert DelayedJob.objects.get().state == "failed"
+    assert [one for one, *_ in heard] == [job_started, job_errored, job_failed]
+    assert "FAILED permanently with ArithmeticError: in perform" in caplog.messages[-1]
+
+
+@pytest.mark.django_db
+def test_a_job_is_discarded_on_the_errors_that_it_names(heard, diary):
+    jobs.Discarded.perform_later("lookup")
+    _, outcome = perform_next()
+    assert isinstance(outcome, Discarded)
+    assert not DelayedJob.objects.exists()
+    assert [one for one, *_ in heard] == [job_started, job_errored]
+    jobs.Discarded.perform_later("other")
+    perform_next()
+    assert DelayedJob.objects.get().state == "retrying"
+
+
+@pytest.mark.django_db
+def test_a_job_that_was_interrupted_goes_back_with_its_attempt(in_job, diary):
+    def interrupt():
+        raise JobInterrupted
+
+    in_job(interrupt)
+    row = claim()
+    outcome = perform(row)
+    assert isinstance(outcome, Released)
+    assert settle([(row, outcome)]) == []
+    stored = DelayedJob.objects.get()
+    assert (stored.state, stored.attempts, stored.last_error) == ("enqueued", 0, "")
+
+
+@pytest.mark.django_db
+def test_the_caller_is_told_the_job_before_it_is_performed(diary):
+    Plain.perform_later(1)
+    told = []
+    perform(claim(), on_load=lambda job: told.append((job.args, list(diary))))
+    assert told == [((1,), [])]
+
+
+@pytest.mark.django_db
+def test_an_error_that_a_job_raises_is_written_down_whatever_it_is(in_job):
+    class Mute(Exception):
+        def __str__(self):
+            raise SystemExit("no words")
+
+    for error in (
+        SystemExit(0),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        Mute(),
+        ExceptionGroup("many", [ValueError()]),
+        ValueError("a\0b \udc80 " + "x" * 3_000_000),
+    ):
+        DelayedJob.objects.all().delete()
+        in_job(lambda error=error: (_ for _ in ()).throw(error))
+        perform_next()
+        row = DelayedJob.objects.get()
+        assert (row.state, row.error_class) == ("retrying", type(error).__name__)
+        assert len(row.last_error.encode()) <= 64 * 1024
+        assert "\0" not in row.last_error
+
+
+@pytest.mark.django_db
+def test_sys_exit_is_an_error_of_the_job(in_job):
+    for leave in (sys.exit, lambda: sys.exit(0), lambda: sys.exit("bye"), quit):
+        DelayedJob.objects.all().delete()
+        in_job(leave)
+        perform_next()
+        assert DelayedJob.objects.get().error_class == "SystemExit"
+
+
+@pytest.mark.django_db
+def test_hooks_and_a_policy_that_end_the_process_end_nothing(caplog):
+    jobs.Leaving.perform_later()
+    perform_next()
+    row = DelayedJob.objects.get()
+    assert (row.state, row.error_class) == ("retrying", "ValueError")
+    assert "its on_error() raised an error, which is ignored" in caplog.text
+
+
+@transactional
+def test_a_job_that_runs_too_long_is_stopped(in_job, monkeypatch, caplog):
+    monkeypatch.setattr("django_delayed.calls.call.CallJob.max_run_time", 0.05, raising=False)
+    in_job(lambda: time.sleep(30))
+    connection.ensure_connection()
+    before = connection.connection
+    perform_next()
+    row = DelayedJob.objects.get()
+    assert (row.state, row.error_class) == ("retrying", "JobTimeout")
+    assert row.error_message == "call ran longer than its max_run_time of 0.05 s."
+    assert connection.connection is not before  # it may have struck in the middle of a statement
+
+
+@transactional
+def test_a_timeout_in_the_middle_of_a_statement_leaves_a_good_connection(in_job, monkeypatch):
+    monkeypatch.setattr("django_delayed.calls.call.CallJob.max_run_time", 0.2, raising=False)
+    sleep = {"postgresql": "SELECT pg_sleep(2)", "mysql": "SELECT SLEEP(2)"}.get(
+        connection.vendor,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3e6) SELECT max(i) FROM n",
+    )
+
+    def ask():
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(sleep)
+
+    in_job(ask)
+    Plain.perform_later("next")
+    perform_next()
+    assert DelayedJob.objects.get(name="call").error_class == "JobTimeout"
+    _, outcome = perform_next()
+    assert isinstance(outcome, Finished)
+
+
+@pytest.mark.django_db
+def test_the_limit_of_the_settings_holds_where_the_job_has_none(settings, in_job):
+    settings.DJANGO_DELAYED = {"MAX_RUN_TIME": 0.05}
+    in_job(lambda: time.sleep(30))
+    perform_next()
+    assert DelayedJob.objects.get().error_class == "JobTimeout"
+
+
+def end_connection(target):
+    """Let the server end it, as a restart or a network would."""
+    other = connection.copy()
+    with other.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT pg_terminate_backend(%s)", [target.connection.info.backend_pid])
+        else:
+            cursor.execute(f"KILL {target.connection.thread_id()}")
+    other.close()
+
+
+needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="has no connection to lose")
+
+
+@transactional
+@needs_server
+def test_a_job_whose_database_is_away_when_it_is_loaded_is_tried_again():
+    post = Post.objects.create(title="a")
+    post.delay().bare()
+    row = claim()
+    end_connection(connection)
+    outcome = perform(row)
+    assert isinstance(outcome, Rescheduled)
+    assert outcome.job is None
+    assert outcome.error.error_class in ("OperationalError", "InterfaceError", "AdminShutdown")
+    assert settle([(row, outcome)]) == []
+    assert DelayedJob.objects.get().state == "retrying"
+
+
+@transactional
+@needs_server
+def test_a_job_that_loses_its_connection_is_tried_again_and_the_next_has_a_new_one(in_job, diary):
+    def lose():
+        connection.ensure_connection()
+        end_connection(connection)
+        Post.objects.create(title="a")
+
+    in_job(lose)
+    Plain.perform_later("next")
+    perform_next()
+    assert DelayedJob.objects.get(name="call").state == "retrying"
+    perform_next()
+    assert diary == [("plain", ("next",), {})]
+
+
+@pytest.mark.django_db
+def test_a_hand_written_job_with_a_language_that_does_not_exist_is_performed(diary):
+    payload = {
+        "job": "tests.blog.jobs:Surroundings",
+        "args": [],
+        "kwargs": {},
+        "language": "xx",
+        "timezone": None,
+    }
+    write(payload)
+    perform_next()
+    assert diary == [("xx", "Europe/Paris")]
+    assert gettext.gettext("a") == "a"
+
+
+@pytest.mark.django_db
+def test_a_row_is_performed_as_claimed():
+    Plain.perform_later()
+    row = claim()
+    assert (row.locked_by, row.attempts, row.state) == (WORKER, 1, "running")
+    assert isinstance(perform(row), Finished)
+    assert DelayedJob.objects.get().state == "running"  # nothing is written before it is settled
+    assert issubclass(JobTimeout, BaseException)
+    assert not issubclass(JobTimeout, Exception)

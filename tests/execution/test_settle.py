@@ -1,0 +1,252 @@
+"""Settling: the moves that belong to outcomes, and the signals after them."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
+from django_delayed import Job
+from django_delayed.execution.outcomes import (
+    Discarded,
+    Failed,
+    Finished,
+    Released,
+    Rescheduled,
+    decide_after_crash,
+)
+from django_delayed.execution.settle import _record, settle
+from django_delayed.models import DelayedJob, FailedAttempt
+from django_delayed.serialization.errors import describe
+from django_delayed.signals import job_errored, job_failed, job_finished, job_started
+from django_delayed.states import DelayedJobQuerySet
+from tests.blog import jobs
+from tests.blog.jobs import Plain
+from tests.blog.work import WORKER, claim, perform_next
+
+transactional = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.django_db
+def test_a_job_that_has_failed_may_be_removed(settings, heard):
+    settings.DJANGO_DELAYED = {"DESTROY_FAILED_JOBS": True}
+    jobs.HookedOnce.perform_later("perform")
+    perform_next()
+    assert not DelayedJob.objects.exists()
+    assert [one for one, *_ in heard] == [job_started, job_errored, job_failed]
+
+
+@pytest.mark.django_db
+def test_a_finished_job_may_be_kept(settings):
+    settings.DJANGO_DELAYED = {"KEEP_FINISHED_FOR": timedelta(days=1)}
+    Plain.perform_later()
+    perform_next()
+    assert DelayedJob.objects.get().state == "finished"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["finish", "retry", "fail", "discard", "release"])
+def test_what_comes_of_a_lost_claim_changes_nothing(heard, caplog, kind):
+    Plain.perform_later()
+    row = claim()
+    job = Plain()
+    error = describe(ValueError("x"))
+    outcome = {
+        "finish": Finished(job, 0.1),
+        "retry": Rescheduled(job, error, timedelta(seconds=6)),
+        "fail": Failed(job, error),
+        "discard": Discarded(job, error),
+        "release": Released(),
+    }[kind]
+    DelayedJob.objects.filter(pk=row.pk).update(lock_token=row.lock_token + 1)
+    before = DelayedJob.objects.values().get()
+    assert settle([(row, outcome)]) == [row]
+    assert DelayedJob.objects.values().get() == before
+    assert not FailedAttempt.objects.exists()
+    assert heard == []
+    assert "lost its claim; its outcome is dropped" in caplog.text
+
+
+def end_connection(target):
+    """Let the server end it, as a restart or a network would."""
+    other = connection.copy()
+    with other.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT pg_terminate_backend(%s)", [target.connection.info.backend_pid])
+        else:
+            cursor.execute(f"KILL {target.connection.thread_id()}")
+    other.close()
+
+
+needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="has no connection to lose")
+
+
+@transactional
+@needs_server
+def test_settling_raises_while_the_database_is_away_and_succeeds_after():
+    Plain.perform_later()
+    row = claim()
+    end_connection(connection)
+    with pytest.raises((OperationalError, InterfaceError)):
+        settle([(row, Finished(Plain(), 0.1))])
+    connection.close()
+    assert settle([(row, Finished(Plain(), 0.1))]) == []
+    assert not DelayedJob.objects.exists()
+
+
+@transactional
+@needs_server
+def test_a_lost_connection_costs_the_record_of_a_failure_nothing():
+    Plain.perform_later()
+    row = claim()
+    outcome = Failed(Plain(), describe(ValueError("ü")))
+    end_connection(connection)
+    try:
+        assert settle([(row, outcome)]) == []
+    except (OperationalError, InterfaceError):
+        connection.close()
+        assert settle([(row, outcome)]) == []
+    assert DelayedJob.objects.failed().get().error_message == "ü"
+
+
+@pytest.mark.django_db
+def test_an_error_in_a_text_that_the_database_refuses_is_recorded_in_ascii(monkeypatch):
+    refused = []
+
+    def refuse(text):
+        if not text.text.isascii():
+            refused.append(text)
+            with connection.cursor() as cursor, transaction.atomic():
+                cursor.execute("SELECT nonsense")
+        return text.text
+
+    error = describe(ValueError("\U0001f600"))
+    assert "\\U0001f600" in _record(error, refuse)
+    assert refused == [error, error]
+
+
+@transactional
+@pytest.mark.skipif(connection.vendor != "mysql", reason="has one charset for all columns")
+def test_an_error_that_the_charset_of_a_column_refuses_is_recorded(in_job):
+    tables = [DelayedJob._meta.db_table, FailedAttempt._meta.db_table]
+
+    def convert(charset):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"ALTER TABLE {tables[0]} MODIFY last_error longtext CHARACTER SET {charset} NOT NULL"
+            )
+            cursor.execute(f"ALTER TABLE {tables[1]} MODIFY error longtext CHARACTER SET {charset} NOT NULL")
+
+    def fail():
+        raise ValueError("\U0001f600 and more")
+
+    convert("latin1")
+    try:
+        in_job(fail)
+        perform_next()
+        row = DelayedJob.objects.get()
+        assert row.state == "retrying"
+        assert row.last_error.startswith("ValueError: \\U0001f600 and more")
+    finally:
+        DelayedJob.objects.all().delete()
+        convert("utf8mb4")
+
+
+@pytest.mark.django_db
+def test_an_error_that_can_never_be_stored_is_recorded_without_its_text():
+    error = describe(ValueError("x"))
+    texts = []
+
+    def refuse(text):
+        texts.append(text.text)
+        if len(texts) < 4:
+            raise DatabaseError("too long")
+        return text
+
+    assert _record(error, refuse).text == "Error"
+    assert len(texts) == 4
+
+
+@pytest.mark.django_db
+def test_a_message_cannot_forge_a_line_of_the_log(caplog, in_job):
+    def fail():
+        raise ValueError("a\x1b[31mb\nplain #1 COMPLETED")
+
+    in_job(fail)
+    perform_next()
+    assert caplog.messages[-1].endswith("with ValueError: a\\x1b[31mb")
+
+
+# Several at once, and crashes
+
+
+@pytest.mark.django_db
+def test_several_outcomes_are_settled_together_and_those_that_were_lost_are_returned(heard, caplog):
+    for number in range(4):
+        Plain.perform_later(number)
+    finished, lost, rescheduled, crashed = DelayedJob.objects.claim(WORKER, 10)
+    DelayedJob.objects.release([lost])
+    before = DelayedJob.objects.filter(pk=lost.pk).values().get()
+    performed = [
+        (finished, Finished(Plain(), 0.1)),
+        (lost, Finished(Plain(), 0.1)),
+        (rescheduled, Rescheduled(Plain(), describe(ValueError("x")), timedelta(seconds=6))),
+        (crashed, decide_after_crash(crashed, "its worker fell")),
+    ]
+    assert settle(performed) == [lost]
+    assert DelayedJob.objects.filter(pk=lost.pk).values().get() == before
+    assert not DelayedJob.objects.filter(pk=finished.pk).exists()
+    assert DelayedJob.objects.get(pk=rescheduled.pk).error_class == "ValueError"
+    assert DelayedJob.objects.get(pk=crashed.pk).crashes == 1
+    assert [(signal, pk) for signal, _, pk, _ in heard] == [
+        (job_finished, finished.pk),
+        (job_errored, rescheduled.pk),
+        (job_errored, crashed.pk),
+    ]
+    assert f"{lost} lost its claim; its outcome is dropped" in caplog.text
+
+
+@pytest.mark.django_db
+def test_of_several_outcomes_none_is_written_or_announced_when_one_cannot_be(heard, monkeypatch):
+    for number in range(2):
+        Plain.perform_later(number)
+    rows = DelayedJob.objects.claim(WORKER, 10)
+    before = list(DelayedJob.objects.order_by("pk").values())
+
+    def break_off(*args):
+        raise OperationalError("cut off")
+
+    monkeypatch.setattr(DelayedJobQuerySet, "discard_held", break_off)
+    error = describe(ValueError("x"))
+    with pytest.raises(OperationalError):
+        settle([(rows[0], Finished(Plain(), 0.1)), (rows[1], Discarded(Plain(), error))])
+    assert list(DelayedJob.objects.order_by("pk").values()) == before
+    assert heard == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("crashes", "signals"), [(0, [job_errored]), (2, [job_errored, job_failed])])
+def test_a_crash_is_announced_like_every_outcome(heard, crashes, signals):
+    Plain.perform_later()
+    row = claim()
+    row.crashes = crashes
+    outcome = decide_after_crash(row, "its worker fell")
+    assert settle([(row, outcome)]) == []
+    assert [signal for signal, *_ in heard] == signals
+    for _, sender, pk, what in heard:
+        assert (sender, pk, what) == (Job, row.pk, {"job": None, "error": outcome.error})
+
+
+@pytest.mark.django_db
+def test_a_job_that_is_given_up_after_a_crash_may_be_removed(settings, heard):
+    settings.DJANGO_DELAYED = {"DESTROY_FAILED_JOBS": True}
+    Plain.perform_later()
+    row = claim()
+    row.crashes = 2
+    assert settle([(row, decide_after_crash(row, "its worker fell"))]) == []
+    assert not DelayedJob.objects.exists()
+    assert [signal for signal, *_ in heard] == [job_errored, job_failed]

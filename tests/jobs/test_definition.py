@@ -1,0 +1,113 @@
+from datetime import timedelta
+
+import pytest
+from django_delayed import Job
+
+
+def define(bases=(Job,), **attributes):
+    return type("MyJob", bases, attributes)
+
+
+def test_a_job_may_say_where_it_goes_and_how_often_it_is_tried():
+    job = define(
+        queue="mail",
+        priority=-5,
+        max_attempts=1,
+        max_run_time=timedelta(seconds=0.5),
+        discard_on=(LookupError, SystemExit),
+    )
+    assert issubclass(job, Job)
+    define(bases=(job,), queue=lambda job: "mail", priority=staticmethod(lambda: 1), max_run_time=90)
+
+
+async def coroutine(self):
+    pass
+
+
+async def async_generator(self):
+    yield
+
+
+def generator(self):
+    yield
+
+
+def plain(self):
+    pass
+
+
+class Initialised:
+    def __init__(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("attributes", "error", "sentence"),
+    [
+        (
+            {"__init__": plain},
+            TypeError,
+            "MyJob must not override __init__: a Job takes the arguments of perform",
+        ),
+        ({"perform": coroutine}, TypeError, r"MyJob\.perform\(\) is async, which is not supported yet"),
+        ({"perform": async_generator}, TypeError, "is async"),
+        (
+            {"perform": generator},
+            TypeError,
+            r"MyJob\.perform\(\) is a generator, and a worker would not iterate",
+        ),
+        ({"perform": None}, TypeError, r"MyJob\.perform\(\) must be a method, not None"),
+        ({"before_perform": coroutine}, TypeError, r"MyJob\.before_perform\(\) is async"),
+        ({"after_enqueue": generator}, TypeError, r"MyJob\.after_enqueue\(\) is a generator"),
+        ({"on_error": "log"}, TypeError, "must be a method, not 'log'"),
+        ({"around_perform": plain}, TypeError, "must be a generator with one yield"),
+        ({"around_perform": async_generator}, TypeError, "must be a generator with one yield"),
+        ({"atomic": True}, TypeError, "atomic is not supported yet"),
+        ({"retry_on": {}}, TypeError, "retry_on is not supported yet"),
+        ({"load": plain}, TypeError, "must not override load, which Job uses itself"),
+        ({"run": plain}, TypeError, "must not override run"),
+        ({"args": ()}, TypeError, "must not override args"),
+        ({"queue": ""}, ValueError, "queue must be 1 to 255"),
+        ({"queue": 5}, TypeError, "queue must be a string"),
+        ({"priority": "high"}, TypeError, "priority must be a whole number"),
+        ({"priority": 2**31}, ValueError, "32 bits"),
+        ({"max_attempts": 0}, TypeError, "at least 1, not 0"),
+        ({"max_attempts": True}, TypeError, "at least 1, not True"),
+        ({"max_attempts": 2.0}, TypeError, r"at least 1, not 2\.0"),
+        ({"max_attempts": 2**31}, TypeError, "at least 1"),
+        ({"max_run_time": 0}, ValueError, r"MyJob\.max_run_time must be longer than 0"),
+        ({"max_run_time": timedelta(seconds=-1)}, ValueError, r"MyJob\.max_run_time must not be negative"),
+        ({"max_run_time": "1h"}, TypeError, r"MyJob\.max_run_time must be a timedelta"),
+        ({"discard_on": LookupError}, TypeError, "tuple of exception classes"),
+        ({"discard_on": [LookupError]}, TypeError, "tuple of exception classes"),
+        ({"discard_on": ("LookupError",)}, TypeError, "tuple of exception classes"),
+    ],
+    ids=range(29),
+)
+def test_a_mistake_in_a_job_is_an_error_at_its_definition(attributes, error, sentence):
+    with pytest.raises(error, match=sentence):
+        define(**attributes)
+
+
+def test_a_mixin_may_not_override_what_a_job_uses_itself_either():
+    with pytest.raises(TypeError, match="must not override __init__"):
+        define(bases=(Initialised, Job))
+
+
+def test_settings_are_not_read_when_a_job_is_defined(settings):
+    settings.DJANGO_DELAYED = {"MAX_ATTEMPTS": "many"}
+    assert define(max_run_time=90).max_attempts is None
+
+
+@pytest.mark.parametrize(
+    "name", ["name", "target", "about", "set", "perform_later", "row_values", "args", "layers"]
+)
+def test_what_a_job_says_of_itself_is_not_overridden(name):
+    with pytest.raises(TypeError, match=f"must not override {name}"):
+        type("Odd", (Job,), {name: "something else"})
+
+
+@pytest.mark.parametrize("name", ["wait", "run_at", "wait_until"])
+def test_when_it_runs_is_no_attribute_of_a_job(name):
+    with pytest.raises(TypeError, match=rf"with set\({name}=…\)"):
+        type("Odd", (Job,), {name: 60})
