@@ -1,3 +1,5 @@
+import ast
+import gettext
 import re
 from pathlib import Path
 
@@ -31,6 +33,25 @@ def test_filters_take_german_dates(operator, page, job):
     job()
     response = operator.get(page(run_at__range__gte_0="31.12.2000"), headers=GERMAN)
     assert response.context["cl"].result_count == 1
+
+
+MARKS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
+
+
+def marked_texts():
+    """Every text of the package's code that is marked for translation."""
+    for path in Path(django_delayed.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in MARKS:
+                yield ast.literal_eval(node.args[0])
+
+
+@pytest.mark.parametrize("path", LOCALES, ids=lambda path: path.parts[-3])
+def test_every_text_of_the_code_is_translated(path):
+    with path.with_suffix(".mo").open("rb") as file:
+        catalog = gettext.GNUTranslations(file)._catalog
+    known = {key[0] if isinstance(key, tuple) else key for key in catalog}
+    assert {text for text in marked_texts() if text not in known} == set()
 
 
 @pytest.mark.parametrize("path", LOCALES, ids=lambda path: path.parts[-3])
