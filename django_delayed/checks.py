@@ -69,7 +69,8 @@ def check_mail(**_: Any) -> list[CheckMessage]:
 def _wrong_settings() -> Iterator[str]:
     try:
         yield from conf.problems()
-    except ImproperlyConfigured as error:  # not even a dict
+    except ImproperlyConfigured as error:
+        # Not even a dict.
         yield str(error)
 
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from .models import DelayedJob
 
 LANES_A_STATEMENT = 10  # lanes that one statement looks into at least
-REMEMBER_ABOVE = 100  # lanes; finding up to 100 costs next to nothing on every database, 1,000 cost 4 ms
+# Lanes; finding up to 100 costs next to nothing on every database, 1,000 cost 4 ms.
+REMEMBER_ABOVE = 100
 REMEMBER_FOR = 1.0  # seconds that a longer list is good for
 
 # What a worker needs of a row. The texts of its last error, up to 64 KiB, are read when they are asked for.

@@ -12,8 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
-CENTURY = timedelta(days=36_525)  # every database can add it to its clock, and subtract it
-INTEGERS = range(-(2**31), 2**31)  # what an integer column holds on every database
+# Every database can add it to its clock, and subtract it.
+CENTURY = timedelta(days=36_525)
+# What an integer column holds on every database.
+INTEGERS = range(-(2**31), 2**31)
 
 
 def duration(value: timedelta | float, name: str) -> timedelta:

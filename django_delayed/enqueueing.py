@@ -119,7 +119,8 @@ def _insert_immediately(pairs: Pairs) -> None:
     if connection.get_autocommit() and not in_callers_transaction(connection):
         _insert(pairs)
         return
-    if not connection.features.has_select_for_update:  # it locks as a whole: we would wait for ourselves
+    if not connection.features.has_select_for_update:
+        # It locks as a whole: we would wait for ourselves.
         raise ImproperlyConfigured(
             f"DJANGO_DELAYED['ENQUEUE'] = 'immediate' needs a second connection that writes while a "
             f"transaction is open; {connection.display_name} has one writer at a time."

@@ -61,7 +61,8 @@ def evaluate(option: Any, target: Any) -> Any:
 def _has_required_parameter(function: Callable[..., Any]) -> bool:
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some functions written in C have no signature
+    except (TypeError, ValueError):
+        # Some functions written in C have no signature.
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return any(p.kind in positional and p.default is p.empty for p in parameters)

@@ -21,7 +21,8 @@ from .serialization.records import about_of
 if TYPE_CHECKING:
     from .models import DelayedJob
 
-ROWS_A_TRANSACTION = 500  # of a bulk; moving 200,000 in one keeps all of them locked for seconds
+# Moving 200,000 rows in one transaction keeps all of them locked for seconds.
+ROWS_A_TRANSACTION = 500
 UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": "", "started_at": None}
 HELD = Q(locked_at__isnull=False, failed_at__isnull=True, finished_at__isnull=True)
 

@@ -15,7 +15,8 @@ from .databases import Filters, Lane
 from .models import DelayedJob
 from .states import DelayedJobQuerySet, State, state_column
 
-NEWEST = 1000  # finished and failed rows that are read for their queues; no index leads to those by queue
+# Finished and failed rows that are read for their queues; no index leads to those by queue.
+NEWEST = 1000
 
 
 def count_by_state(rows: DelayedJobQuerySet | None = None) -> dict[State, int]:

@@ -26,7 +26,8 @@ from .paginator import capped_count
 from .wording import Wording
 
 SAMPLES = 5
-NOT_FILTERS = {"p", "o", "all", "e"}  # of the admin's list: page, order, show all, error
+# Of the admin's list: page, order, show all, error.
+NOT_FILTERS = {"p", "o", "all", "e"}
 
 
 class Confirmation:

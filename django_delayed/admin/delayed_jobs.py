@@ -29,11 +29,13 @@ from .wording import DISCARD, RETRY, Wording
 
 try:
     from django.middleware.csp import get_nonce
-except ImportError:  # Django 5.2 has no policy of its own, and django-csp sets `csp_nonce` itself
+except ImportError:
+    # Django 5.2 has no policy of its own, and django-csp sets `csp_nonce` itself.
     get_nonce = None  # type: ignore[assignment]
 
 
-WIDE = ("payload", "last_error", "result")  # up to megabytes a row, and the list shows none of them
+# Up to megabytes a row, and the list shows none of them.
+WIDE = ("payload", "last_error", "result")
 LARGEST_ID = 2**63 - 1
 ERROR_LENGTH = 120
 
@@ -59,7 +61,8 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     )
     list_per_page = 50
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # one COUNT a choice
+    # One COUNT a choice.
+    show_facets = admin.ShowFacets.NEVER
     paginator = CappedPaginator
     sortable_by = ("created",)
     search_fields = ("id", "name", "about")

@@ -14,7 +14,8 @@ from django.utils.translation import ngettext
 from ..states import State
 
 MINUTE = timedelta(minutes=1)
-TEXT_LIMIT = 100_000  # characters of a payload or a result that a page shows
+# Characters of a payload or a result that a page shows.
+TEXT_LIMIT = 100_000
 
 
 def chip(state: State) -> str:

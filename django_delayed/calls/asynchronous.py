@@ -72,7 +72,8 @@ class AsynchronousMethod:
 class BoundAsynchronousMethod:
     """A method with its instance or class: calling it enqueues, `.now(…)` calls it."""
 
-    alters_data = True  # a template that names it must not enqueue a job
+    # A template that names it must not enqueue a job.
+    alters_data = True
 
     def __init__(self, method: AsynchronousMethod, target: Any) -> None:
         self.method = method

@@ -122,7 +122,8 @@ class CallJob(Job, tag="call"):
 class DelayedCall:
     """A call that waits for its arguments: called with them, it enqueues the job that `make_job` returns."""
 
-    alters_data = True  # a template that names it must not enqueue a job
+    # A template that names it must not enqueue a job.
+    alters_data = True
 
     def __init__(self, make_job: Callable[..., Job], layers: Layers) -> None:
         self._make_job = make_job

@@ -61,7 +61,8 @@ class DelayProxy:
     `find` returns the call of a name, waiting for its arguments.
     """
 
-    alters_data = True  # a template that names it must not enqueue a job
+    # A template that names it must not enqueue a job.
+    alters_data = True
 
     def __init__(
         self, target: Any, layers: Layers, find: Callable[[Any, str, Layers], DelayedCall] = delayed_method

@@ -17,7 +17,8 @@ from .lanes import Claim, Lane
 T = TypeVar("T")
 SQL = tuple[str, list[Any]]
 
-TRIES = 12  # of a statement that meets deadlocks or locks; the pauses between them add up to at most 15 s
+# Of a statement that meets deadlocks or locks; the pauses between them add up to at most 15 s.
+TRIES = 12
 
 
 def in_callers_transaction(connection: BaseDatabaseWrapper) -> bool:

@@ -12,7 +12,8 @@ from django.db import DatabaseError, models, transaction
 from .base import SQL, Database, in_callers_transaction
 from .lanes import Claim, Lane
 
-CONFLICTS = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+# Serialization failure, deadlock, lock not available.
+CONFLICTS = {"40001", "40P01", "55P03"}
 
 
 class PostgreSQL(Database):
@@ -68,5 +69,6 @@ class PostgreSQL(Database):
 
     def is_conflict(self, error: DatabaseError) -> bool:
         cause = error.__cause__
-        code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # the latter is psycopg2's
+        # The latter is psycopg2's.
+        code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
         return code in CONFLICTS

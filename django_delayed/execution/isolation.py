@@ -36,7 +36,8 @@ def check_transactions(owned: Iterable[BaseDatabaseWrapper]) -> None:
 
 def reset(owned: Iterable[BaseDatabaseWrapper]) -> None:
     """Put the connections back for the next job, without connecting again for each."""
-    reset_queries()  # with DEBUG on, each connection remembers its last 9,000
+    # With DEBUG on, each connection remembers its last 9,000.
+    reset_queries()
     for connection in owned:
         if _has_open_transaction(connection):
             close([connection])

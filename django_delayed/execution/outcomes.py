@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_delayed")
 
-MOST_CRASHES = 3  # a job that has crashed its worker so often is given up
+# After so many crashes in a row, a job is given up.
+MOST_CRASHES = 3
 SECOND_CRASH_WAIT = timedelta(seconds=30)
 
 

@@ -58,7 +58,8 @@ def _attempt(
         return Finished(job, time.perf_counter() - began)
     except JobInterrupted:
         raise
-    except BaseException as error:  # SystemExit too: whatever a job raises is an error of that job
+    except BaseException as error:
+        # SystemExit too: whatever a job raises is an error of that job.
         if isinstance(error, JobTimeout):
             # It may have been raised in the middle of a statement.
             close(connections)

@@ -10,7 +10,7 @@ from ..options import WHEN, check_options
 from .signatures import check_kind
 
 HOOKS = ("before_enqueue", "after_enqueue", "before_perform", "after_perform", "on_error", "on_failure")
-# What a subclass may define. Every other public name of Job is Job's own, and would break it.
+# What a subclass may define.
 OPEN = {
     *("queue", "priority", "max_attempts", "max_run_time", "discard_on", "wait_before_retry"),
     *("perform", "around_perform", *HOOKS),
@@ -41,7 +41,7 @@ def check_definition(cls: Any, base: type) -> None:
 
 
 def own_names(base: type) -> set[str]:
-    """The public names of Job that a subclass must leave alone."""
+    """Names that Job uses internally; a subclass must not override them."""
     names = {*vars(base), *base.__annotations__}
     return {name for name in names if not name.startswith("_")} - OPEN
 

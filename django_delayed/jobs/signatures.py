@@ -37,5 +37,6 @@ def check_fit(name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str
 def _signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
     try:
         return inspect.signature(function)
-    except ValueError:  # some functions written in C have no signature
+    except ValueError:
+        # Some functions written in C have no signature.
         return None

@@ -51,7 +51,8 @@ def from_path(path: str) -> BaseEmailBackend:
     """An instance of the backend of this dotted path."""
     backend = import_string(path)
     if mailers is not None and isinstance(backend, type) and issubclass(backend, smtp.EmailBackend):
-        return backend(alias=None)  # without an alias, Django 6.1 warns
+        # Without an alias, Django 6.1 warns.
+        return backend(alias=None)
     return backend()
 
 

@@ -22,8 +22,10 @@ from . import names, records
 from .context import decode_zone, encode_zone
 
 TYPE = "@type"
-DEEPEST = 100  # levels of nesting; far from where Python's own recursion ends
-BIG = 2**1024  # ints from here on are stored in hexadecimal: Python refuses to read long decimals
+# Levels of nesting; far from where Python's own recursion ends.
+DEEPEST = 100
+# Ints from here on are stored in hexadecimal: Python refuses to read long decimals.
+BIG = 2**1024
 
 _dump: dict[type, Callable[[Any, int], Any]] = {}
 _load: dict[str, Callable[[Any], Any]] = {}

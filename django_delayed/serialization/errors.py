@@ -14,10 +14,12 @@ from textwrap import indent
 TEXT_LIMIT = 64 * 1024  # bytes of `last_error`
 MESSAGE_LIMIT = 16 * 1024  # characters of the message that stand in it
 SHORT_LIMIT = 255  # characters of error_class and error_message
-TEMPLATE_LIMIT = 2048  # characters of the message that go into the fingerprint
-MEMBERS_LIMIT = 10  # members of an exception group that are written
-CHAIN_LIMIT = 50  # causes that are written; a chain of thousands is a loop
-CUT = "\n... cut ...\n"  # in ASCII, as the text around it may have to be
+TEMPLATE_LIMIT = 2048  # characters of the message in the fingerprint
+MEMBERS_LIMIT = 10  # members of an exception group
+# Causes of an error; a chain of thousands is a loop.
+CHAIN_LIMIT = 50
+# In ASCII, as the text around it may have to be.
+CUT = "\n... cut ...\n"
 _STDLIB = sysconfig.get_path("stdlib")
 _VARIABLE = re.compile(r"""0x[0-9a-fA-F]+|[0-9a-fA-F-]{32,36}|\d+|(?<!\w)'[^']*'|"[^"]*\"""")
 

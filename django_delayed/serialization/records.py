@@ -30,7 +30,8 @@ def model_of(label: Any) -> type[models.Model]:
 
 def reference(record: models.Model) -> tuple[str, Any, str | None]:
     """Label, primary key and database of a saved instance. Raises SerializationError for any other."""
-    label = label_of(record.__class__)  # not type(): request.user is a lazy stand-in for a user
+    # Not type(): request.user is a lazy stand-in for a user.
+    label = label_of(record.__class__)
     if record.pk is None or record._state.adding:
         raise SerializationError(f"the {label} is not saved, so no worker could fetch it; save it first")
     return label, record.pk, record._state.db

@@ -23,7 +23,8 @@ from ..worker.heartbeat import BatchWatch, heartbeat_interval, send_heartbeat
 
 logger = logging.getLogger("django_delayed")
 
-GRACE = timedelta(seconds=3)  # beyond max_run_time, for the job's own alarm to end it
+# How long a job may outlive its max_run_time, for its own alarm to end it.
+GRACE = timedelta(seconds=3)
 LOST, OVERDUE, SHUTDOWN = "lost", "overdue", "shutdown"  # why a supervisor kills a worker
 
 
@@ -117,7 +118,8 @@ def how_it_ended(code: int) -> str:
 def _name_of(signum: int) -> str:
     try:
         return signal.Signals(signum).name
-    except ValueError:  # a real-time signal has no name of its own
+    except ValueError:
+        # A real-time signal has no name of its own.
         return f"signal {signum}"
 
 

@@ -11,9 +11,11 @@ from .sources import SourceWatch
 
 logger = logging.getLogger("django_delayed")
 
-STEADY = 5.0  # seconds; a worker that lived longer is replaced soon, whatever came before
+# Seconds; a worker that lived longer is replaced soon, whatever came before.
+STEADY = 5.0
 AFTER_A_CRASH = 0.5  # seconds at most
-RETRY_BROKEN_CODE_AFTER = 30.0  # seconds; the repair may be in a file that SourceWatch does not know
+# Seconds; the repair may be in a file that SourceWatch does not know.
+RETRY_BROKEN_CODE_AFTER = 30.0
 
 
 class Restart:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 # Native formats: they are copied eight bytes at a time, so that a reader never sees half of a number.
-JOB, TIME = "@qd", "@d"  # the id and the limit of a job; a time, 0 for none
+# An id and a limit; a time, 0 for none.
+JOB, TIME = "@qd", "@d"
 # Offsets.
 LIMIT = struct.calcsize("@q")
 BEGAN = struct.calcsize(JOB)

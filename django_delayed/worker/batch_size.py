@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-BATCH_SECONDS = 0.02  # of work in a batch at most: what is released, or repeated after a crash
+# Of work in a batch at most: so much is released, or performed again, after a crash.
+BATCH_SECONDS = 0.02
 
 
 class BatchSize:

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..databases import Filters
 
-ENVIRONMENT_VARIABLE = "DJANGO_DELAYED_WORKER"  # by which a process learns that it is to be a worker
+# Tells a process of `jobs_work` that it is a worker.
+ENVIRONMENT_VARIABLE = "DJANGO_DELAYED_WORKER"
 # Exit codes of a worker; 3 is what Django's autoreloader uses.
 DONE, CODE_HAS_CHANGED = 0, 3
 

@@ -18,8 +18,10 @@ from .availability import PeriodicTask
 from .configuration import Configuration
 from .shutdown import Shutdown
 
-TICK = 0.1  # seconds between two looks at the activity of a worker
-RELEASE_AFTER = timedelta(milliseconds=100)  # in one job; then what was claimed together with it is released
+# Seconds between two looks at the activity of a worker.
+TICK = 0.1
+# After this long in one job, what was claimed together with it is released.
+RELEASE_AFTER = timedelta(milliseconds=100)
 
 
 def heartbeat_interval() -> timedelta:

@@ -28,7 +28,7 @@ def release_and_deregister(
     too. The others had not begun.
     """
     held = _rows().running().filter(locked_by=worker)
-    if decide and (row := held.filter(pk__in=[current]).first()):
+    if decide and current is not None and (row := held.filter(pk=current).first()):
         settle([(row, decide(row))])
     _rows().release(held.all())
     _workers().filter(pk=worker).delete()

@@ -29,7 +29,8 @@ def _after_fork() -> None:
 
 def _after_fork_in_child() -> None:
     if _listening:
-        signal.set_wakeup_fd(-1)  # the socket is the worker's
+        # The socket is the worker's.
+        signal.set_wakeup_fd(-1)
         for signum in STOP_SIGNALS:
             signal.signal(signum, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

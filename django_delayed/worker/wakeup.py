@@ -8,7 +8,8 @@ import socket
 import threading
 from contextlib import suppress
 
-LONGEST = 24 * 3600.0  # seconds; there is a limit to what select() takes
+# Seconds; there is a limit to what select() takes.
+LONGEST = 24 * 3600.0
 
 
 class Wakeup:

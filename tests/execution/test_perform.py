@@ -22,6 +22,7 @@ from tests.blog import jobs
 from tests.blog.jobs import Plain
 from tests.blog.models import Post
 from tests.blog.work import WORKER, claim, perform_next, write
+from tests.connections import end_connection, needs_server
 
 transactional = pytest.mark.django_db(transaction=True)
 
@@ -183,20 +184,6 @@ def test_the_limit_of_the_settings_holds_where_the_job_has_none(settings, in_job
     in_job(lambda: time.sleep(30))
     perform_next()
     assert DelayedJob.objects.get().error_class == "JobTimeout"
-
-
-def end_connection(target):
-    """Let the server end it, as a restart or a network would."""
-    other = connection.copy()
-    with other.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT pg_terminate_backend(%s)", [target.connection.info.backend_pid])
-        else:
-            cursor.execute(f"KILL {target.connection.thread_id()}")
-    other.close()
-
-
-needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="has no connection to lose")
 
 
 @transactional

@@ -27,6 +27,7 @@ from django_delayed.states import DelayedJobQuerySet
 from tests.blog import jobs
 from tests.blog.jobs import Plain
 from tests.blog.work import WORKER, claim, perform_next
+from tests.connections import end_connection, needs_server
 
 transactional = pytest.mark.django_db(transaction=True)
 
@@ -69,20 +70,6 @@ def test_what_comes_of_a_lost_claim_changes_nothing(heard, caplog, kind):
     assert not FailedAttempt.objects.exists()
     assert heard == []
     assert "lost its claim; its outcome is dropped" in caplog.text
-
-
-def end_connection(target):
-    """Let the server end it, as a restart or a network would."""
-    other = connection.copy()
-    with other.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT pg_terminate_backend(%s)", [target.connection.info.backend_pid])
-        else:
-            cursor.execute(f"KILL {target.connection.thread_id()}")
-    other.close()
-
-
-needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="has no connection to lose")
 
 
 @transactional

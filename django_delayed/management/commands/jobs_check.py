@@ -31,7 +31,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--max-age",
             type=seconds,
-            default=timedelta(minutes=5),  # delayed_job's jobs:check
+            # As delayed_job's jobs:check.
+            default=timedelta(minutes=5),
             metavar="SECONDS",
             help="How long a job may have been due without being performed (default: 300).",
         )
