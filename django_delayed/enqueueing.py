@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ROWS_AN_INSERT = 1000  # SQLite takes 32,766 variables a statement
 BYTES_AN_INSERT = 4 * 1024 * 1024  # MySQL's max_allowed_packet is 16 MiB or more
 
+NOW: Any = DatabaseNow()
+
 Pairs = Sequence[tuple["Job", "DelayedJob"]]
 
 
@@ -65,12 +67,11 @@ def build_row(job: Job, options: Options) -> DelayedJob | None:
         return None
     chosen = choose_options((job.class_options(), *job.layers, options), job.target)
     queue = chosen.get("queue", settings.DEFAULT_QUEUE)
-    now: Any = DatabaseNow()
     row: DelayedJob = apps.get_model("django_delayed", "DelayedJob")(
         queue=queue,
         priority=chosen["priority"] if "priority" in chosen else _priority_of(queue),
-        run_at=DatabaseNow(plus=chosen["wait"]) if "wait" in chosen else chosen.get("run_at", now),
-        created_at=now,
+        run_at=DatabaseNow(plus=chosen["wait"]) if "wait" in chosen else chosen.get("run_at", NOW),
+        created_at=NOW,
         **job.row_values(),
     )
     return row

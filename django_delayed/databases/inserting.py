@@ -8,6 +8,7 @@ reconsidered when the support of Django 5.2 ends.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.db import models
@@ -49,21 +50,26 @@ def _set_time(connection: BaseDatabaseWrapper, row: models.Model, name: str, val
 
 
 def _insert_sql(connection: BaseDatabaseWrapper, rows: Sequence[models.Model]) -> SQL:
-    clock = database(connection)
+    clock: dict[timedelta, SQL] = {}
     fields = [field for field in rows[0]._meta.concrete_fields if not field.primary_key]
-    values, params = [], []
+    values: list[str] = []
+    params: list[Any] = []
     for row in rows:
         marks = []
         for field in fields:
             value = getattr(row, field.attname)
             if isinstance(value, DatabaseNow):
-                mark, mark_params = clock.now(plus=value.plus)
+                if value.plus not in clock:
+                    clock[value.plus] = database(connection).now(value.plus)
+                mark, mark_params = clock[value.plus]
+                params += mark_params
             else:
-                mark, mark_params = "%s", [field.get_db_prep_save(value, connection)]
+                mark = "%s"
+                # NULL is the same to every field, and a new row has many.
+                params.append(None if value is None else field.get_db_prep_save(value, connection))
             marks.append(mark)
-            params += mark_params
         values.append(f"({', '.join(marks)})")
-    quote = connection.ops.quote_name
-    columns = ", ".join(quote(str(field.column)) for field in fields)
-    table = quote(rows[0]._meta.db_table)
+    # No column has a name that any of the databases would want quoted.
+    columns = ", ".join(str(field.column) for field in fields)
+    table = connection.ops.quote_name(rows[0]._meta.db_table)
     return f"INSERT INTO {table} ({columns}) VALUES {', '.join(values)}", params

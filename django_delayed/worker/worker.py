@@ -2,8 +2,8 @@
 
 Rows that were claimed and not begun are released
 
-- by the worker, before a job that has crashed a worker before, after 100 ms of work, and when it is told to
-  stop;
+- by the worker, before a job that has crashed a worker before, after 100 ms of work, when it is told to stop,
+  and before it claims again after an error in a claim;
 - by its supervisor (in `jobs_workoff`: by the heartbeat thread), while the worker has been in one job of a
   batch for 100 ms;
 - by its supervisor, when its process has ended; by any supervisor, when its heartbeat is a lease old.
@@ -72,6 +72,7 @@ class Worker:
         self.batch_size = BatchSize(configuration.read_ahead)
         self._since_reload = 0  # jobs
         self._empty_claims = 0  # in a row, although a row was due
+        self._answer_is_missing = False  # that of the last claim
 
     def run(self) -> bool:
         """Work. Returns True if it ended because the code has changed."""
@@ -114,10 +115,17 @@ class Worker:
             self.wakeup.wait(SHORTEST_SLEEP * 10)
         if self.shutdown.requested:
             return []
+        if self._answer_is_missing:
+            # The connection may have been lost between the commit of the last claim and its answer: then this
+            # worker holds rows that it does not know of, and would hold them for as long as it lives.
+            self._rows.release(self._rows.running().filter(locked_by=self.id))
         limit = self.batch_size.size
         if self.code:
             limit = max(1, min(limit, RELOAD_EVERY - self._since_reload))
-        return self._rows.claim(self.id, limit, self.configuration.filters)
+        self._answer_is_missing = True
+        rows = self._rows.claim(self.id, limit, self.configuration.filters)
+        self._answer_is_missing = False
+        return rows
 
     # Perform
 
