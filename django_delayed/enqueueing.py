@@ -95,7 +95,7 @@ def _perform_inline(job: Job, row: DelayedJob) -> None:
 
 def _insert(pairs: Pairs) -> None:
     _write([row for _, row in pairs])
-    _announce(pairs)
+    _notify(pairs)
 
 
 def _insert_on_commit(pairs: Pairs) -> None:
@@ -132,7 +132,7 @@ def _insert_immediately(pairs: Pairs) -> None:
     finally:
         connections[alias] = connection
         separate.close()
-    _announce(pairs)
+    _notify(pairs)
 
 
 _MODES: dict[str, Callable[[Pairs], None]] = {
@@ -166,7 +166,7 @@ def _chunks(rows: list[DelayedJob]) -> Iterable[list[DelayedJob]]:
     yield chunk
 
 
-def _announce(pairs: Pairs) -> None:
+def _notify(pairs: Pairs) -> None:
     for job, row in pairs:
         job.enqueued(row)
         job_enqueued.send_robust(sender=type(job), delayed_job=row, job=job)

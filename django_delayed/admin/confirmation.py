@@ -50,7 +50,7 @@ class Confirmation:
         answered = self.request.method == "POST" and "confirmed" in self.request.POST
         return answered and (self.until is not None or not self.across)
 
-    def carry_out(self, row: DelayedJob | None = None) -> None:
+    def make_moves(self, row: DelayedJob | None = None) -> None:
         """Make the moves, log them, and tell the operator how many were made."""
         ids = self.wording.operation.ids(self.rows)
         where = f"{self.filters or 'all'} as of {self.until}" if self.until else ""

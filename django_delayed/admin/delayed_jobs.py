@@ -195,7 +195,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         """Ask about the chosen jobs, or move them if that was answered; None leads back to the same list."""
         confirmation = Confirmation(request, wording, rows)
         if confirmation.is_given:
-            confirmation.carry_out()
+            confirmation.make_moves()
             return None
         return confirmation.page(self._context(request), back=request.get_full_path())
 
@@ -210,7 +210,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         confirmation = Confirmation(request, wording, self._rows(request, row.pk))
         page_of_job = self._url(request, "change", row.pk)
         if confirmation.is_given:
-            confirmation.carry_out(row)
+            confirmation.make_moves(row)
             is_there = self._rows(request, row.pk).exists()
             return HttpResponseRedirect(page_of_job if is_there else self._url(request, "changelist"))
         page = confirmation.page(self._context(request), back=page_of_job)

@@ -30,9 +30,7 @@ def settle(performed: Sequence[Performed]) -> list[DelayedJob]:
     unavailable: to be called again then.
     """
     lost = write(performed)
-    for row, outcome in performed:
-        if row not in lost:
-            announce(row, outcome)
+    announce([(row, outcome) for row, outcome in performed if row not in lost])
     return lost
 
 
@@ -47,8 +45,13 @@ def write(performed: Sequence[Performed]) -> list[DelayedJob]:
     return lost
 
 
-def announce(row: DelayedJob, outcome: Outcome) -> None:
-    """Send the signals of an outcome that is written and committed."""
+def announce(performed: Sequence[Performed]) -> None:
+    """Send the signals of outcomes that are written and committed."""
+    for row, outcome in performed:
+        _send_signals(row, outcome)
+
+
+def _send_signals(row: DelayedJob, outcome: Outcome) -> None:
     job = getattr(outcome, "job", None)
     about: dict[str, Any] = {"sender": Job if job is None else type(job), "delayed_job": row, "job": job}
     match outcome:

@@ -34,6 +34,6 @@ class DeadWorkerCheck:
         return recover_stale(settings.LEASE) if now >= self._wait_until else 0
 
 
-def prune() -> int:
+def remove_expired() -> int:
     """Remove the rows that were kept long enough. Returns how many."""
     return DelayedJob.objects.using(settings.DATABASE).prune()

@@ -11,7 +11,7 @@ from ..worker.configuration import Configuration
 from ..worker.heartbeat import TICK, heartbeat_interval
 from ..worker.shutdown import Shutdown
 from ..worker.wakeup import Wakeup
-from .maintenance import DeadWorkerCheck, prune
+from .maintenance import DeadWorkerCheck, remove_expired
 from .manager import WorkerManager
 from .stacks import stacks_dumped_on_quit
 
@@ -26,7 +26,7 @@ class Supervisor:
         self.tasks = [
             *(PeriodicTask(manager.tick, timedelta(0)) for manager in self.managers),
             PeriodicTask(DeadWorkerCheck().run, heartbeat_interval()),
-            PeriodicTask(prune, PRUNE_EVERY),
+            PeriodicTask(remove_expired, PRUNE_EVERY),
         ]
 
     def run(self) -> None:

@@ -42,7 +42,7 @@ def recover_stale(lease: timedelta) -> int:
     removed = 0
     for worker in _workers().stale(lease):
         removed += _recover_worker(worker, lease)
-    _announce(_recover(_orphans(lease)))
+    announce(_recover(_orphans(lease)))
     return removed
 
 
@@ -57,7 +57,7 @@ def _recover_worker(worker: WorkerProcess, lease: timedelta) -> bool:
     logger.warning(
         "Worker %s (%s) sent no heartbeat for %s; its jobs were released", worker.pk, worker, lease
     )
-    _announce(crashed)
+    announce(crashed)
     return True
 
 
@@ -70,11 +70,6 @@ def _recover(held: DelayedJobQuerySet) -> list[Performed]:
     lost = write(crashed) if crashed else []
     _rows().release(held.filter(started_at=None))
     return [(row, outcome) for row, outcome in crashed if row not in lost]
-
-
-def _announce(crashed: list[Performed]) -> None:
-    for row, outcome in crashed:
-        announce(row, outcome)
 
 
 def _orphans(lease: timedelta) -> DelayedJobQuerySet:

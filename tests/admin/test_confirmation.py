@@ -4,11 +4,12 @@ from datetime import timedelta
 import pytest
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.messages import get_messages
+from django.db import OperationalError
 from django.utils import timezone
 from django_delayed import operations, states
 from django_delayed.admin import confirmation, paginator, wording
 from django_delayed.models import DelayedJob, FailedAttempt
-from django_delayed.states import State
+from django_delayed.states import DelayedJobQuerySet, State
 
 
 def said(response):
@@ -265,6 +266,26 @@ def test_each_operation_is_one_entry_in_the_log(ask, answer, job):
     assert all(str(row.pk) in entry.change_message for row in jobs)
     assert entry.user.username.startswith("view_delayedjob")
     assert str(entry)
+
+
+def test_an_operation_that_is_cut_off_leaves_an_entry_that_says_so(ask, answer, job, monkeypatch):
+    monkeypatch.setattr(states, "ROWS_A_TRANSACTION", 2)
+    retry, done = DelayedJobQuerySet.retry, []
+
+    def cut_off(rows):
+        if done:
+            raise OperationalError("the connection was cut")
+        done.append(retry(rows))
+        return done[-1]
+
+    monkeypatch.setattr(DelayedJobQuerySet, "retry", cut_off)
+    question = ask("retry", *[job() for _ in range(5)])
+    with pytest.raises(OperationalError):
+        answer(question)
+    assert DelayedJob.objects.enqueued().count() == 2
+    entry = LogEntry.objects.get()
+    assert "retry: not completed: " in entry.change_message
+    assert entry.object_repr == "Retry 5 jobs"
 
 
 def test_the_history_of_a_job_tells_who_retried_it(operator, page, answer, job):
