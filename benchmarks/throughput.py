@@ -2,7 +2,7 @@
 
     python benchmarks/throughput.py [--database sqlite|postgresql] [--jobs 10000] [--rounds 3]
 
-Both empty the same table, filled in the same way, in turns. The worker is the real command with its parent,
+Both empty the same table, filled in the same way, in turns. The worker is the real command with its supervisor,
 logging at INFO to a file. It is timed from its first log line about a job to its last, without its start.
 """
 
@@ -75,7 +75,7 @@ def bare(jobs):
 
 
 def worker(jobs):
-    """Jobs a second of `jobs_work` with one child."""
+    """Jobs a second of `jobs_work` with one worker."""
     with tempfile.NamedTemporaryFile("r") as log:
         subprocess.run(
             [sys.executable, "-m", "django", "jobs_work", "--sleep-delay", "0"],

@@ -7,8 +7,8 @@
 3. `Database.take` locks the first rows of these lanes and writes worker, token and time into them.
 
 So neither scheduled rows, nor rows of other queues, nor failed ones cost a claim anything. It is two
-statements on every database, although PostgreSQL and SQLite could do with one: the second names the lanes, so
-a list of many lanes can be remembered, filters are plain Python, and the same list tells when the next job is
+steps on every database, although PostgreSQL and SQLite could do with one: the second names the lanes, so a
+list of many lanes can be remembered, filters are plain Python, and the same list tells when the next job is
 due. The price is one round trip a batch.
 """
 
@@ -25,28 +25,29 @@ from .databases import Claim, Database, Filters, Lane, database
 if TYPE_CHECKING:
     from .models import DelayedJob
 
-LANES_A_STATEMENT = 10  # lanes that one statement looks into at least
+# Lanes that one statement looks into at least, and at most.
+LANES_A_STATEMENT, MOST_LANES_A_STATEMENT = 10, 100
 # Lanes; finding up to 100 costs next to nothing on every database, 1,000 cost 4 ms.
 REMEMBER_ABOVE = 100
 REMEMBER_FOR = 1.0  # seconds that a longer list is good for
 
-# What a worker needs of a row. The texts of its last error, up to 64 KiB, are read when they are asked for.
+# What a worker, the job itself and the receivers of signals may ask of a row. None of it may be deferred: a
+# field that is read later cannot be read when the row is deleted by then.
 COLUMNS = (
     *("id", "name", "about", "payload", "queue", "priority", "run_at", "attempts", "crashes", "max_attempts"),
     *(
+        "last_error",
         "error_class",
+        "error_message",
+        "error_fingerprint",
         "locked_at",
         "locked_by",
         "lock_token",
-        "started_at",
-        "keep_for",
-        "extras",
-        "created_at",
     ),
+    *("started_at", "keep_for", "extras", "created_at"),
 )
-# Known of a row that has just been claimed, and so not read.
-_OPEN = {"failed_at": None, "finished_at": None, "expires_at": None, "claimable": None, "result": ""}
-_NO_ERROR = {"last_error": "", "error_message": "", "error_fingerprint": ""}
+# The other columns have these values in every row that has just been claimed.
+KNOWN = {"failed_at": None, "finished_at": None, "expires_at": None, "claimable": None, "result": ""}
 
 # For each alias: when its lanes were read, on the monotonic clock, and the list if it was a long one.
 _remembered: dict[str, tuple[float, list[Lane]]] = {}
@@ -56,7 +57,7 @@ def claim(rows: models.QuerySet[Any], worker: str, limit: int, filters: Filters)
     """Claim at most `limit` due rows for this worker. Returns them in the order to perform them."""
     ready = [lane for lane in lanes(rows) if filters.serve(lane) and lane.due_in <= 0]
     ready.sort(key=lambda lane: (lane.priority, lane.due_in))
-    width = max(LANES_A_STATEMENT, min(limit, REMEMBER_ABOVE))
+    width = max(LANES_A_STATEMENT, min(limit, MOST_LANES_A_STATEMENT))
     while ready:
         asked, ready = ready[:width], ready[width:]
         taken = _take(rows, Claim(worker, limit, COLUMNS), asked)
@@ -89,7 +90,7 @@ def _take(rows: models.QuerySet[Any], claim: Claim, asked: Sequence[Lane]) -> li
     backend = _database(rows)
     taken: list[DelayedJob] = backend.repeat_on_conflict(lambda: backend.take(rows, claim, asked))
     for row in taken:
-        row.__dict__.update(_OPEN if row.error_class else {**_OPEN, **_NO_ERROR})
+        row.__dict__.update(KNOWN)
     return taken
 
 

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from .jobs import Job
     from .models import DelayedJob
 
-ROWS_AN_INSERT = 1000  # SQLite takes 32,766 variables a statement
-BYTES_AN_INSERT = 4 * 1024 * 1024  # MySQL's max_allowed_packet is 16 MiB or more
+# SQLite takes 32,766 variables a statement.
+ROWS_AN_INSERT = 1000
+# MySQL's max_allowed_packet is 16 MiB or more.
+BYTES_AN_INSERT = 4 * 1024 * 1024
 
 NOW: Any = DatabaseNow()
 

@@ -11,7 +11,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .databases import DatabaseNow
+from .conf import settings
+from .databases import LANES_INDEX, DatabaseNow
 from .fields import ClaimableField, PartialIndex, QueueField
 from .serialization.errors import ErrorText
 from .states import DelayedJobQuerySet, State, state_of
@@ -67,7 +68,7 @@ class DelayedJob(models.Model):
         indexes = [
             PartialIndex(
                 fields=["queue", "priority", "run_at", "id"],
-                name="delayed_job_lanes",
+                name=LANES_INDEX,
                 where=ClaimableField.condition,
                 lead_by=["claimable"],
             ),
@@ -114,6 +115,11 @@ class DelayedJob(models.Model):
     def state(self) -> State:
         """The one state that the row is in, by the clock of this machine."""
         return state_of(self)
+
+
+def all_rows() -> DelayedJobQuerySet:
+    """All delayed jobs, in the database of the queue."""
+    return DelayedJob.objects.using(settings.DATABASE)
 
 
 class FailedAttemptQuerySet(models.QuerySet["FailedAttempt"]):

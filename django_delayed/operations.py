@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Q
 
-from .conf import settings
-from .models import DelayedJob
+from .models import all_rows
 from .states import HELD, DelayedJobQuerySet, batches
 
-LIMIT = 10_000  # rows that one operation moves at most
+MOST_ROWS = 10_000  # that one operation moves
 
 
 @dataclass(frozen=True)
@@ -21,24 +20,31 @@ class Operation:
 
     name: str
     allowed: Callable[[DelayedJobQuerySet], DelayedJobQuerySet]
-    move: Callable[[DelayedJobQuerySet], int]
+    move: Callable[[Sequence[int]], int]
 
     def ids(self, rows: DelayedJobQuerySet) -> list[int]:
-        """The ids of the rows that may be moved, LIMIT at most."""
-        return list(self.allowed(rows).values_list("pk", flat=True)[:LIMIT])
+        """The ids of the rows that may be moved, MOST_ROWS at most."""
+        return list(self.allowed(rows).values_list("pk", flat=True)[:MOST_ROWS])
 
     def carry_out(self, ids: list[int]) -> int:
         """Move the rows of these ids that still may be moved; returns how many were.
 
-        Each batch is a transaction of its own and asks for the state again, so two operators, or an operator
-        and a worker, never move one row twice.
+        Each batch is a transaction of its own, and asks for the state again in its statements: a row that
+        another operator or a worker moves at the same moment is moved once.
         """
-        rows = DelayedJob.objects.using(settings.DATABASE)
-        return sum(self.move(rows.filter(pk__in=batch)) for batch in batches(ids))
+        return sum(self.move(batch) for batch in batches(ids))
 
 
-RETRY = Operation("retry", lambda rows: rows.failed(), lambda rows: rows.retry())
-DISCARD = Operation("discard", lambda rows: rows.exclude(HELD), lambda rows: rows.discard())
+RETRY = Operation(
+    name="retry",
+    allowed=lambda rows: rows.failed(),
+    move=lambda ids: all_rows().filter(pk__in=ids).retry(),
+)
+DISCARD = Operation(
+    name="discard",
+    allowed=lambda rows: rows.exclude(HELD),
+    move=lambda ids: all_rows().discard_batch(ids),
+)
 
 
 def as_of(rows: DelayedJobQuerySet, moment: datetime) -> DelayedJobQuerySet:

@@ -19,7 +19,7 @@ job_enqueued = Signal()
 job_started = Signal()
 # With delayed_job, job and duration (seconds).
 job_finished = Signal()
-# An attempt failed. With delayed_job, job (None when it could not be loaded) and error.
+# An attempt failed. With delayed_job, error, and job: None when it could not be loaded, or its worker died.
 job_errored = Signal()
 # The job is given up; sent after job_errored, with the same arguments.
 job_failed = Signal()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models, transaction
@@ -134,9 +133,10 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
         Raises TypeError for what is not a saved model instance.
         """
-        if not (about := about_of(instance)):
+        if not isinstance(instance, models.Model) or instance.pk is None or instance._state.adding:
             raise TypeError(f"about() takes a saved model instance, not {instance!r}.")
-        return self.filter(about=about)
+        about = about_of(instance)
+        return self.filter(about=about) if about else self.none()
 
     # The worker's moves.
 
@@ -170,7 +170,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         return self._record(row, error, {"failed_at": DatabaseNow(), "crashes": 0}, also)
 
     def discard_held(self, row: DelayedJob, also: Iterable[Statement] = ()) -> bool:
-        """running → gone: the job is given up without a trace, or is not wanted."""
+        """running → gone: the job is not tried again, and its row is not kept."""
         return self._remove(row, also)
 
     def crash(
@@ -218,8 +218,12 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         """Any state but running → gone. Returns how many."""
         free = self.exclude(HELD).values_list("pk", flat=True)
         ids: list[int] = self._repeat_on_conflict(lambda: list(free.all()))
-        removals = [partial(self._remove_unheld, batch) for batch in batches(ids)]
-        return sum(self._repeat_on_conflict(remove) for remove in removals)
+        return sum(self.discard_batch(batch) for batch in batches(ids))
+
+    def discard_batch(self, ids: Sequence[int]) -> int:
+        """As `discard`, for the rows of these ids, in one transaction."""
+        removed: int = self._repeat_on_conflict(lambda: self._remove_unheld(ids))
+        return removed
 
     def prune(self) -> int:
         """Remove the rows whose `expires_at` has passed. Returns how many."""
@@ -276,7 +280,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def _remove(self, row: DelayedJob, also: Iterable[Statement]) -> bool:
         # A job that never failed has no failed attempts: the statement is saved for most jobs.
         attempts = [lambda: self._attempts.filter(delayed_job=row.pk)._raw_delete(self.db)]
-        return self._move(lambda: self._delete(row), [*(attempts if row.error_class else ()), *also])
+        return self._move(lambda: self._delete(row), [*(attempts if row.last_error else ()), *also])
 
     def _delete(self, row: DelayedJob) -> bool:
         # Not QuerySet.delete(): it deletes by id what it selected, even if it was claimed since.

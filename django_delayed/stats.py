@@ -12,7 +12,7 @@ from django.db.models import Count
 from . import claiming
 from .conf import settings
 from .databases import Filters, Lane
-from .models import DelayedJob
+from .models import all_rows
 from .states import DelayedJobQuerySet, State, state_column
 
 # Finished and failed rows that are read for their queues; no index leads to those by queue.
@@ -21,7 +21,7 @@ NEWEST = 1000
 
 def count_by_state(rows: DelayedJobQuerySet | None = None) -> dict[State, int]:
     """How many of `rows` (all by default) are in each state. Reads each of them."""
-    rows = _all_rows() if rows is None else rows
+    rows = all_rows() if rows is None else rows
     counted = dict(
         rows.annotate(in_state=state_column()).values_list("in_state").annotate(Count("pk")).order_by()
     )
@@ -30,7 +30,7 @@ def count_by_state(rows: DelayedJobQuerySet | None = None) -> dict[State, int]:
 
 def lanes(filters: Filters = Filters()) -> list[Lane]:
     """The lanes that these filters serve. Costs as many steps in the index as there are lanes, not rows."""
-    return [lane for lane in claiming.lanes(_all_rows()) if filters.serve(lane)]
+    return [lane for lane in claiming.lanes(all_rows()) if filters.serve(lane)]
 
 
 def latency(filters: Filters = Filters()) -> timedelta:
@@ -44,7 +44,7 @@ def queues() -> list[str]:
     A `SELECT DISTINCT queue` would read the whole table each time. This reads the lanes, the running rows and
     the newest ones that failed or finished: a queue that has only older ones of those is not named.
     """
-    rows = _all_rows()
+    rows = all_rows()
     named: Iterable[Any] = chain(
         [settings.DEFAULT_QUEUE],
         settings.QUEUE_ATTRIBUTES,
@@ -54,7 +54,3 @@ def queues() -> list[str]:
         rows.finished().order_by("-finished_at").values_list("queue", flat=True)[:NEWEST],
     )
     return sorted(set(named))
-
-
-def _all_rows() -> DelayedJobQuerySet:
-    return DelayedJob.objects.using(settings.DATABASE)

@@ -40,7 +40,11 @@ def test_the_ids_are_read_once_and_moved_in_batches(monkeypatch):
     moving, moved = statements_of(lambda: RETRY.carry_out(ids))
     assert moved == 7
     assert [sql.split()[0] for sql in moving] == ["UPDATE"] * 3
-    assert not DelayedJob.objects.failed().exists()
+    removing, removed = statements_of(lambda: DISCARD.carry_out(ids))
+    kinds = [sql.split()[0] for sql in removing if not sql.startswith(("SAVEPOINT", "RELEASE"))]
+    assert removed == 7
+    assert kinds == ["DELETE", "SELECT", "DELETE"] * 3
+    assert not DelayedJob.objects.exists()
 
 
 def test_an_operation_takes_the_rows_that_it_may_be_made_with():
@@ -63,7 +67,7 @@ def test_a_row_that_changed_its_state_meanwhile_stays():
 
 
 def test_an_operation_moves_at_most_its_limit(monkeypatch):
-    monkeypatch.setattr(operations, "LIMIT", 2)
+    monkeypatch.setattr(operations, "MOST_ROWS", 2)
     write(3)
     assert DISCARD.carry_out(DISCARD.ids(DelayedJob.objects.all())) == 2
     assert DelayedJob.objects.count() == 1

@@ -18,7 +18,7 @@ from django.utils.timezone import is_aware
 
 from ..databases import DatabaseNow
 from ..models import DelayedJob
-from ..operations import LIMIT, as_of
+from ..operations import MOST_ROWS, as_of
 from ..states import DelayedJobQuerySet
 from .display import chip
 from .log import begin_entry, complete_entry
@@ -73,13 +73,13 @@ class Confirmation:
             return None
         until: datetime = samples[0].now  # type: ignore[attr-defined]
         found = capped_count(as_of(allowed, until) if self.across else allowed)
-        count = min(found, LIMIT)
+        count = min(found, MOST_ROWS)
         context |= {
             "title": self.wording.question % {"count": count},
             "wording": self.wording,
             "button": self.wording.button % {"count": count},
             "count": count,
-            "has_more": found > LIMIT,
+            "has_more": found > MOST_ROWS,
             "skipped": 0 if self.across else max(len(set(self.chosen)) - count, 0),
             "filters": self.filters if self.across else "",
             "samples": [(row, chip(row.state)) for row in samples],

@@ -25,7 +25,7 @@ from .display import ago, chip
 from .filters import MomentRangeFilter, QueueFilter, StateFilter
 from .paginator import CappedPaginator
 from .readonly import ReadOnlyAdmin
-from .wording import DISCARD, RETRY, Wording
+from .wording import DISCARD_WORDING, RETRY_WORDING, Wording
 
 try:
     from django.middleware.csp import get_nonce
@@ -76,11 +76,11 @@ class DelayedJobAdmin(ReadOnlyAdmin):
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Whether this user may retry failed jobs."""
-        return self._may(request, RETRY)
+        return self._may(request, RETRY_WORDING)
 
     def has_discard_permission(self, request: HttpRequest) -> bool:
         """Whether this user may discard jobs."""
-        return self._may(request, DISCARD)
+        return self._may(request, DISCARD_WORDING)
 
     def _may(self, request: HttpRequest, wording: Wording) -> bool:
         codename = get_permission_codename(wording.name, self.opts)
@@ -159,7 +159,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         rows = self._rows(request, row.pk)
         context["wordings"] = [
             wording
-            for wording in (RETRY, DISCARD)
+            for wording in (RETRY_WORDING, DISCARD_WORDING)
             if self._may(request, wording) and wording.operation.allowed(rows).exists()
         ]
         context |= job_page.contents(row)
@@ -170,7 +170,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         return rows.filter(pk=pk)
 
     def get_urls(self) -> list[URLPattern]:
-        return [self._url_of(RETRY), self._url_of(DISCARD), *super().get_urls()]
+        return [self._url_of(RETRY_WORDING), self._url_of(DISCARD_WORDING), *super().get_urls()]
 
     def _url_of(self, wording: Wording) -> URLPattern:
         def view(request: HttpRequest, object_id: str) -> HttpResponse:
@@ -183,13 +183,13 @@ class DelayedJobAdmin(ReadOnlyAdmin):
 
     @admin.action(permissions=["retry"], description=gettext_lazy("Retry selected %(verbose_name_plural)s"))
     def retry(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        return self.operate_on_many(request, RETRY, queryset)
+        return self.operate_on_many(request, RETRY_WORDING, queryset)
 
     @admin.action(
         permissions=["discard"], description=gettext_lazy("Discard selected %(verbose_name_plural)s")
     )
     def discard(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        return self.operate_on_many(request, DISCARD, queryset)
+        return self.operate_on_many(request, DISCARD_WORDING, queryset)
 
     def operate_on_many(self, request: HttpRequest, wording: Wording, rows: Any) -> HttpResponse | None:
         """Ask about the chosen jobs, or move them if that was answered; None leads back to the same list."""

@@ -7,20 +7,20 @@ from typing import Any
 
 from django.core.paginator import Paginator
 
-from ..operations import LIMIT
+from ..operations import MOST_ROWS
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts and pages through LIMIT rows at most: counting two million rows takes seconds."""
+    """Counts and pages through MOST_ROWS rows at most: counting two million rows takes seconds."""
 
     @cached_property
     def count(self) -> int:
-        return min(self._counted, LIMIT)
+        return min(self._counted, MOST_ROWS)
 
     @property
     def is_capped(self) -> bool:
         """Whether there are more rows than were counted."""
-        return self._counted > LIMIT
+        return self._counted > MOST_ROWS
 
     @cached_property
     def _counted(self) -> int:
@@ -28,5 +28,5 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 def capped_count(rows: Any) -> int:
-    """How many rows the query finds; LIMIT + 1 for all higher numbers."""
-    return int(rows.order_by().values("pk")[: LIMIT + 1].count())
+    """How many rows the query finds; MOST_ROWS + 1 for all higher numbers."""
+    return int(rows.order_by().values("pk")[: MOST_ROWS + 1].count())

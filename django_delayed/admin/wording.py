@@ -33,7 +33,7 @@ class Wording:
         return self.operation.name
 
 
-RETRY = Wording(
+RETRY_WORDING = Wording(
     operation=operations.RETRY,
     flag=CHANGE,
     verb=_("Retry"),
@@ -46,7 +46,7 @@ RETRY = Wording(
     partly_done=_("%(moved)d retried, %(skipped)d skipped: only failed jobs can be retried."),
     refused=_("Nothing to retry: only failed jobs can be retried."),
 )
-DISCARD = Wording(
+DISCARD_WORDING = Wording(
     operation=operations.DISCARD,
     flag=DELETION,
     verb=_("Discard"),

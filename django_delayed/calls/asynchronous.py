@@ -29,6 +29,8 @@ def handle_asynchronously(method: Any = None, **options: Any) -> Any:
 class AsynchronousMethod:
     """A method whose calls become jobs; knows the class that defines it."""
 
+    undelayed: Any = None
+
     def __init__(self, method: Any, options: Options) -> None:
         if isinstance(method, AsynchronousMethod):
             raise TypeError(f"{method.__qualname__} is handled asynchronously already; decorate it once.")

@@ -15,7 +15,16 @@ from ..jobs.signatures import check_fit, check_kind
 from ..options import Layers
 from ..serialization import arguments, names
 from ..serialization.records import about_of
-from .methods import bind, check_target, class_of, find_method, is_function, target_of, undelayed
+from .methods import (
+    bind,
+    check_public,
+    check_target,
+    class_of,
+    find_method,
+    is_function,
+    target_of,
+    undelayed,
+)
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
@@ -35,6 +44,7 @@ class Call:
         self.owner = owner
         self.function: Callable[..., Any] = target
         if method:
+            check_public(class_of(target), method)
             plain = undelayed(find_method(target, method, owner) if defined is None else defined)
             check_target(target, method, plain)
             self.target = target_of(target, plain)
@@ -65,14 +75,20 @@ class Call:
             if not is_function(function):
                 raise DeserializationError(f"{payload['function']} is not a function.")
             return cls(function)
-        method = payload.get("method")
-        if not isinstance(method, str) or not method.isidentifier():
-            raise DeserializationError(f"The payload names no method in {method!r}.")
+        method = method_in(payload)
         target, owner = _load_target(payload), _load_owner(payload)
         try:
             return cls(target, method, owner)
         except (AttributeError, TypeError) as error:
             raise DeserializationError(str(error)) from error
+
+
+def method_in(payload: dict[str, Any]) -> str:
+    """The name of the method in a payload. Raises DeserializationError without one."""
+    method = payload.get("method")
+    if not isinstance(method, str) or not method.isidentifier():
+        raise DeserializationError(f"The payload names no method in {method!r}.")
+    return method
 
 
 def _load_target(payload: dict[str, Any]) -> Any:

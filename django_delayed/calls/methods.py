@@ -28,8 +28,7 @@ def find_method(target: Any, name: str, owner: type | None = None) -> Any:
     cls = class_of(target)
     if owner is not None and not issubclass(cls, owner):
         raise TypeError(f"{cls.__qualname__} is not a subclass of {owner.__qualname__}.")
-    if name.startswith("_"):
-        raise AttributeError(f"{cls.__qualname__}.{name} is private; a job may only call public methods.")
+    check_public(cls, name)
     classes = [owner] if owner else cls.__mro__
     defined = next((vars(c)[name] for c in classes if name in vars(c)), _MISSING)
     if defined is _MISSING:
@@ -39,9 +38,16 @@ def find_method(target: Any, name: str, owner: type | None = None) -> Any:
     return defined
 
 
+def check_public(cls: type, name: str) -> None:
+    """Raise AttributeError for a private name."""
+    if name.startswith("_"):
+        raise AttributeError(f"{cls.__qualname__}.{name} is private; a job may only call public methods.")
+
+
 def undelayed(defined: Any) -> Any:
     """The method itself, where `handle_asynchronously` decorates it."""
-    return getattr(defined, "undelayed", defined)
+    # The class is asked: functools.wraps copies the attributes of an instance to whatever wraps it.
+    return defined.undelayed if hasattr(type(defined), "undelayed") else defined
 
 
 def target_of(target: Any, method: Any) -> Any:

@@ -3,10 +3,11 @@
 from .base import Database, in_callers_transaction
 from .clock import DatabaseNow
 from .inserting import insert
-from .lanes import Claim, Filters, Lane
+from .lanes import LANES_INDEX, Claim, Filters, Lane
 from .vendors import VENDORS, database
 
 __all__ = [
+    "LANES_INDEX",
     "VENDORS",
     "Claim",
     "Database",

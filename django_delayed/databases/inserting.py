@@ -14,10 +14,11 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ..conf import INTEGERS
+from .base import SQL
 from .clock import DatabaseNow
 from .vendors import database
 
-SQL = tuple[str, list[Any]]
 RETURNED = ("id", "run_at", "created_at")
 
 
@@ -50,26 +51,38 @@ def _set_time(connection: BaseDatabaseWrapper, row: models.Model, name: str, val
 
 
 def _insert_sql(connection: BaseDatabaseWrapper, rows: Sequence[models.Model]) -> SQL:
-    clock: dict[timedelta, SQL] = {}
     fields = [field for field in rows[0]._meta.concrete_fields if not field.primary_key]
-    values: list[str] = []
+    clock: dict[timedelta, SQL] = {}
     params: list[Any] = []
+    values = []
     for row in rows:
-        marks = []
-        for field in fields:
-            value = getattr(row, field.attname)
-            if isinstance(value, DatabaseNow):
-                if value.plus not in clock:
-                    clock[value.plus] = database(connection).now(value.plus)
-                mark, mark_params = clock[value.plus]
-                params += mark_params
-            else:
-                mark = "%s"
-                # NULL is the same to every field, and a new row has many.
-                params.append(None if value is None else field.get_db_prep_save(value, connection))
-            marks.append(mark)
-        values.append(f"({', '.join(marks)})")
+        marks, more = _row_sql(connection, row, fields, clock)
+        values.append(marks)
+        params += more
     # No column has a name that any of the databases would want quoted.
     columns = ", ".join(str(field.column) for field in fields)
     table = connection.ops.quote_name(rows[0]._meta.db_table)
     return f"INSERT INTO {table} ({columns}) VALUES {', '.join(values)}", params
+
+
+def _row_sql(
+    connection: BaseDatabaseWrapper, row: models.Model, fields: Sequence[Any], clock: dict[timedelta, SQL]
+) -> SQL:
+    marks, params = [], []
+    for field in fields:
+        value = getattr(row, field.attname)
+        # Most columns of a new row are NULL or 0. As literals they cost no parameter.
+        if value is None:
+            marks.append("NULL")
+        elif type(value) is int and value in INTEGERS:
+            marks.append(str(value))
+        elif isinstance(value, DatabaseNow):
+            if value.plus not in clock:
+                clock[value.plus] = database(connection).now(value.plus)
+            mark, more = clock[value.plus]
+            marks.append(mark)
+            params += more
+        else:
+            marks.append("%s")
+            params.append(field.get_db_prep_save(value, connection))
+    return f"({', '.join(marks)})", params

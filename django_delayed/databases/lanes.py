@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+LANES_INDEX = "delayed_job_lanes"
+
 
 @dataclass(frozen=True)
 class Lane:

@@ -51,7 +51,8 @@ class MySQL(Database):
             marks = ", ".join(["%s"] * len(ids))
             # By id: `UPDATE … WHERE id IN (SELECT … SKIP LOCKED)` walks the table, 524 ms against 0.5 ms.
             cursor.execute(f"UPDATE {table} SET {columns} WHERE id IN ({marks})", [*params, *ids])
-            return list(rows.filter(pk__in=ids).only(*claim.columns))
+            claimed = rows.model._base_manager.using(rows.db).filter(pk__in=ids)
+            return list(claimed.only(*claim.columns))
 
     def _lock(self, cursor: Any, table: str, lane: Lane, limit: int) -> list[int]:
         now, params = self.now()

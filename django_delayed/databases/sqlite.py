@@ -10,12 +10,12 @@ from typing import Any
 from django.db import DatabaseError, models
 
 from .base import SQL, Database
-from .lanes import Claim, Lane
+from .lanes import LANES_INDEX, Claim, Lane
 
 CONFLICTS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 # Named in the queries: after ANALYZE, SQLite would build an index of its own over all rows at each claim,
 # 21.6 ms for 20,000 rows instead of 43 µs.
-LANES_INDEX = "INDEXED BY delayed_job_lanes"
+BY_LANES = f"INDEXED BY {LANES_INDEX}"
 
 
 class SQLite(Database):
@@ -29,7 +29,7 @@ class SQLite(Database):
 
     def scan_lanes(self, table: str) -> Iterable[tuple[str, int, float]]:
         # Scalar min() seeks the index once a step; GROUP BY or a row value reads the whole of it, 90 ms.
-        first = f"FROM {table} {LANES_INDEX} WHERE claimable = 1"
+        first = f"FROM {table} {BY_LANES} WHERE claimable = 1"
         now, params = self.now()
         with self.connection.cursor() as cursor:
             cursor.execute(
@@ -53,7 +53,7 @@ class SQLite(Database):
         columns, params = self.claimed_columns(claim)
         now, now_params = self.now()
         due = (
-            f"SELECT id FROM (SELECT id FROM {table} {LANES_INDEX}"
+            f"SELECT id FROM (SELECT id FROM {table} {BY_LANES}"
             f" WHERE claimable = 1 AND queue = %s AND priority = %s AND run_at <= {now}"
             " ORDER BY run_at, id LIMIT %s)"
         )

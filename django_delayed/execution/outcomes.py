@@ -35,7 +35,10 @@ class Finished:
 
 @dataclass(frozen=True)
 class Rescheduled:
-    """The attempt failed; the next one is due in `wait`. `job` is None when it could not be loaded."""
+    """The attempt failed; the next one is due in `wait`.
+
+    `job` is None when it could not be loaded, and when the worker was killed in it.
+    """
 
     job: Job | None
     error: ErrorText
@@ -44,7 +47,10 @@ class Rescheduled:
 
 @dataclass(frozen=True)
 class Failed:
-    """The job is given up. `job` is None when it could not be loaded."""
+    """The job is given up.
+
+    `job` is None when it could not be loaded, and when the worker was killed in it.
+    """
 
     job: Job | None
     error: ErrorText
@@ -85,7 +91,7 @@ def decide(row: DelayedJob, job: Job | None, error: BaseException) -> Reschedule
     if job is not None and isinstance(error, job.discard_on):
         return Discarded(job, text)
     # What could not be loaded now cannot be loaded later, unless the database was unavailable.
-    is_final = job is None and not isinstance(error, (DatabaseError, JobTimeout))
+    is_final = job is None and not isinstance(error, DatabaseError)
     if is_final or row.attempts >= row.max_attempts:
         return Failed(job, text)
     return Rescheduled(job, text, _wait(row, job, error))
@@ -100,11 +106,14 @@ def decide_after_crash(row: DelayedJob, why: str) -> Crashed:
     return Crashed(error, SECOND_CRASH_WAIT if crashes > 1 else timedelta(0))
 
 
-def decide_after_kill(row: DelayedJob, limit: timedelta) -> Rescheduled | Failed | Discarded:
-    """The outcome of an attempt whose worker was killed because it outlived its deadline."""
+def decide_after_kill(row: DelayedJob, limit: timedelta) -> Rescheduled | Failed:
+    """The outcome of an attempt whose worker was killed because the job outlived its deadline."""
     seconds = f"{limit.total_seconds():g}"
-    error = JobTimeout(f"{row.name} ran longer than its max_run_time of {seconds} s, and was killed.")
-    return decide(row, None, error)
+    timeout = JobTimeout(f"{row.name} ran longer than its max_run_time of {seconds} s, and was killed.")
+    error = describe(timeout, row.name)
+    if row.attempts >= row.max_attempts:
+        return Failed(None, error)
+    return Rescheduled(None, error, min(default_wait(row.attempts), CENTURY))
 
 
 def _wait(row: DelayedJob, job: Job | None, error: BaseException) -> timedelta:

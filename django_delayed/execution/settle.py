@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db import DatabaseError, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..conf import settings
 from ..databases import database
 from ..jobs import Job
-from ..models import DelayedJob
+from ..models import DelayedJob, all_rows
 from ..serialization.errors import ErrorText
 from ..signals import job_errored, job_failed, job_finished
 from ..states import DelayedJobQuerySet
@@ -29,12 +28,12 @@ def settle(performed: Sequence[Performed]) -> list[DelayedJob]:
     Returns the rows whose claim is lost, which stay as they are. Raises the error of a database that is
     unavailable: to be called again then.
     """
-    lost = write(performed)
+    lost = write_outcomes(performed)
     announce([(row, outcome) for row, outcome in performed if row not in lost])
     return lost
 
 
-def write(performed: Sequence[Performed]) -> list[DelayedJob]:
+def write_outcomes(performed: Sequence[Performed]) -> list[DelayedJob]:
     """Make the moves of these outcomes, several in one transaction. Returns the rows that are lost."""
     if len(performed) == 1:
         lost = _move_all(performed)
@@ -69,40 +68,44 @@ def _move_together(performed: Sequence[Performed]) -> list[DelayedJob]:
 
 
 def _move_all(performed: Sequence[Performed]) -> list[DelayedJob]:
-    rows = DelayedJob.objects.using(settings.DATABASE)
-    return [row for row, outcome in performed if not _move(rows, row, outcome)]
+    rows = all_rows()
+    return [row for row, outcome in performed if not _make_move(rows, row, outcome)]
 
 
-def _move(rows: DelayedJobQuerySet, row: DelayedJob, outcome: Outcome) -> bool:
+def _make_move(rows: DelayedJobQuerySet, row: DelayedJob, outcome: Outcome) -> bool:
     if is_given_up(outcome) and settings.DESTROY_FAILED_JOBS:
         return rows.discard_held(row)
     match outcome:
         case Finished():
             return rows.finish(row)
         case Rescheduled(wait=wait):
-            return _record(outcome.error, lambda error: rows.reschedule(row, error, wait))
+            return _with_text(outcome.error, lambda error: rows.reschedule(row, error, wait))
         case Failed():
-            return _record(outcome.error, lambda error: rows.fail(row, error))
+            return _with_text(outcome.error, lambda error: rows.fail(row, error))
         case Discarded():
             return rows.discard_held(row)
         case Crashed(wait=wait_or_none):
-            return _record(outcome.error, lambda error: rows.crash(row, error, wait_or_none))
+            return _with_text(outcome.error, lambda error: rows.crash(row, error, wait_or_none))
         case Released():
             return bool(rows.release([row]))
 
 
-def _record(error: ErrorText, move: Callable[[ErrorText], bool]) -> bool:
+def _with_text(error: ErrorText, move: Callable[[ErrorText], bool]) -> bool:
     """Move with the error's text; with a plainer one if the database refuses it for its charset or size."""
     # Twice as it is: after the first error, Django may have replaced a connection that was lost.
     for text in (error, error, error.in_ascii()):
         try:
             return move(text)
-        except DatabaseError:
-            if not _is_usable(connections[settings.DATABASE]):
+        except DatabaseError as refusal:
+            if not _may_be_the_text(refusal):
                 raise
     return move(error.withheld())
 
 
-def _is_usable(connection: BaseDatabaseWrapper) -> bool:
+def _may_be_the_text(refusal: DatabaseError) -> bool:
+    """Whether the database may have refused the text: there was no conflict, and the connection is usable."""
+    connection = connections[settings.DATABASE]
+    if database(connection).is_conflict(refusal) or connection.needs_rollback:
+        return False
     # Without its connection, Django's is_usable() raises an AttributeError.
     return connection.connection is not None and connection.is_usable()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -28,9 +27,6 @@ VERSION = 1  # of the payload
 
 # How payloads name the job classes of this package, whose modules may move while rows wait.
 _tags: dict[type[Job], str] = {}
-_check_class_options = functools.lru_cache(maxsize=1024, typed=True)(
-    lambda queue, priority: check_options({"queue": queue, "priority": priority})
-)
 
 
 def default_wait(attempts: int) -> timedelta:
@@ -54,8 +50,10 @@ class Job:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     layers: Layers = ()
-    _row: DelayedJob | None = None
-    _context: Context = Context()
+    _checked: ClassVar[tuple[Any, Any, Options]] = (None, None, {})
+    # With two underscores: a subclass may have attributes of these names.
+    __row: DelayedJob | None = None
+    __context: Context = Context()
 
     def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         check_fit(f"{type(self).__qualname__}.perform", self.perform, args, kwargs)
@@ -65,12 +63,14 @@ class Job:
     def __init_subclass__(cls, tag: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if tag:
+            if not cls.__module__.startswith("django_delayed."):
+                raise TypeError(f"{cls.__qualname__}: tag= is for the job classes of django_delayed.")
             _tags[cls] = tag
         check_definition(cls, Job)
 
     def __repr__(self) -> str:
         values = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]
-        return f"{type(self).__qualname__}({', '.join(values)})"
+        return f"{self.name}({', '.join(values)})"
 
     # What a subclass writes.
 
@@ -130,7 +130,7 @@ class Job:
     @property
     def delayed_job(self) -> DelayedJobView | None:
         """A frozen view of the row; None before it is written down and in `perform_now`."""
-        return None if self._row is None else DelayedJobView.of(self._row)
+        return None if self.__row is None else DelayedJobView.of(self.__row)
 
     @property
     def name(self) -> str:
@@ -150,8 +150,12 @@ class Job:
     @classmethod
     def class_options(cls) -> Options:
         """The options that the class gives, checked. Raises TypeError or ValueError."""
-        # From the class: from an instance, a function would come bound.
-        return _check_class_options(cls.queue, cls.priority)
+        # From the class: from an instance, a function would come bound. Checked again when one was replaced.
+        queue, priority, options = cls._checked
+        if queue is not cls.queue or priority is not cls.priority:
+            options = check_options({"queue": cls.queue, "priority": cls.priority})
+            cls._checked = cls.queue, cls.priority, options
+        return options
 
     def row_values(self) -> dict[str, Any]:
         """What the job writes into its row, beside its options. Raises SerializationError."""
@@ -165,7 +169,7 @@ class Job:
 
     def enqueued(self, row: DelayedJob) -> None:
         """The job has its row now."""
-        self._row = row
+        self.__row = row
         self.after_enqueue()
 
     # To JSON and back.
@@ -203,8 +207,8 @@ class Job:
         try:
             job = found.load_arguments(payload)
         except (KeyError, TypeError, RecursionError) as error:
-            raise DeserializationError(f"The arguments of {name} no longer fit: {error}") from error
-        job._row, job._context = row, Context.load(payload)
+            raise DeserializationError(f"The arguments of {row.name} no longer fit: {error}") from error
+        job.__row, job.__context = row, Context.load(payload)
         return job
 
     @classmethod
@@ -215,7 +219,7 @@ class Job:
 
     def in_context(self) -> AbstractContextManager[None]:
         """The block to perform a loaded job in: the language and the time zone of its enqueue are active."""
-        return self._context.active()
+        return self.__context.active()
 
     # Performing, in memory.
 

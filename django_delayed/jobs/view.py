@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -23,18 +23,12 @@ class DelayedJobView:
     attempts: int
     crashes: int
     max_attempts: int
+    last_error: str
     locked_at: datetime | None
     locked_by: str
     created_at: datetime
-    _row: DelayedJob = field(repr=False, compare=False)
-
-    @property
-    def last_error(self) -> str:
-        """The text of the last error, "" without one; read from the database when it is asked for."""
-        return self._row.last_error
 
     @classmethod
     def of(cls, row: DelayedJob) -> DelayedJobView:
         """The view of this row."""
-        values = {f.name: getattr(row, f.name) for f in fields(cls) if f.name != "_row"}
-        return cls(**values, _row=row)
+        return cls(*(getattr(row, field.name) for field in fields(cls)))

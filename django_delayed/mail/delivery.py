@@ -69,4 +69,5 @@ def _check_using(using: str | None) -> None:
         return
     if mailers is None:
         raise TypeError("using= names a mailer of MAILERS, which this version of Django does not have.")
-    _ = mailers[using]  # raises Django's own error for an unknown one
+    # Raises Django's own error for an unknown one.
+    _ = mailers[using]

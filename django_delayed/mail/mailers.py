@@ -11,7 +11,7 @@ from typing import Any
 from django.core.mail import EmailMessage
 
 from ..calls import DelayProxy
-from ..calls.call import DelayedCall
+from ..calls.call import DelayedCall, method_in
 from ..calls.methods import find_method
 from ..exceptions import DeserializationError
 from ..jobs import Job
@@ -110,7 +110,7 @@ class MailerJob(Job, tag="mailer"):
         if not (isinstance(mailer, type) and issubclass(mailer, Mailer)):
             raise DeserializationError(f"{payload['mailer']} is not a Mailer.")
         try:
-            mail = Mail(mailer, payload["method"])
+            mail = Mail(mailer, method_in(payload))
         except AttributeError as error:
             raise DeserializationError(str(error)) from error
         args, kwargs = arguments.decode_call(payload)

@@ -42,9 +42,9 @@ def transport(using: str | None = None) -> BaseEmailBackend:
     """
     if _is_set() and not _has_mailers():
         return from_path(settings.EMAIL_BACKEND)
-    backend = mail.get_connection() if mailers is None else mailers[using or "default"]
-    behind = getattr(backend, "backend_behind", None)
-    return behind() if behind else backend
+    backend: Any = mail.get_connection() if mailers is None else mailers[using or "default"]
+    # The class is asked: a mock, or a wrapper with a __getattr__, has every attribute.
+    return backend.backend_behind() if hasattr(type(backend), "backend_behind") else backend
 
 
 def from_path(path: str) -> BaseEmailBackend:

@@ -81,7 +81,8 @@ def _ascii(text: str) -> str:
 
 def _kind(error: BaseException) -> str:
     # Not type(error).__name__: a metaclass may define that, and raise in it.
-    return storable(type.__dict__["__name__"].__get__(type(error)))[:SHORT_LIMIT]
+    name = storable(type.__dict__["__name__"].__get__(type(error)))[:SHORT_LIMIT]
+    return name or "Error"
 
 
 def _message(error: BaseException) -> str:

@@ -6,7 +6,7 @@ import time
 
 from ..conf import settings
 from ..databases import DatabaseNow
-from ..models import DelayedJob, WorkerProcess
+from ..models import WorkerProcess, all_rows
 from ..worker.recovery import recover_stale
 
 
@@ -22,8 +22,8 @@ class DeadWorkerCheck:
         self._checked_at = time.time()
         self._wait_until = 0.0
 
-    def run(self) -> int:
-        """Check once; to be called several times a lease. Returns how many workers were removed."""
+    def run(self) -> None:
+        """Check once; to be called several times a lease."""
         lease = settings.LEASE.total_seconds()
         # Changes nothing, but raises an error while nothing can be written. SQLite can be read even then.
         WorkerProcess.objects.using(settings.DATABASE).filter(pk="").update(heartbeat_at=DatabaseNow())
@@ -31,9 +31,10 @@ class DeadWorkerCheck:
         if now - self._checked_at > lease / 2:
             self._wait_until = now + lease
         self._checked_at = now
-        return recover_stale(settings.LEASE) if now >= self._wait_until else 0
+        if now >= self._wait_until:
+            recover_stale(settings.LEASE)
 
 
 def remove_expired() -> int:
     """Remove the rows that were kept long enough. Returns how many."""
-    return DelayedJob.objects.using(settings.DATABASE).prune()
+    return all_rows().prune()

@@ -19,7 +19,7 @@ RETRY_BROKEN_CODE_AFTER = 30.0
 
 
 class Restart:
-    """At once at first; later and later when workers end soon after their start."""
+    """The next worker is started at once at first, and ever later if workers end soon after their start."""
 
     def __init__(self) -> None:
         self._at = 0.0  # on the monotonic clock

@@ -13,7 +13,7 @@ from ..worker.stacks import NO_STDERR
 
 
 @contextmanager
-def stacks_dumped_on_quit(also: Callable[[], None] = lambda: None) -> Iterator[None]:
+def stacks_dumped_on_quit(also: Callable[[], None]) -> Iterator[None]:
     """A block in which SIGQUIT dumps the stacks of this process and calls `also`."""
     if threading.current_thread() is not threading.main_thread():
         yield

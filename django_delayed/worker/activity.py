@@ -15,9 +15,9 @@ from datetime import timedelta
 # An id and a limit; a time, 0 for none.
 JOB, TIME = "@qd", "@d"
 # Offsets.
-LIMIT = struct.calcsize("@q")
-BEGAN = struct.calcsize(JOB)
-HEARTBEAT, READY, SIZE = (BEGAN + number * struct.calcsize(TIME) for number in (1, 2, 3))
+LIMIT_AT = struct.calcsize("@q")
+BEGAN_AT = struct.calcsize(JOB)
+HEARTBEAT_AT, READY_AT, SIZE = (BEGAN_AT + number * struct.calcsize(TIME) for number in (1, 2, 3))
 
 
 @dataclass(frozen=True)
@@ -52,28 +52,28 @@ class Activity:
         """A job begins."""
         # The time last: a reader that finds it also finds the id and the limit that belong to it.
         struct.pack_into(JOB, self._page, 0, id, limit.total_seconds())
-        self._write(BEGAN, time.monotonic())
+        self._write(BEGAN_AT, time.monotonic())
 
     def limit_to(self, limit: timedelta) -> None:
         """The current job may run this long."""
-        self._write(LIMIT, limit.total_seconds())
+        self._write(LIMIT_AT, limit.total_seconds())
 
     def performed(self) -> None:
         """The current job has ended. Settling it may take as long as the database is unavailable."""
-        self._write(LIMIT, math.inf)
+        self._write(LIMIT_AT, math.inf)
 
     def end(self) -> None:
         """There is no current job."""
-        self._write(BEGAN, 0.0)
+        self._write(BEGAN_AT, 0.0)
 
     def current(self) -> Current | None:
         """The current job, if there is one."""
         while True:
             # Before the page is read, so that the age is never more than the job has reached.
             now = time.monotonic()
-            began = self._read(BEGAN)
+            began = self._read(BEGAN_AT)
             id, limit = struct.unpack_from(JOB, self._page)
-            if began == self._read(BEGAN):
+            if began == self._read(BEGAN_AT):
                 break
         if not began:
             return None
@@ -84,20 +84,20 @@ class Activity:
 
     def be_ready(self) -> None:
         """The worker's process has started up."""
-        self._write(READY, time.monotonic())
+        self._write(READY_AT, time.monotonic())
 
     @property
     def is_ready(self) -> bool:
         """Whether the worker's process has ever started up."""
-        return bool(self._read(READY))
+        return bool(self._read(READY_AT))
 
     def heartbeat(self, at: float) -> None:
         """A heartbeat of the worker was written to the database, not before this time of the wall clock."""
-        self._write(HEARTBEAT, at)
+        self._write(HEARTBEAT_AT, at)
 
     def is_stale(self, span: timedelta) -> bool:
         """Whether no heartbeat was sent for this long; False if none ever was."""
-        heartbeat = self._read(HEARTBEAT)
+        heartbeat = self._read(HEARTBEAT_AT)
         return bool(heartbeat) and time.time() - heartbeat > span.total_seconds()
 
     def _read(self, offset: int) -> float:

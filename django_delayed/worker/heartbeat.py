@@ -12,7 +12,7 @@ from django.db import connections
 
 from ..conf import settings
 from ..databases import DatabaseNow
-from ..models import DelayedJob, WorkerProcess
+from ..models import WorkerProcess, all_rows
 from .activity import Activity
 from .availability import PeriodicTask
 from .configuration import Configuration
@@ -72,7 +72,7 @@ class BatchWatch:
         if current is None:
             self._seen = None
         elif current.id != self._seen and current.age >= RELEASE_AFTER:
-            rows = DelayedJob.objects.using(settings.DATABASE)
+            rows = all_rows()
             rows.release_unstarted(self.worker, current.id, current.age)
             self._seen = current.id
 

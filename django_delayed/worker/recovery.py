@@ -12,8 +12,8 @@ from django.db.models import Exists, OuterRef
 from ..conf import settings
 from ..databases import DatabaseNow
 from ..execution.outcomes import Outcome, decide_after_crash
-from ..execution.settle import Performed, announce, settle, write
-from ..models import DelayedJob, WorkerProcess, WorkerProcessQuerySet
+from ..execution.settle import Performed, announce, settle, write_outcomes
+from ..models import DelayedJob, WorkerProcess, WorkerProcessQuerySet, all_rows
 from ..states import DelayedJobQuerySet
 
 logger = logging.getLogger("django_delayed")
@@ -27,10 +27,10 @@ def release_and_deregister(
     `decide` returns the outcome of `current`, the job that it was performing; without it, that is released
     too. The others had not begun.
     """
-    held = _rows().running().filter(locked_by=worker)
+    held = all_rows().running().filter(locked_by=worker)
     if decide and current is not None and (row := held.filter(pk=current).first()):
         settle([(row, decide(row))])
-    _rows().release(held.all())
+    all_rows().release(held.all())
     _workers().filter(pk=worker).delete()
 
 
@@ -53,7 +53,7 @@ def _recover_worker(worker: WorkerProcess, lease: timedelta) -> bool:
         # one winner, a holder without a row counts as dead, and nothing has to be cleaned up later.
         if not _workers().stale(lease).filter(pk=worker.pk)._raw_delete(settings.DATABASE):
             return False
-        crashed = _recover(_rows().running().filter(locked_by=worker.pk))
+        crashed = _recover(all_rows().running().filter(locked_by=worker.pk))
     logger.warning(
         "Worker %s (%s) sent no heartbeat for %s; its jobs were released", worker.pk, worker, lease
     )
@@ -63,24 +63,22 @@ def _recover_worker(worker: WorkerProcess, lease: timedelta) -> bool:
 
 def _recover(held: DelayedJobQuerySet) -> list[Performed]:
     """Write the crashes of the jobs that had started, and release the others. Returns what to announce."""
-    started = list(held.exclude(started_at=None))
-    crashed: list[Performed] = [
-        (row, decide_after_crash(row, "its worker sent no more heartbeats")) for row in started
-    ]
-    lost = write(crashed) if crashed else []
-    _rows().release(held.filter(started_at=None))
+    why = "its worker sent no more heartbeats"
+    # Together: what is written here is announced only when this returns.
+    with transaction.atomic(using=settings.DATABASE):
+        crashed: list[Performed] = [
+            (row, decide_after_crash(row, why)) for row in held.exclude(started_at=None)
+        ]
+        lost = write_outcomes(crashed)
+        all_rows().release(held.filter(started_at=None))
     return [(row, outcome) for row, outcome in crashed if row not in lost]
 
 
 def _orphans(lease: timedelta) -> DelayedJobQuerySet:
     holder = WorkerProcess.objects.filter(pk=OuterRef("locked_by"))
     # `locked_by > ""` leads MySQL to the index; without it, every row is read.
-    held = _rows().running().filter(locked_by__gt="")
+    held = all_rows().running().filter(locked_by__gt="")
     return held.filter(~Exists(holder), locked_at__lt=DatabaseNow(plus=-lease))
-
-
-def _rows() -> DelayedJobQuerySet:
-    return DelayedJob.objects.using(settings.DATABASE)
 
 
 def _workers() -> WorkerProcessQuerySet:

@@ -25,9 +25,8 @@ from ..execution.isolation import close_broken, connections_of_worker
 from ..execution.outcomes import Outcome
 from ..execution.perform import perform
 from ..execution.settle import settle
-from ..models import DelayedJob
+from ..models import DelayedJob, all_rows
 from ..signals import worker_started, worker_stopped
-from ..states import DelayedJobQuerySet
 from .activity import Activity
 from .availability import LONGEST_PAUSE, UNAVAILABLE, repeat_while_unavailable
 from .batch_size import BatchSize
@@ -93,10 +92,6 @@ class Worker:
         finally:
             worker_stopped.send_robust(sender=None, worker=self.id)
 
-    @property
-    def _rows(self) -> DelayedJobQuerySet:
-        return DelayedJob.objects.using(settings.DATABASE)
-
     def _until_stopped(self, operation: Callable[[], T]) -> T | None:
         """The operation's result; None if a stop is requested while the database is unavailable."""
         try:
@@ -118,12 +113,12 @@ class Worker:
         if self._answer_is_missing:
             # The connection may have been lost between the commit of the last claim and its answer: then this
             # worker holds rows that it does not know of, and would hold them for as long as it lives.
-            self._rows.release(self._rows.running().filter(locked_by=self.id))
+            all_rows().release(all_rows().running().filter(locked_by=self.id))
         limit = self.batch_size.size
         if self.code:
             limit = max(1, min(limit, RELOAD_EVERY - self._since_reload))
         self._answer_is_missing = True
-        rows = self._rows.claim(self.id, limit, self.configuration.filters)
+        rows = all_rows().claim(self.id, limit, self.configuration.filters)
         self._answer_is_missing = False
         return rows
 
@@ -168,13 +163,13 @@ class Worker:
 
     def _release(self, waiting: deque[DelayedJob]) -> None:
         if waiting:
-            self._until_stopped(lambda: self._rows.release(waiting))
+            self._until_stopped(lambda: all_rows().release(waiting))
             waiting.clear()
 
     # Wait
 
     def _due_in(self) -> float | None:
-        return self._until_stopped(lambda: self._rows.next_due(self.configuration.filters))
+        return self._until_stopped(lambda: all_rows().next_due(self.configuration.filters))
 
     def _is_one_due(self) -> bool:
         due_in = self._due_in()

@@ -56,7 +56,8 @@ def test_an_action_asks_before_anything_moves(ask, job, rows, action):
     assert str(jobs[0]) in question.text
     assert str(jobs[2]) not in question.text
     assert (
-        str(wording.RETRY.consequence if action == "retry" else wording.DISCARD.consequence) in question.text
+        str(wording.RETRY_WORDING.consequence if action == "retry" else wording.DISCARD_WORDING.consequence)
+        in question.text
     )
     assert rows() == before
 
@@ -181,7 +182,7 @@ def test_a_job_that_joins_the_filter_after_the_question_is_left_alone(ask, answe
 
 def test_more_than_the_limit_is_done_in_several_goes(ask, answer, job, monkeypatch):
     for module in (operations, paginator, confirmation):
-        monkeypatch.setattr(module, "LIMIT", 4)
+        monkeypatch.setattr(module, "MOST_ROWS", 4)
     monkeypatch.setattr(states, "ROWS_A_TRANSACTION", 2)
     jobs = [job() for _ in range(6)]
     question = ask("retry", jobs[0], across=True)

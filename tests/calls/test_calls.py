@@ -8,6 +8,8 @@ from django.contrib.auth.models import User
 from django.template import Context, Template
 from django.utils.functional import SimpleLazyObject
 from django_delayed import DelayMixin, SerializationError, delay, handle_asynchronously
+from django_delayed.calls import Call, CallJob
+from django_delayed.calls.methods import undelayed
 from django_delayed.models import DelayedJob
 from tests.blog import jobs
 from tests.blog.models import Article, Draft, Fancy, Post, Token, Word
@@ -445,3 +447,35 @@ def test_the_mixin_needs_no_model_and_says_what_it_needs(diary):
 
     with pytest.raises(TypeError, match="A worker cannot fetch this Service; only saved model instances can"):
         Service().delay().serve()
+
+
+def test_a_method_that_is_handled_asynchronously_under_a_private_name_is_refused_at_the_call(
+    post, monkeypatch
+):
+    def publish(self):
+        """Tell the world."""
+
+    hidden = handle_asynchronously(publish)
+    monkeypatch.setattr(Post, "_hidden", hidden, raising=False)
+    hidden.__set_name__(Post, "_hidden")
+    with pytest.raises(AttributeError, match=r"Post\._hidden is private"):
+        post._hidden()
+
+
+def test_what_wraps_a_method_that_is_handled_asynchronously_is_not_passed_over():
+    class Thing:
+        @handle_asynchronously
+        def act(self):
+            """Do it."""
+
+    @functools.wraps(vars(Thing)["act"])
+    def wrapper(self):
+        return "wrapped"
+
+    assert undelayed(wrapper) is wrapper
+
+
+def test_the_repr_of_a_delayed_call_says_what_is_called(post):
+    assert (
+        repr(CallJob(Call(post, "send_to_twitter"), "hello", tag=3)) == "Post.send_to_twitter('hello', tag=3)"
+    )

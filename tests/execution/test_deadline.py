@@ -55,7 +55,7 @@ def test_a_timeout_is_no_exception_that_a_job_would_catch():
         run_within(SHORT, "a job", careful)
 
 
-def test_a_timeout_that_is_swallowed_is_told_all_the_same():
+def test_a_timeout_that_is_swallowed_is_recorded():
     def swallow():
         with contextlib.suppress(BaseException):
             sleep()

@@ -83,7 +83,7 @@ def test_a_job_is_discarded_on_the_errors_that_it_names(heard, diary):
 
 
 @pytest.mark.django_db
-def test_a_job_that_was_interrupted_goes_back_with_its_attempt(in_job, diary):
+def test_a_job_that_was_interrupted_is_released(in_job, diary):
     def interrupt():
         raise JobInterrupted
 

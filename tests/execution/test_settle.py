@@ -11,6 +11,7 @@ from django.db import (
     transaction,
 )
 from django_delayed import Job
+from django_delayed.databases import database
 from django_delayed.execution.outcomes import (
     Discarded,
     Failed,
@@ -19,7 +20,7 @@ from django_delayed.execution.outcomes import (
     Rescheduled,
     decide_after_crash,
 )
-from django_delayed.execution.settle import _record, settle
+from django_delayed.execution.settle import _with_text, settle
 from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.serialization.errors import describe
 from django_delayed.signals import job_errored, job_failed, job_finished, job_started
@@ -112,7 +113,7 @@ def test_an_error_in_a_text_that_the_database_refuses_is_recorded_in_ascii(monke
         return text.text
 
     error = describe(ValueError("\U0001f600"))
-    assert "\\U0001f600" in _record(error, refuse)
+    assert "\\U0001f600" in _with_text(error, refuse)
     assert refused == [error, error]
 
 
@@ -154,7 +155,7 @@ def test_an_error_that_can_never_be_stored_is_recorded_without_its_text():
             raise DatabaseError("too long")
         return text
 
-    assert _record(error, refuse).text == "Error"
+    assert _with_text(error, refuse).text == "Error"
     assert len(texts) == 4
 
 
@@ -237,3 +238,32 @@ def test_a_job_that_is_given_up_after_a_crash_may_be_removed(settings, heard):
     assert settle([(row, decide_after_crash(row, "its worker fell"))]) == []
     assert not DelayedJob.objects.exists()
     assert [signal for signal, *_ in heard] == [job_errored, job_failed]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_conflict_is_repeated_and_not_taken_for_an_error_in_the_text(monkeypatch, count):
+    """A deadlock costs the transaction: a plainer text would not help, and the savepoint is gone."""
+    for number in range(count):
+        Plain.perform_later(number)
+    rows = DelayedJob.objects.claim(WORKER, 10)
+    update, met = DelayedJobQuerySet.update, []
+
+    def meet_a_conflict(queryset, **columns):
+        if "last_error" in columns and len(met) < 3:
+            met.append(columns)
+            raise Conflict("deadlock")
+        return update(queryset, **columns)
+
+    monkeypatch.setattr(DelayedJobQuerySet, "update", meet_a_conflict)
+    monkeypatch.setattr(
+        type(database(connection)), "is_conflict", lambda self, error: isinstance(error, Conflict)
+    )
+    monkeypatch.setattr("django_delayed.databases.base.time.sleep", lambda seconds: None)
+    error = describe(ValueError("the text"))
+    assert settle([(row, Rescheduled(Plain(), error, timedelta(seconds=6))) for row in rows]) == []
+    assert [row.error_message for row in DelayedJob.objects.all()] == ["the text"] * count
+
+
+class Conflict(OperationalError):
+    pass

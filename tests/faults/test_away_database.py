@@ -33,7 +33,7 @@ def end_all_connections():
 
 
 @on_a_server
-def test_what_came_of_a_job_is_written_once_the_database_is_back(work, ledger):
+def test_an_outcome_is_written_once_the_database_is_back(work, ledger):
     worker = work()
     worker.has_said("Worker .* started")
     job = Gated.perform_later(str(ledger), str(ledger.gate))

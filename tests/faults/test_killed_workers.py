@@ -56,7 +56,7 @@ def test_a_job_of_a_batch_whose_host_dies_has_spent_its_attempt_once_it_took_its
     assert (job.attempts, job.crashes) == (2, 1)
 
 
-def test_a_job_whose_child_alone_is_killed_is_ready_again_at_once(work, ledger):
+def test_a_job_whose_worker_alone_is_killed_is_ready_again_at_once(work, ledger):
     worker = work()  # with a lease of a minute, which nobody waits for
     worker.has_said("Worker .* started")
     job = Gated.perform_later(str(ledger), str(ledger.gate))
@@ -71,7 +71,7 @@ def test_a_job_whose_child_alone_is_killed_is_ready_again_at_once(work, ledger):
     assert worker.stop() == 0
 
 
-def test_what_was_claimed_with_the_job_that_crashed_gets_its_attempt_back(work, ledger):
+def test_what_was_claimed_with_the_job_that_crashed_is_released(work, ledger):
     enqueue_all([Note(str(ledger), "quick") for _ in range(30)])
     pill = Pill.perform_later(str(ledger), "SIGKILL")
     enqueue_all([Note(str(ledger), "behind") for _ in range(30)])
@@ -84,7 +84,7 @@ def test_what_was_claimed_with_the_job_that_crashed_gets_its_attempt_back(work, 
 
 
 @pytest.mark.slow
-def test_a_worker_is_never_taken_for_dead_while_its_job_holds_the_gil(work, ledger):
+def test_a_worker_is_not_declared_dead_while_its_job_holds_the_gil(work, ledger):
     busy = work(delayed=SHORT_LEASE)
     busy.has_said("Worker .* started")
     job = HoldGil.perform_later(str(ledger), 6)
@@ -161,7 +161,7 @@ def test_a_worker_that_was_declared_dead_settles_nothing_and_starts_afresh(work,
     assert nothing_is_held()
 
 
-def test_a_child_whose_parent_stands_still_claims_nothing_more(work, ledger):
+def test_a_worker_whose_supervisor_is_suspended_claims_nothing_more(work, ledger):
     worker = work(delayed=SHORT_LEASE)
     worker.has_said("Worker .* started")
     child = worker.child
@@ -182,7 +182,7 @@ def test_a_child_whose_parent_stands_still_claims_nothing_more(work, ledger):
     assert nothing_is_held()
 
 
-def test_workers_that_all_stood_still_together_do_not_bury_one_another(work, ledger):
+def test_workers_that_were_all_suspended_do_not_declare_one_another_dead(work, ledger):
     workers = [work(delayed=SHORT_LEASE) for _ in range(2)]
     jobs = enqueue_all([Gated(str(ledger), str(ledger.gate)) for _ in range(2)])
     for job in jobs:

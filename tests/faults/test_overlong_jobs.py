@@ -25,7 +25,7 @@ def test_a_job_that_runs_too_long_fails_that_attempt_and_the_worker_goes_on(work
     assert nothing_is_held()
 
 
-def test_the_parent_ends_a_job_that_no_alarm_reaches_and_its_siblings_pay_nothing(work, ledger):
+def test_the_supervisor_ends_a_job_that_no_alarm_reaches_and_the_others_lose_no_attempt(work, ledger):
     enqueue_all([Note(str(ledger), "quick") for _ in range(30)])  # so that it claims many at once
     job = HoldGilForever.perform_later(str(ledger))
     enqueue_all([Note(str(ledger), "behind") for _ in range(30)])

@@ -1,7 +1,8 @@
 from datetime import timedelta
 
 import pytest
-from django_delayed import Job
+from django_delayed import Job, enqueue
+from tests.blog import jobs as blog_jobs
 
 
 def define(bases=(Job,), **attributes):
@@ -111,3 +112,34 @@ def test_what_a_job_says_of_itself_is_not_overridden(name):
 def test_when_it_runs_is_no_attribute_of_a_job(name):
     with pytest.raises(TypeError, match=rf"with set\({name}=…\)"):
         type("Odd", (Job,), {name: 60})
+
+
+def test_a_tag_is_for_our_own_job_classes():
+    with pytest.raises(TypeError, match="tag= is for the job classes of django_delayed"):
+
+        class Mine(Job, tag="call"):
+            pass
+
+
+def test_a_class_option_that_cannot_be_hashed_or_was_replaced_is_the_one_that_counts(db):
+    class ByTenant(list):
+        def __call__(self):
+            return "tenant"
+
+    Plain = type("Plain", (blog_jobs.Plain,), {"__module__": "tests.blog.jobs", "queue": ByTenant()})
+    assert Plain.class_options() == {"queue": Plain.queue}
+    Plain.queue = "other"
+    assert Plain.class_options() == {"queue": "other"}
+    Plain.queue = 5
+    with pytest.raises(TypeError, match="queue must be a string"):
+        Plain.class_options()
+    assert blog_jobs.Plain.class_options() == {}
+
+
+def test_a_job_may_keep_what_it_likes_under_ordinary_private_names(db, diary):
+    job = blog_jobs.Plain(1)
+    job._row = job._context = job._checked = {"mine": 1}
+    row = enqueue(job)
+    assert job.delayed_job.id == row.pk
+    with job.in_context():
+        assert job.run() == (1,)

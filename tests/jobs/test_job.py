@@ -247,7 +247,7 @@ def test_the_view_of_the_row_is_frozen(seen):
     [(_, view)] = seen
     with pytest.raises(dataclasses.FrozenInstanceError):
         view.queue = "other"
-    assert {field.name for field in dataclasses.fields(DelayedJobView)} - {"_row"} <= {
+    assert {field.name for field in dataclasses.fields(DelayedJobView)} <= {
         field.attname for field in DelayedJob._meta.concrete_fields
     }
 

@@ -211,7 +211,7 @@ def test_the_message_comes_first_and_the_innermost_frame_last():
     assert lines[-2:] == ["LookupError: no such thing", "and a second line"]
 
 
-def test_local_variables_are_not_told():
+def test_local_variables_are_not_recorded():
     def innermost(password):
         raise ValueError("it broke")
 

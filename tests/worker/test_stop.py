@@ -54,7 +54,7 @@ def test_a_worker_that_is_told_to_stop_before_its_child_is_up_ends_too(work):
     assert nothing_is_held()
 
 
-def test_what_was_claimed_with_the_current_job_goes_back_with_its_attempts(work, ledger):
+def test_what_was_claimed_with_the_current_job_is_released(work, ledger):
     enqueue_all([Note(str(ledger), "quick") for _ in range(40)])
     gated, *rest = enqueue_all(
         [Gated(str(ledger), str(ledger.gate)), *(Note(str(ledger), "late") for _ in range(40))]
@@ -73,7 +73,7 @@ def test_what_was_claimed_with_the_current_job_goes_back_with_its_attempts(work,
     assert DelayedJob.objects.waiting().filter(attempts=0).count() == len(rest)
 
 
-def test_a_job_that_outlasts_the_shutdown_timeout_goes_back_with_its_attempt(at_work, ledger):
+def test_a_job_that_outlasts_the_shutdown_timeout_is_released(at_work, ledger):
     worker, row = at_work(delayed={"SHUTDOWN_TIMEOUT": 0.3})
     assert worker.stop() == 0
     assert ledger.lines == [f"begin {row.pk}"]
@@ -133,7 +133,7 @@ def test_a_worker_without_a_stderr_survives_sigquit(work, ledger):
     assert worker.stop() == 0
 
 
-def test_no_process_is_left_when_only_the_parent_is_killed(at_work, ledger):
+def test_no_process_is_left_when_only_the_supervisor_is_killed(at_work, ledger):
     worker, row = at_work()
     child = worker.child
     worker.send(signal.SIGKILL)

@@ -6,9 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...conf import settings
 from ...databases import DatabaseNow
-from ...models import DelayedJob
+from ...models import all_rows
 from ...states import DelayedJobQuerySet
 from ...stats import count_by_state
 from ..arguments import add_queues, queues_of, seconds, span_of
@@ -50,7 +49,7 @@ class Command(BaseCommand):
             raise CommandError("Nothing was removed.")
 
     def _chosen(self, options: dict[str, Any]) -> DelayedJobQuerySet:
-        rows = DelayedJob.objects.using(settings.DATABASE)
+        rows = all_rows()
         if options["failed"]:
             rows = rows.failed()
         if queues := queues_of(options):
