@@ -2,8 +2,9 @@
 
     python benchmarks/throughput.py [--database sqlite|postgresql] [--jobs 10000] [--rounds 3]
 
-Both empty the same table, filled in the same way, in turns. The worker is the real command with its supervisor,
-logging at INFO to a file. It is timed from its first log line about a job to its last, without its start.
+Both empty the same table, filled in the same way, in turns. The worker is the real command with its
+supervisor, logging at INFO to a file. It is timed from its first log line about a job to its last, without
+its start.
 """
 
 import argparse
