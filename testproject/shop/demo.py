@@ -118,9 +118,9 @@ def report(servers, finished, errors):
     yield f"{'Jobs':32}{'finished':>10}{'errors':>10}"
     for name in sorted(finished | errors):
         yield f"  {name:30}{finished[name]:10}{errors[name] or '':>10}"
-    yield "What came of it:"
+    yield "Results:"
     yield from (f"  {what:30}{count:10,}" for what, count in _results(servers).items())
-    yield "What failed, for somebody to look at:"
+    yield "What failed:"
     for job in DelayedJob.objects.exclude(last_error="").order_by("pk"):
         yield f"  {job.state.label:9} {job}: {job.last_error.splitlines()[0]}"
 

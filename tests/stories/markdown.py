@@ -8,13 +8,14 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import dedent
+from textwrap import dedent, indent
 
 import django
 
 ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
-_FILE = re.compile(r"# (?P<path>[\w/]+\.py)(?:, (?P<when>.*))?\n")
+_FILE = re.compile(r"# (?P<path>[\w/]+\.py)(?:, in the class (?P<class>\w+)|, (?P<when>.*))?\n")
+_LEFT_OUT = "…"  # stands for any lines
 _PATIENCE = 60  # seconds for one command
 
 # Executes each statement as a console does: what an expression gives is printed.
@@ -49,7 +50,6 @@ class Story:
     def __init__(self, folder: Path) -> None:
         self.project = folder / "project"
         self.project.mkdir()
-        self.has_new_models = False
         self.environment = {name: value for name, value in os.environ.items() if "DJANGO" not in name} | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
@@ -75,7 +75,7 @@ class Story:
             case "pycon":
                 lines = [line for line in block.text.splitlines() if line]
                 said = [line[4:] for line in lines if line.startswith((">>> ", "... "))]
-                expected = [line for line in lines if not line.startswith((">>> ", "... "))]
+                expected = [line for line in lines if not line.startswith((">>> ", "... ", _LEFT_OUT))]
                 check(self._execute("\n".join(said)), expected)
             case "console":
                 for command, *expected in _commands(block.text):
@@ -85,15 +85,13 @@ class Story:
         if (when := file["when"]) and not _is_for_us(when):
             return
         path = self.project / file["path"]
+        if file["class"]:
+            [*_, last] = re.findall(r"^class (\w+)", path.read_text(), re.MULTILINE)
+            assert last == file["class"], f"{file['class']} is not the last class of {path}"
         with path.open("a") as opened:
-            opened.write(f"\n\n{text}")
-        self.has_new_models |= path.name == "models.py"
+            opened.write("\n" + indent(text, "    ") if file["class"] else f"\n\n{text}")
 
     def _execute(self, source: str) -> str:
-        if self.has_new_models:  # as readers know
-            self._finish("python manage.py makemigrations")
-            self._finish("python manage.py migrate")
-            self.has_new_models = False
         shell = [sys.executable, "manage.py", "shell", "-v", "0", "-c", _CONSOLE]
         done = subprocess.run(
             shell, input=source, cwd=self.project, env=self.environment, text=True, timeout=_PATIENCE,
@@ -159,7 +157,7 @@ def _commands(text: str) -> list[list[str]]:
     for line in text.splitlines():
         if line.startswith("$ "):
             commands.append([line[2:]])
-        elif line:
+        elif line and line != _LEFT_OUT:
             commands[-1].append(line)
     return commands
 
@@ -169,4 +167,4 @@ def _is_for_us(when: str) -> bool:
         return "{}.{}".format(*django.VERSION[:2]) in when.removeprefix("on Django ").split(" and ")
     if found := re.fullmatch(r"from Django (\d+)\.(\d+) on", when):
         return django.VERSION[:2] >= (int(found[1]), int(found[2]))
-    return when == "continued"
+    raise ValueError(f"A block is for {when!r}, which no story knows.")

@@ -30,8 +30,8 @@ No job is late; the oldest has been due for 0 s.
 
 
 def test_the_queue_can_have_a_database_of_its_own(tmp_path):
-    project, model = QUICK_START[0], QUICK_START[2]
+    project, apps, model = QUICK_START[:3]
     migrations = Block("console", "$ python manage.py makemigrations blog", 0)
     page = blocks(ROOT / "docs/databases.md", "The queue on a database of its own")
     work = [Block("pycon", WORK, 0), Block("console", WORKOFF, 0)]
-    Story(tmp_path).tell([project, model, *page[:2], migrations, page[2], *work])
+    Story(tmp_path).tell([project, apps, model, *page[:2], migrations, page[2], *work])

@@ -12,7 +12,7 @@ ADMIN = "admin"  # name and password; the demo is not for the internet
 
 
 class Command(BaseCommand):
-    help = "Load the sample shop, enqueue every kind of work it has, work it off, and say what came of it."
+    help = "Load the sample shop, enqueue every kind of work it has, work it off, and show the results."
 
     def handle(self, *args, **options):
         call_command("shop_load", stdout=self.stdout)
@@ -41,6 +41,6 @@ class Command(BaseCommand):
 HOW_TO_GO_ON = """
 Look at it:  {manage} runserver
              http://127.0.0.1:8000/admin/  (user {admin}, password {admin})
-Mend it:     {manage} shop_servers, and beside it
+To fix it:     {manage} shop_servers, and beside it
              {manage} jobs_work;
              give the social account "Summer shop" the access token {token}, and retry the job that failed"""
