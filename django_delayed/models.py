@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from .conf import settings
 from .databases import LANES_INDEX, DatabaseNow
 from .fields import ClaimableField, PartialIndex, QueueField
-from .serialization.errors import ErrorText
+from .serialization.errors import ErrorText, printable
 from .states import DelayedJobQuerySet, State, state_of
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ class DelayedJob(models.Model):
         constraints = [ClaimableField.constraint("delayed_job_claimable")]
 
     def __str__(self) -> str:
-        return f"{self.name} #{self.pk}"
+        # It stands in the log, and a row need not be written by an enqueue.
+        return f"{printable(self.name)} #{self.pk}"
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **options: Any) -> None:
         """As Django's; `claimable` follows the timestamps even when only these are saved."""

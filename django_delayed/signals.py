@@ -11,6 +11,8 @@ from typing import Any
 
 from django.dispatch import Signal
 
+from .serialization.errors import printable
+
 logger = logging.getLogger("django_delayed")
 
 # With delayed_job and job.
@@ -29,7 +31,7 @@ worker_stopped = Signal()
 
 
 def _log_enqueued(delayed_job: Any, **_: Any) -> None:
-    logger.debug("%s ENQUEUED in queue %s", delayed_job, delayed_job.queue)
+    logger.debug("%s ENQUEUED in queue %s", delayed_job, printable(delayed_job.queue))
 
 
 def _log_started(delayed_job: Any, **_: Any) -> None:
@@ -51,9 +53,7 @@ def _log_failed(delayed_job: Any, error: Any, **_: Any) -> None:
 
 
 def _headline(error: Any) -> str:
-    text = f"{error.error_class}: {error.message}" if error.message else error.error_class
-    # A message may come from outside: it must not end the line, nor reach the terminal as a command.
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    return printable(f"{error.error_class}: {error.message}" if error.message else error.error_class)
 
 
 def _log_worker_started(worker: str, **_: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, models, transaction
+from django.db import connections, models, router, transaction
 from django.db.models import Case, CharField, F, Q, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -86,6 +86,15 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     The worker's moves are guarded by the claim: once it is lost, they change nothing and return False. `also`
     are statements to run in the transaction of the move, after it and only if it is made.
     """
+
+    @property
+    def db(self) -> str:
+        """The alias that rows are written to. Unless `using` names another, they are read from there too.
+
+        A router may read models from a replica: the queue there lags behind, and a move made there is lost.
+        """
+        hints = self._hints  # type: ignore[attr-defined]
+        return self._db or router.db_for_write(self.model, **hints)  # type: ignore[attr-defined]
 
     # Exactly one of these six a row.
 
@@ -274,8 +283,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
             "error_message": error.message,
             "error_fingerprint": error.fingerprint,
         }
-        record = row.failed_attempts.using(self.db).record
-        return self._update(row, columns, [lambda: record(row, error), *also])
+        return self._update(row, columns, [lambda: self._attempts.record(row, error), *also])
 
     def _remove(self, row: DelayedJob, also: Iterable[Statement]) -> bool:
         # A job that never failed has no failed attempts: the statement is saved for most jobs.
@@ -306,6 +314,6 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         return removed
 
     @property
-    def _attempts(self) -> models.QuerySet[Any]:
+    def _attempts(self) -> Any:
         attempts: Any = self.model._meta.get_field("failed_attempts").related_model
-        return attempts._base_manager.using(self.db)
+        return attempts.objects.using(self.db)

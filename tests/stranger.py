@@ -7,3 +7,9 @@ sys.stranger_was_imported = True
 
 def greet():
     pass
+
+
+class Stranger:
+    @classmethod
+    def hello(cls):
+        """Say it."""

@@ -1,7 +1,7 @@
 import logging
 
 import pytest
-from django_delayed import signals
+from django_delayed import Job, signals
 from django_delayed.models import DelayedJob
 from django_delayed.serialization.errors import describe
 
@@ -57,3 +57,16 @@ def test_nothing_in_a_message_ends_the_line_or_reaches_the_terminal(lines):
 @pytest.mark.parametrize("name", [name for name in vars(signals) if name.startswith(("job_", "worker_"))])
 def test_every_signal_is_one(name):
     assert isinstance(getattr(signals, name), signals.Signal)
+
+
+@pytest.mark.django_db
+def test_a_name_and_a_queue_from_a_row_cannot_forge_a_line_of_the_log(caplog):
+    caplog.set_level("DEBUG", "django_delayed")
+    evil = "a\nplain #1 COMPLETED\x1b[31m"
+    row = DelayedJob.objects.create(name=evil, payload="{}", queue=evil)
+    signals.job_enqueued.send_robust(sender=Job, delayed_job=row, job=None)
+    signals.job_started.send_robust(sender=Job, delayed_job=row)
+    assert caplog.messages == [
+        f"a\\nplain #1 COMPLETED\\x1b[31m #{row.pk} ENQUEUED in queue a\\nplain #1 COMPLETED\\x1b[31m",
+        f"a\\nplain #1 COMPLETED\\x1b[31m #{row.pk} RUNNING",
+    ]

@@ -399,3 +399,28 @@ def test_moves_in_a_callers_transaction_go_with_it():
     row = DelayedJob.objects.get()
     assert (row.state, row.attempts, row.last_error) == ("enqueued", 0, "")
     assert not FailedAttempt.objects.exists()
+
+
+class ReadsFromAReplica:
+    """A router of a project whose replica is not there: nothing of ours may ask for it."""
+
+    def db_for_read(self, model, **hints):
+        return "replica"
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+@pytest.mark.parametrize("move", ["retry", "discard", "prune"])
+def test_moves_are_made_where_rows_are_written(settings, move):
+    settings.DATABASE_ROUTERS = [ReadsFromAReplica()]
+    write(failed_at=timezone.now(), expires_at=timezone.now() - HOUR)
+    assert getattr(DelayedJob.objects.failed(), move)() == 1
+
+
+def test_a_job_is_claimed_and_settled_where_rows_are_written(settings):
+    settings.DATABASE_ROUTERS = [ReadsFromAReplica()]
+    write()
+    assert DelayedJob.objects.reschedule(claim(), error(), -HOUR)
+    assert DelayedJob.objects.finish(claim())
+    assert not DelayedJob.objects.exists()

@@ -17,6 +17,7 @@ from ..serialization import arguments, names
 from ..serialization.records import about_of
 from .methods import (
     bind,
+    check_code,
     check_public,
     check_target,
     class_of,
@@ -47,6 +48,7 @@ class Call:
             check_public(class_of(target), method)
             plain = undelayed(find_method(target, method, owner) if defined is None else defined)
             check_target(target, method, plain)
+            check_code(target, method, plain)
             self.target = target_of(target, plain)
             self.function = bind(target, plain)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from django.db import models
 
+from ..serialization import names
+
 _MISSING = object()
 # Methods that cannot be called before they are bound.
 _UNBOUND = (classmethod, staticmethod, partialmethod)
@@ -72,6 +74,37 @@ def check_target(target: Any, name: str, method: Any) -> None:
         raise TypeError(
             f"A worker cannot fetch this {type(target).__name__}; only saved model instances can be delayed."
         )
+
+
+def check_code(target: Any, name: str, method: Any) -> None:
+    """Raise TypeError for a method whose code is defined where no job may call any.
+
+    A class may have it by inheritance, or as `run = staticmethod(os.system)`. A model has methods of Django's
+    too, such as `save`, and `email_user` of a user.
+    """
+    code = _innermost(method)
+    module = code.__module__ if inspect.isfunction(code) else type(code).__module__
+    cls = class_of(target)
+    is_djangos = issubclass(cls, models.Model) and module.partition(".")[0] == "django"
+    if not (inspect.isfunction(code) and (is_djangos or names.is_trusted(module))):
+        raise TypeError(
+            f"{cls.__qualname__}.{name} is defined in {module}, which is not in any of INSTALLED_APPS, so a"
+            " job may not call it; write a method that does."
+        )
+
+
+def _innermost(method: Any) -> Any:
+    """The function that a method, a decorated one too, calls in the end."""
+    for _ in range(100):
+        if isinstance(method, (classmethod, staticmethod)):
+            method = method.__func__
+        elif isinstance(method, partialmethod):
+            method = method.func
+        elif "__wrapped__" in getattr(method, "__dict__", {}):
+            method = method.__dict__["__wrapped__"]
+        else:
+            break
+    return method
 
 
 def is_function(thing: Any) -> bool:

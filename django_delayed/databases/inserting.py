@@ -32,11 +32,19 @@ def insert(connection: BaseDatabaseWrapper, rows: Sequence[models.Model]) -> Non
         else:
             cursor.execute(statement, params)
             # One INSERT of known length numbers its rows in sequence in every innodb_autoinc_lock_mode.
-            written = [(cursor.lastrowid + number, None, None) for number in range(len(rows))]
+            first, step = cursor.lastrowid, _step_of_ids(cursor) if len(rows) > 1 else 1
+            written = [(first + number * step, None, None) for number in range(len(rows))]
     for row, (pk, run_at, created_at) in zip(rows, written, strict=True):
         row.pk, row._state.adding, row._state.db = pk, False, connection.alias
         _set_time(connection, row, "run_at", run_at)
         _set_time(connection, row, "created_at", created_at)
+
+
+def _step_of_ids(cursor: Any) -> int:
+    # Above 1 where several servers write, each in a sequence of its own.
+    cursor.execute("SELECT @@auto_increment_increment")
+    [step] = cursor.fetchone()
+    return int(step)
 
 
 def _set_time(connection: BaseDatabaseWrapper, row: models.Model, name: str, value: Any) -> None:

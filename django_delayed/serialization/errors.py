@@ -67,6 +67,11 @@ def storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def printable(text: str) -> str:
+    """The text with escapes for what would end a line of the log, or reach a terminal as a command."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
 def cut(text: str, limit: int = TEXT_LIMIT) -> str:
     """At most `limit` bytes of UTF-8: the head and the tail, where the message and the last frame are."""
     if len(text) * 4 <= limit or len(encoded := text.encode("utf-8")) <= limit:

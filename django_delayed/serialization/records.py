@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
-from django.db import DataError, connections, models
+from django.db import DataError, connections, models, router
 
 from ..exceptions import DeserializationError, RecordNotFound, SerializationError
+
+MOST_DIGITS = 1000  # of a number that is a primary key
 
 
 def label_of(model: type[models.Model]) -> str:
@@ -29,12 +32,16 @@ def model_of(label: Any) -> type[models.Model]:
 
 
 def reference(record: models.Model) -> tuple[str, Any, str | None]:
-    """Label, primary key and database of a saved instance. Raises SerializationError for any other."""
+    """Label, primary key and database of a saved instance. Raises SerializationError for any other.
+
+    The database is the one that the instance is written to, where a router reads from replicas: a replica may
+    lag behind, or be gone when the job is performed.
+    """
     # Not type(): request.user is a lazy stand-in for a user.
     label = label_of(record.__class__)
     if record.pk is None or record._state.adding:
         raise SerializationError(f"the {label} is not saved, so no worker could fetch it; save it first")
-    return label, record.pk, record._state.db
+    return label, record.pk, router.db_for_write(record.__class__, instance=record)
 
 
 def fetch(label: str, pk: Any, db: str | None) -> models.Model:
@@ -44,6 +51,9 @@ def fetch(label: str, pk: Any, db: str | None) -> models.Model:
     fail the job for good; and the errors of a database that is unavailable, after which it is tried again.
     """
     model = model_of(label)
+    if isinstance(pk, Decimal) and abs(pk.adjusted()) > MOST_DIGITS:
+        # To turn it into the integer of a key would take hours.
+        raise DeserializationError(f"The {label} cannot have a primary key of {pk.adjusted():,} digits.")
     if db is not None and db not in connections:
         raise DeserializationError(
             f"The {label} {pk!r} is in the database {db!r}, which DATABASES does not have."

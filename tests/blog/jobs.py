@@ -2,7 +2,9 @@
 
 import functools
 import os
+import subprocess
 from datetime import timedelta
+from fractions import Fraction
 from os import system  # noqa: F401 - for a row that names it here
 
 from django.utils import timezone, translation
@@ -76,6 +78,22 @@ class Cleaner:
         @classmethod
         def sweep(cls):
             diary.write("sweep")
+
+
+def shouting(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args)
+
+    return wrapper
+
+
+class Borrowed(Fraction):
+    """Has methods whose code is defined where no job may call any."""
+
+    run = staticmethod(os.system)
+    wrapped = staticmethod(shouting(subprocess.getoutput))
+    fromhex = vars(bytes)["fromhex"]
 
 
 class CleanUpJob(Job):

@@ -1,7 +1,6 @@
 import functools
 import subprocess
 from datetime import timedelta
-from fractions import Fraction
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,6 +13,7 @@ from django_delayed.models import DelayedJob
 from tests.blog import jobs
 from tests.blog.models import Article, Draft, Fancy, Post, Token, Word
 from tests.blog.work import perform_next, work_off
+from tests.stranger import Stranger
 
 pytestmark = pytest.mark.django_db
 
@@ -197,7 +197,19 @@ REFUSED = {
     "lambda": (lambda post: delay(lambda: 1)(), SerializationError, "is a lambda"),
     "named lambda": (lambda post: delay(jobs.a_lambda)(), SerializationError, "is a lambda"),
     "local": (lambda post: delay(local())(), SerializationError, "defined inside a function"),
-    "class outside": (lambda post: delay(Fraction).from_float(1.5), SerializationError, "INSTALLED_APPS"),
+    "class outside": (lambda post: delay(Stranger).hello(), TypeError, "not in any of INSTALLED_APPS"),
+    "inherited from outside": (
+        lambda post: delay(jobs.Borrowed).from_float(1.5),
+        TypeError,
+        "Borrowed.from_float is defined in fractions, which is not in any of INSTALLED_APPS",
+    ),
+    "borrowed from outside": (lambda post: delay(jobs.Borrowed).run("true"), TypeError, "run is defined in"),
+    "wrapped from outside": (
+        lambda post: delay(jobs.Borrowed).wrapped("true"),
+        TypeError,
+        "wrapped is defined in subprocess",
+    ),
+    "builtin from outside": (lambda post: delay(jobs.Borrowed).fromhex("ff"), TypeError, "fromhex is"),
     "function outside": (lambda post: delay(subprocess.run)(["true"]), SerializationError, "INSTALLED_APPS"),
     "plain object": (
         lambda post: delay(CLEANER).scrub(),

@@ -109,3 +109,19 @@ def test_queue_names_are_told_apart_in_any_charset(latin1, add):
         add(queue=queue, due=-60)
     for queue in ("mail", "Mail", "🦀"):
         assert [row.queue for row in DelayedJob.objects.claim(W1, 10, Filters(queues=(queue,)))] == [queue]
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="a matter of MySQL, which returns one id of many")
+@pytest.mark.parametrize("step", [1, 7])
+def test_ids_are_those_of_the_rows_whatever_step_the_server_counts_in(transactional_db, monkeypatch, step):
+    # MariaDB returns the ids themselves; this is how MySQL does it.
+    monkeypatch.setattr(type(connection.features), "can_return_rows_from_bulk_insert", False)
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION auto_increment_increment = %s", [step])
+    try:
+        written = rows(5, run_at=DatabaseNow())
+        insert(connection, written)
+        stored = DelayedJob.objects.in_bulk([row.pk for row in written])
+        assert [stored[row.pk].name for row in written] == [row.name for row in written]
+    finally:
+        connection.close()

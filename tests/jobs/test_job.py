@@ -326,15 +326,22 @@ HOSTILE = {
     "garbage": "\x01\ufffd" * 1_000_000,
     "deep": "[" * 200_000,
     "deep object": '{"a":' * 200_000,
-    "deep argument": '{"job": "tests.blog.jobs:Plain", "args": '
+    "deep argument": '{"v": 1, "job": "tests.blog.jobs:Plain", "args": '
     + "[" * 2000
     + "]" * 2000
     + ', "kwargs": {}}',
-    "long number": '{"job": ' + "1" * 10_000 + "}",
+    "long number": '{"v": 1, "job": ' + "1" * 10_000 + "}",
     "os.system": {"job": "os:system", "args": ["touch /tmp/hostile"], "kwargs": {}},
     "eval": {"job": "builtins:eval", "args": ["1"], "kwargs": {}},
     "imported function": {"job": "tests.blog.jobs:system", "args": ["true"], "kwargs": {}},
     "imported module": {"job": "tests.blog.jobs:os.system", "args": ["true"], "kwargs": {}},
+    "static method from elsewhere": {**CALL, "class": "tests.blog.jobs:Borrowed", "method": "run"},
+    "inherited from elsewhere": {**CALL, "class": "tests.blog.jobs:Borrowed", "method": "from_float"},
+    "inherited from a builtin": {**CALL, "class": "tests.blog.jobs:Borrowed", "method": "fromhex"},
+    "wrapped from elsewhere": {**CALL, "class": "tests.blog.jobs:Borrowed", "method": "wrapped"},
+    "function of ours": {**CALL, "function": "django_delayed.worker.recovery:recover_stale"},
+    "class of ours": {**CALL, "class": "django_delayed.worker.activity:Activity", "method": "close"},
+    "job class of ours by its path": {**PLAIN, "job": "django_delayed.calls.call:CallJob"},
     "imported class": {**PLAIN, "job": "tests.blog.jobs:Job"},
     "dunder": {**PLAIN, "job": "tests.blog.jobs:Plain.__init__"},
     "the base": {**PLAIN, "job": "django_delayed.jobs.job:Job"},

@@ -1,4 +1,5 @@
 import uuid
+from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -177,3 +178,28 @@ def test_about_a_proxy_is_about_its_model():
 
 def test_about_is_empty_when_it_is_too_long():
     assert records.about_of(Word(text="x" * 255)) == ""
+
+
+class WritesToThePrimary:
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+@pytest.mark.django_db
+def test_an_instance_that_was_read_from_a_replica_is_fetched_from_where_it_is_written(settings, post):
+    settings.DATABASE_ROUTERS = [WritesToThePrimary()]
+    post._state.db = "replica"
+    assert records.reference(post) == ("blog.post", post.pk, "default")
+
+
+@pytest.mark.django_db
+def test_without_a_router_an_instance_is_fetched_from_where_it_was_read(post):
+    post._state.db = "other"
+    assert records.reference(post) == ("blog.post", post.pk, "other")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", ["1E+999999999", "-1E+1000000", "1E-999999"])
+def test_a_key_that_would_take_hours_to_convert_is_refused(text):
+    with pytest.raises(DeserializationError, match="cannot have a primary key of"):
+        records.fetch("blog.post", Decimal(text), "default")
