@@ -14,16 +14,23 @@ due. The price is one round trip a batch.
 
 from __future__ import annotations
 
+import functools
+import logging
+import operator
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, models
+from django.db import DataError, connections
+from django.db.models import Q
 
+from .conf import INTEGERS
 from .databases import Claim, Database, Filters, Lane, database
 
 if TYPE_CHECKING:
     from .models import DelayedJob
+    from .states import DelayedJobQuerySet
 
 # Lanes that one statement looks into at least, and at most.
 LANES_A_STATEMENT, MOST_LANES_A_STATEMENT = 10, 100
@@ -35,25 +42,23 @@ REMEMBER_FOR = 1.0  # seconds that a longer list is good for
 # field that is read later cannot be read when the row is deleted by then.
 COLUMNS = (
     *("id", "name", "about", "payload", "queue", "priority", "run_at", "attempts", "crashes", "max_attempts"),
-    *(
-        "last_error",
-        "error_class",
-        "error_message",
-        "error_fingerprint",
-        "locked_at",
-        "locked_by",
-        "lock_token",
-    ),
-    *("started_at", "keep_for", "extras", "created_at"),
+    *("last_error", "error_class", "error_message", "error_fingerprint", "locked_at", "locked_by"),
+    *("lock_token", "started_at", "keep_for", "extras", "created_at"),
 )
 # The other columns have these values in every row that has just been claimed.
 KNOWN = {"failed_at": None, "finished_at": None, "expires_at": None, "claimable": None, "result": ""}
 
+# What drivers and Django raise for a value that no column of its type should have.
+UNREADABLE = (DataError, ValueError, TypeError, OverflowError, ArithmeticError)
+
 # For each alias: when its lanes were read, on the monotonic clock, and the list if it was a long one.
 _remembered: dict[str, tuple[float, list[Lane]]] = {}
+_reported: set[tuple[str, str]] = set()
+
+logger = logging.getLogger("django_delayed")
 
 
-def claim(rows: models.QuerySet[Any], worker: str, limit: int, filters: Filters) -> list[DelayedJob]:
+def claim(rows: DelayedJobQuerySet, worker: str, limit: int, filters: Filters) -> list[DelayedJob]:
     """Claim at most `limit` due rows for this worker. Returns them in the order to perform them."""
     ready = [lane for lane in lanes(rows) if filters.serve(lane) and lane.due_in <= 0]
     ready.sort(key=lambda lane: (lane.priority, lane.due_in))
@@ -68,7 +73,7 @@ def claim(rows: models.QuerySet[Any], worker: str, limit: int, filters: Filters)
     return []
 
 
-def lanes(rows: models.QuerySet[Any]) -> list[Lane]:
+def lanes(rows: DelayedJobQuerySet) -> list[Lane]:
     """All lanes now; a list of more than REMEMBER_ABOVE may be up to REMEMBER_FOR seconds old."""
     read_at, known = _remembered.get(rows.db, (0.0, []))
     age = time.monotonic() - read_at
@@ -76,22 +81,67 @@ def lanes(rows: models.QuerySet[Any]) -> list[Lane]:
         return [Lane(lane.queue, lane.priority, lane.due_in - age) for lane in known]
     backend = _database(rows)
     table = backend.table_of(rows.model)
-    found = [Lane(*lane) for lane in backend.repeat_on_conflict(lambda: list(backend.scan_lanes(table)))]
+    scanned = backend.repeat_on_conflict(lambda: list(backend.scan_lanes(table)))
+    found = [Lane(*lane) for lane in scanned if _is_sound_lane(*lane)]
     _remembered[rows.db] = time.monotonic(), found if len(found) > REMEMBER_ABOVE else []
     return found
 
 
-def next_due(rows: models.QuerySet[Any], filters: Filters) -> float | None:
+def next_due(rows: DelayedJobQuerySet, filters: Filters) -> float | None:
     """Seconds until the first row for this worker is due (<= 0: it is due), None when none waits."""
     return min((lane.due_in for lane in lanes(rows) if filters.serve(lane)), default=None)
 
 
-def _take(rows: models.QuerySet[Any], claim: Claim, asked: Sequence[Lane]) -> list[DelayedJob]:
+def _take(rows: DelayedJobQuerySet, claim: Claim, asked: Sequence[Lane]) -> list[DelayedJob]:
     backend = _database(rows)
-    taken: list[DelayedJob] = backend.repeat_on_conflict(lambda: backend.take(rows, claim, asked))
+    try:
+        taken: list[DelayedJob] = backend.repeat_on_conflict(lambda: backend.take(rows, claim, asked))
+    except UNREADABLE:
+        _set_aside_unreadable(rows, claim, asked)
+        return []
     for row in taken:
         row.__dict__.update(KNOWN)
-    return taken
+    odd = [row.pk for row in taken if not _is_sound(row)]
+    if odd:
+        rows.set_aside(odd)
+    return [row for row in taken if row.pk not in odd]
+
+
+def _set_aside_unreadable(rows: DelayedJobQuerySet, claim: Claim, asked: Sequence[Lane]) -> None:
+    """Find the rows, of those that this claim wanted or has, over which it failed; each is read by itself."""
+    lanes = [Q(queue=lane.queue, priority=lane.priority) for lane in asked]
+    wanted = rows.ready().filter(functools.reduce(operator.or_, lanes)).order_by("run_at", "pk")
+    held = rows.running().filter(locked_by=claim.worker, lock_token=claim.token)
+    for pk in [*held.values_list("pk", flat=True), *wanted.values_list("pk", flat=True)[: claim.limit]]:
+        try:
+            is_sound = _is_sound(rows.model._base_manager.using(rows.db).only(*COLUMNS).get(pk=pk))
+        except UNREADABLE:
+            is_sound = False
+        if not is_sound:
+            rows.set_aside([pk])
+    rows.release_claim(claim.worker, claim.token)
+
+
+def _is_sound_lane(queue: str, priority: Any, due_in: Any) -> bool:
+    # SQLite stores a text in a column of numbers or times, when an UPDATE by hand writes one.
+    if isinstance(priority, int) and isinstance(due_in, float | int):
+        return True
+    if (queue, str(priority)) not in _reported:
+        _reported.add((queue, str(priority)))
+        logger.error("A row of queue %r has a priority or run_at that cannot be read; it is skipped", queue)
+    return False
+
+
+def _is_sound(row: DelayedJob) -> bool:
+    """Whether a worker can handle the row: no UPDATE by hand has written a text, or a number without end."""
+    numbers = (row.priority, row.attempts, row.crashes, row.max_attempts, row.lock_token)
+    # The next attempt has to fit, too.
+    return (
+        all(isinstance(number, int) for number in numbers)
+        and row.attempts in INTEGERS[:-1]
+        and isinstance(row.run_at, datetime)
+        and isinstance(row.payload, str)
+    )
 
 
 def _in_order(taken: list[DelayedJob], asked: Sequence[Lane]) -> list[DelayedJob]:
@@ -106,5 +156,5 @@ def _forget(alias: str, emptied: Sequence[Lane]) -> None:
     _remembered[alias] = read_at, [lane for lane in known if (lane.queue, lane.priority) not in gone]
 
 
-def _database(rows: models.QuerySet[Any]) -> Database:
+def _database(rows: DelayedJobQuerySet) -> Database:
     return database(connections[rows.db])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 # Moving 200,000 rows in one transaction keeps all of them locked for seconds.
 ROWS_A_TRANSACTION = 500
 UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": "", "started_at": None}
+UNREADABLE = "A column of this row had a value that cannot be read; its numbers and times were reset."
 HELD = Q(locked_at__isnull=False, failed_at__isnull=True, finished_at__isnull=True)
 
 Statement = Callable[[], object]
+
+logger = logging.getLogger("django_delayed")
 
 
 class State(models.TextChoices):
@@ -201,6 +205,29 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
             self.filter(pk__in=ids, locked_by=worker, lock_token=token)._release()
             for (worker, token), ids in by_claim.items()
         )
+
+    def release_claim(self, worker: str, token: int) -> int:
+        """As `release`, for all rows of one claim, none of which is read. Returns how many."""
+        return self.filter(locked_by=worker, lock_token=token).running()._release()
+
+    def set_aside(self, ids: Sequence[int]) -> int:
+        """Any state → failed, for rows that no worker can read. Returns how many.
+
+        An UPDATE by hand may have written a time or a number that Python has not; the row gets others.
+        """
+        logger.error("The rows %s of delayed jobs cannot be read; they are set aside as failed", list(ids))
+        error = {"error_class": "UnreadableRow", "error_message": UNREADABLE, "last_error": UNREADABLE}
+        odd = {
+            "run_at": DatabaseNow(),
+            "created_at": DatabaseNow(),
+            "attempts": 0,
+            "crashes": 0,
+            "priority": 0,
+            "max_attempts": 25,
+        }
+        failed = {**UNLOCKED, **odd, **error, "failed_at": DatabaseNow()}
+        count: int = self._repeat_on_conflict(lambda: self.filter(pk__in=ids).update(**failed))
+        return count
 
     def release_unstarted(self, worker: str, current: int, age: timedelta) -> int:
         """Note that a job of a batch began `age` ago, and release what was claimed together with it.

@@ -31,7 +31,9 @@ class MySQL(Database):
         with self.connection.cursor() as cursor:
             # `claimable` has to stand in GROUP BY: without it the whole index is read, 142 ms against 0.1 ms.
             cursor.execute(
-                f"SELECT queue, priority, TIMESTAMPDIFF(MICROSECOND, {now}, first) / 1000000 FROM"
+                # A zero date has no distance from now, and is due.
+                "SELECT queue, priority,"
+                f" COALESCE(TIMESTAMPDIFF(MICROSECOND, {now}, first), 0) / 1000000 FROM"
                 f" (SELECT claimable, queue, priority, MIN(run_at) AS first FROM {table}"
                 " WHERE claimable = 1 GROUP BY claimable, queue, priority) lane",
                 params,

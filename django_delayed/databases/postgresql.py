@@ -26,7 +26,8 @@ class PostgreSQL(Database):
         return "statement_timestamp() + make_interval(secs => %s)", [plus.total_seconds()]
 
     def scan_lanes(self, table: str) -> Iterable[tuple[str, int, float]]:
-        # A loose index scan: each step seeks the first entry behind the lane before it.
+        # A loose index scan: each step seeks the first entry behind the lane before it. The bounds are for
+        # -infinity and infinity, which have no distance from now.
         head = f"SELECT queue, priority, run_at FROM {table} WHERE claimable = 1"
         order = "ORDER BY queue, priority, run_at LIMIT 1"
         with self.connection.cursor() as cursor:
@@ -34,7 +35,8 @@ class PostgreSQL(Database):
                 f"WITH RECURSIVE lane AS (({head} {order}) UNION ALL"
                 f" SELECT following.* FROM lane CROSS JOIN LATERAL ({head}"
                 f" AND (queue, priority) > (lane.queue, lane.priority) {order}) following)"
-                " SELECT queue, priority, EXTRACT(EPOCH FROM run_at - statement_timestamp())::float FROM lane"
+                " SELECT queue, priority, EXTRACT(EPOCH FROM LEAST(GREATEST(run_at, '1000-01-01'),"
+                " '9999-01-01') - statement_timestamp())::float FROM lane"
             )
             return cursor.fetchall()
 

@@ -1,0 +1,82 @@
+"""Rows that no enqueue writes and no worker can read: set aside as failed, while the others go on."""
+
+import pytest
+from django.db import connection
+from django_delayed import enqueue_all
+from django_delayed.models import DelayedJob
+from django_delayed.worker.configuration import Configuration
+from django_delayed.worker.work_off import work_off
+from tests.blog.jobs import Plain
+
+ODD = {
+    "postgresql": {
+        "run_at in the infinite past": "run_at = '-infinity'",
+        "run_at before Christ": "run_at = '0100-01-01 BC'",
+        "created in the year 20000": "created_at = '20000-01-01'",
+        "attempts at their end": "attempts = 2147483647",
+    },
+    "mysql": {
+        "run_at zero": "run_at = '0000-00-00'",
+        "attempts at their end": "attempts = 4294967295",
+    },
+    "sqlite": {
+        "attempts at their end": "attempts = 9223372036854775807",
+        "attempts beyond the column": "attempts = 2147483647",
+        "crashes of text": "crashes = 'none'",
+        "max_attempts of text": "max_attempts = 'all'",
+        "payload of bytes": "payload = x'ff'",
+        "run_at of a number": "run_at = 1",
+    },
+}[connection.vendor]
+NEVER_DUE = {
+    "postgresql": {"run_at never": "run_at = 'infinity'", "run_at in 20000": "run_at = '20000-01-01'"},
+    "mysql": {},
+    "sqlite": {"run_at of text": "run_at = 'soon'", "priority of text": "priority = 'high'"},
+}[connection.vendor]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def write(assignment):
+    """Three rows, of which the second is given these values by an UPDATE by hand; returns its id."""
+    pk = enqueue_all([Plain(number) for number in range(3)])[1].pk
+    with connection.cursor() as cursor:
+        if connection.vendor == "mysql":
+            cursor.execute("SET SESSION sql_mode = ''")
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+        cursor.execute(f"UPDATE django_delayed_delayedjob SET {assignment} WHERE id = {pk}")
+    connection.close()
+    return pk
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_row_is_set_aside_and_the_others_are_performed(name, diary, caplog):
+    pk = write(ODD[name])
+    assert work_off(Configuration()) is True
+    assert sorted(args for _, args, _ in diary) == [(0,), (2,)]
+    [(error_class, failed_at, locked_by)] = DelayedJob.objects.values_list(
+        "error_class", "failed_at", "locked_by"
+    )
+    assert (error_class, failed_at is not None, locked_by) == ("UnreadableRow", True, "")
+    assert f"The rows [{pk}] of delayed jobs cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("name", NEVER_DUE)
+def test_a_row_that_is_never_due_is_left_alone_and_the_others_are_performed(name, diary):
+    pk = write(NEVER_DUE[name])
+    assert work_off(Configuration()) is True
+    assert sorted(args for _, args, _ in diary) == [(0,), (2,)]
+    assert list(DelayedJob.objects.values_list("pk", "attempts")) == [(pk, 0)]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_was_set_aside_can_be_retried(name, diary):
+    pk = write(ODD[name])
+    work_off(Configuration())
+    if "payload" not in name:
+        assert DelayedJob.objects.filter(pk=pk).retry() == 1
+        work_off(Configuration())
+        assert ("plain", (1,), {}) in diary
+    assert DelayedJob.objects.discard() <= 1
+    assert not DelayedJob.objects.exists()
