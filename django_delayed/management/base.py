@@ -15,7 +15,8 @@ from django.db import connections
 from ..conf import settings
 from ..databases import Filters
 from ..models import DelayedJob
-from ..worker.configuration import Configuration
+from ..worker.availability import UNAVAILABLE
+from ..worker.configuration import ENVIRONMENT_VARIABLE, Configuration
 from .arguments import add_queues, names, positive, queues_of, seconds, span_of
 
 
@@ -60,6 +61,18 @@ class WorkerCommand(BaseCommand):
             help="Claim at most this many jobs at once. Environment: READ_AHEAD.",
         )
         parser.add_argument("--quiet", action="store_true", help="Write no log to the terminal.")
+
+    def check(self, *args: Any, **options: Any) -> None:
+        """As Django's; not in a worker that a supervisor starts, and not without the database.
+
+        On MySQL and MariaDB, some checks of Django ask the database which version it has.
+        """
+        if ENVIRONMENT_VARIABLE in os.environ:
+            return
+        try:
+            super().check(*args, **options)
+        except UNAVAILABLE as error:
+            self.stderr.write(f"The system checks were not run: the database is unavailable: {error}")
 
     def configuration(self, options: dict[str, Any]) -> Configuration:
         """What the flags, the environment and the settings say. Raises CommandError for invalid values."""

@@ -6,11 +6,14 @@ import logging
 import math
 import signal
 import time
+from functools import partial
+from threading import Event
 
 from ..conf import settings
 from ..worker.configuration import CODE_HAS_CHANGED, DONE, Configuration, new_worker_id
 from ..worker.heartbeat import register
 from ..worker.recovery import release_and_deregister
+from .database_thread import DatabaseThread
 from .process import GRACE, SHUTDOWN, Process, how_it_ended
 from .restart import Restart
 
@@ -20,8 +23,13 @@ logger = logging.getLogger("django_delayed")
 class WorkerManager:
     """Keeps one worker running until told to stop; `tick` is to be called several times a second."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, database: DatabaseThread) -> None:
         self.configuration = configuration
+        self._database = database
+        self._worker = ""
+        # Set once the row of the next worker is written, or that of the last one removed.
+        self._registered: Event | None = None
+        self._removed: Event | None = None
         self._process: Process | None = None
         self._restart = Restart()
         self._has_ended = False
@@ -39,7 +47,7 @@ class WorkerManager:
         return self._has_ended or gave_up
 
     def tick(self) -> None:
-        """Do what is to be done now. Raises the error of an unavailable database: to be called again then."""
+        """Do what is to be done now. Runs no SQL: what has to be written is requested."""
         if self._process is None:
             self._start_next()
         elif (code := self._process.exit_code) is not None:
@@ -68,6 +76,7 @@ class WorkerManager:
     def abandon(self) -> None:
         """Free what belongs to a worker that still runs: without a supervisor, it ends by itself."""
         if self._process:
+            self._database.remove(self._process.tasks)
             self._process.close()
             self._process = None
 
@@ -78,29 +87,38 @@ class WorkerManager:
 
     def _start_next(self) -> None:
         if self._kill_at is not None:
+            if self._registered:
+                self._database.request(partial(release_and_deregister, self._worker))
             self._has_ended = True
-        elif self._restart.is_due():
-            worker = new_worker_id()
-            register(worker, self.configuration)
+        elif self._registered is None:
+            if self._restart.is_due():
+                self._worker = new_worker_id()
+                self._registered = self._database.request(partial(register, self._worker, self.configuration))
+        elif self._registered.is_set():
+            self._registered = None
             self._restart.worker_starts()
-            self._process = Process(worker, self.configuration)
+            self._process = Process(self._worker, self.configuration)
+            self._database.add(self._process.tasks)
 
     def _remove(self, process: Process, code: int) -> None:
-        """Release what the worker held when it ended, and decide what comes next."""
-        if self._kill_at is not None:
-            # From now on only the database is waited for.
-            self._kill_at = min(self._kill_at, time.monotonic())
+        """Have released what the worker held when it ended; then decide what comes next."""
         current = process.activity.current()
-        was_ready = process.activity.is_ready
-        release_and_deregister(
-            process.worker, current.id if current else None, process.decision(current, code)
-        )
-        process.close()
-        self._process = None
-        self._decide_what_next(process, code, was_ready, in_a_job=bool(current))
+        if self._removed is None:
+            if self._kill_at is not None:
+                # From now on only the database is waited for.
+                self._kill_at = min(self._kill_at, time.monotonic())
+            self._database.remove(process.tasks)
+            id, decide = current.id if current else None, process.decision(current, code)
+            self._removed = self._database.request(
+                partial(release_and_deregister, process.worker, id, decide)
+            )
+        elif self._removed.is_set():
+            self._removed = self._process = None
+            self._decide_what_next(process, code, process.activity.is_ready, in_a_job=bool(current))
+            process.close()
 
     def _decide_what_next(self, process: Process, code: int, was_ready: bool, in_a_job: bool) -> None:
-        if code == DONE and not in_a_job and not self.configuration.sleep_delay:
+        if (code == DONE or process.had_left) and not in_a_job and not self.configuration.sleep_delay:
             self._has_ended = True
         was_asked = self._kill_at is not None or process.was_killed
         if was_asked or (was_ready and code in (DONE, CODE_HAS_CHANGED)):

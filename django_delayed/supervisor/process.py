@@ -25,7 +25,11 @@ logger = logging.getLogger("django_delayed")
 
 # How long a job may outlive its max_run_time, for its own alarm to end it.
 GRACE = timedelta(seconds=3)
-LOST, OVERDUE, SHUTDOWN = "lost", "overdue", "shutdown"  # why a supervisor kills a worker
+# How long a worker may wait for a statement of its own. It is long, as the table may be locked for a while: a
+# job whose worker is killed before it has settled it is performed again.
+STATEMENT_LIMIT = timedelta(minutes=5)
+# Why a supervisor kills a worker.
+LOST, OVERDUE, SHUTDOWN, STUCK, LEFT = "lost", "overdue", "shutdown", "stuck", "left"
 
 
 class Process:
@@ -40,8 +44,12 @@ class Process:
         self.activity.heartbeat(time.time())
         self._killed_for = ""
         self._overdue: Current | None = None
-        self._heartbeat = PeriodicTask(self._send_heartbeat, heartbeat_interval())
-        self._batch_watch = PeriodicTask(BatchWatch(worker, self.activity).tick, timedelta(0))
+        self._is_lost = False
+        # For the thread that runs the SQL of the supervisor.
+        self.tasks = [
+            PeriodicTask(self._send_heartbeat, heartbeat_interval()),
+            PeriodicTask(BatchWatch(worker, self.activity).tick, timedelta(0)),
+        ]
         # Nothing is written to the pipe: the worker reads its end when this process is gone.
         reader, self._writer = os.pipe()
         start = Start(worker, configuration, self.activity.fd, reader, time.time())
@@ -64,17 +72,28 @@ class Process:
         """Whether this supervisor killed it."""
         return bool(self._killed_for)
 
-    def watch(self) -> None:
-        """Send its heartbeat when that is due, release a batch behind a long job, kill it at a deadline.
+    @property
+    def had_left(self) -> bool:
+        """Whether it was killed because it had left its loop and did not end."""
+        return self._killed_for == LEFT
 
-        To be called several times a second.
-        """
-        self._batch_watch.run_if_due()
-        self._heartbeat.run_if_due()
+    def watch(self) -> None:
+        """Kill the process at a deadline; to be called several times a second. Runs no SQL."""
+        if self._killed_for:
+            return
         current = self.activity.current()
-        if current and current.limit is not None and current.age > current.limit + GRACE:
+        if self._is_lost:
+            logger.warning("Worker %s was declared dead; replacing it", self.worker)
+            self.kill(LOST)
+        elif current and current.limit is not None and current.age > current.limit + GRACE:
             self._overdue = current
             self.kill(OVERDUE)
+        elif self.activity.left_for > GRACE:
+            logger.warning("Worker %s has stopped working and does not end; ending it", self.worker)
+            self.kill(LEFT)
+        elif self.activity.in_statement_for > STATEMENT_LIMIT:
+            logger.error("Worker %s waits for the database for too long; replacing it", self.worker)
+            self.kill(STUCK)
 
     def send_signal(self, signum: signal.Signals) -> None:
         """Send a signal to the process."""
@@ -102,9 +121,7 @@ class Process:
         self.activity.close()
 
     def _send_heartbeat(self) -> None:
-        if not send_heartbeat(self.worker, self._popen.pid, self.activity):
-            logger.warning("Worker %s was declared dead; replacing it", self.worker)
-            self.kill(LOST)
+        self._is_lost = not send_heartbeat(self.worker, self._popen.pid, self.activity)
 
 
 def how_it_ended(code: int) -> str:

@@ -1,49 +1,57 @@
-"""The supervisor: starts, watches, sends heartbeats for and stops its workers; performs nothing."""
+"""The supervisor: starts, watches, sends heartbeats for and stops its workers; performs nothing.
+
+Its main thread owns processes, signals and deadlines, and runs no SQL. A second thread runs all of it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-
-from django.db import connections
 
 from ..worker.availability import PeriodicTask
 from ..worker.configuration import Configuration
 from ..worker.heartbeat import TICK, heartbeat_interval
 from ..worker.shutdown import Shutdown
 from ..worker.wakeup import Wakeup
+from .database_thread import DatabaseThread
 from .maintenance import DeadWorkerCheck, remove_expired
 from .manager import WorkerManager
+from .process import GRACE
 from .stacks import stacks_dumped_on_quit
 
 PRUNE_EVERY = timedelta(minutes=5)
 
 
 class Supervisor:
-    """Runs a worker in a process of its own until SIGTERM or SIGINT; a second signal ends it at once."""
+    """Runs a worker in a process of its own until SIGTERM or SIGINT; a second signal ends it at once.
 
-    def __init__(self, configuration: Configuration) -> None:
-        self.managers = [WorkerManager(configuration)]
-        self.tasks = [
-            *(PeriodicTask(manager.tick, timedelta(0)) for manager in self.managers),
-            PeriodicTask(DeadWorkerCheck().run, heartbeat_interval()),
-            PeriodicTask(remove_expired, PRUNE_EVERY),
-        ]
+    `check` runs before any other statement; what it raises is raised by `run`.
+    """
+
+    def __init__(self, configuration: Configuration, check: Callable[[], object]) -> None:
+        dead_workers = PeriodicTask(DeadWorkerCheck().run, heartbeat_interval())
+        self.database = DatabaseThread([dead_workers, PeriodicTask(remove_expired, PRUNE_EVERY)])
+        self.database.request(check)
+        self.managers = [WorkerManager(configuration, self.database)]
 
     def run(self) -> None:
         """Run the workers; returns when all have ended."""
         wakeup = Wakeup()
+        self.database.start()
         try:
             with Shutdown() as shutdown, stacks_dumped_on_quit(self._dump_stacks):
                 while not all(manager.has_ended for manager in self.managers):
                     self._stop_if_requested(shutdown)
-                    for task in self.tasks:
-                        task.run_if_due()
+                    for manager in self.managers:
+                        manager.tick()
                     wakeup.wait(TICK)
+                    if self.database.error:
+                        raise self.database.error
         finally:
             for manager in self.managers:
                 manager.abandon()
+            self.database.end(GRACE.total_seconds())
             wakeup.close()
-            connections.close_all()
 
     def _stop_if_requested(self, shutdown: Shutdown) -> None:
         for manager in self.managers:

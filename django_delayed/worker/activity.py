@@ -8,6 +8,8 @@ import os
 import struct
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,7 +19,9 @@ JOB, TIME = "@qd", "@d"
 # Offsets.
 LIMIT_AT = struct.calcsize("@q")
 BEGAN_AT = struct.calcsize(JOB)
-HEARTBEAT_AT, READY_AT, SIZE = (BEGAN_AT + number * struct.calcsize(TIME) for number in (1, 2, 3))
+HEARTBEAT_AT, READY_AT, LEFT_AT, STATEMENT_AT, SIZE = (
+    BEGAN_AT + number * struct.calcsize(TIME) for number in (1, 2, 3, 4, 5)
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,29 @@ class Activity:
         """Whether the worker's process has ever started up."""
         return bool(self._read(READY_AT))
 
+    def leave(self) -> None:
+        """The worker has left its loop; its process should end now."""
+        self._write(LEFT_AT, time.monotonic())
+
+    @property
+    def left_for(self) -> timedelta:
+        """How long ago the worker has left its loop; 0 while it is in it."""
+        return self._since(LEFT_AT)
+
+    @contextmanager
+    def in_statement(self) -> Iterator[None]:
+        """A block in which the worker waits for a statement of its own, and not for one of a job."""
+        self._write(STATEMENT_AT, time.monotonic())
+        try:
+            yield
+        finally:
+            self._write(STATEMENT_AT, 0.0)
+
+    @property
+    def in_statement_for(self) -> timedelta:
+        """How long the worker has been waiting for a statement of its own; 0 while it is not."""
+        return self._since(STATEMENT_AT)
+
     def heartbeat(self, at: float) -> None:
         """A heartbeat of the worker was written to the database, not before this time of the wall clock."""
         self._write(HEARTBEAT_AT, at)
@@ -99,6 +126,10 @@ class Activity:
         """Whether no heartbeat was sent for this long; False if none ever was."""
         heartbeat = self._read(HEARTBEAT_AT)
         return bool(heartbeat) and time.time() - heartbeat > span.total_seconds()
+
+    def _since(self, offset: int) -> timedelta:
+        now, at = time.monotonic(), self._read(offset)
+        return timedelta(seconds=max(now - at, 0) if at else 0)
 
     def _read(self, offset: int) -> float:
         number: float = struct.unpack_from(TIME, self._page, offset)[0]

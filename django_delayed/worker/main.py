@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -19,6 +20,8 @@ from .stacks import dump_on_quit
 from .wakeup import Wakeup
 from .worker import Worker
 
+logger = logging.getLogger("django_delayed")
+
 
 def run_worker(start: Start) -> int:
     """Work until told to stop; returns the exit code."""
@@ -35,9 +38,19 @@ def run_worker(start: Start) -> int:
         activity.be_ready()
         changed = worker.run()
         watch.worker_has_ended()
+    activity.leave()
+    _report_threads()
     connections.close_all()
     wakeup.close()
     return CODE_HAS_CHANGED if changed else DONE
+
+
+def _report_threads() -> None:
+    # Python waits for them before the process ends; the supervisor does not wait for long.
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    left = [thread.name for thread in others if not thread.daemon]
+    if left:
+        logger.warning("Jobs have left threads running, which keep the worker from ending: %s", left)
 
 
 class SupervisorWatch(threading.Thread):

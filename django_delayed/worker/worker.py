@@ -101,6 +101,11 @@ class Worker:
                 raise
             return None
 
+    def _ask(self, statement: Callable[[], T]) -> T:
+        """The result of a statement of the worker's own, whose duration the supervisor watches."""
+        with self.activity.in_statement():
+            return statement()
+
     # Claim
 
     def _claim(self) -> list[DelayedJob]:
@@ -113,12 +118,12 @@ class Worker:
         if self._answer_is_missing:
             # The connection may have been lost between the commit of the last claim and its answer: then this
             # worker holds rows that it does not know of, and would hold them for as long as it lives.
-            all_rows().release(all_rows().running().filter(locked_by=self.id))
+            self._ask(lambda: all_rows().release(all_rows().running().filter(locked_by=self.id)))
         limit = self.batch_size.size
         if self.code:
             limit = max(1, min(limit, RELOAD_EVERY - self._since_reload))
         self._answer_is_missing = True
-        rows = all_rows().claim(self.id, limit, self.configuration.filters)
+        rows = self._ask(lambda: all_rows().claim(self.id, limit, self.configuration.filters))
         self._answer_is_missing = False
         return rows
 
@@ -153,7 +158,9 @@ class Worker:
     def _settle(self, row: DelayedJob, outcome: Outcome) -> bool:
         try:
             return not repeat_while_unavailable(
-                lambda: settle([(row, outcome)]), self.wakeup, give_up=lambda: self.shutdown.immediate
+                lambda: self._ask(lambda: settle([(row, outcome)])),
+                self.wakeup,
+                give_up=lambda: self.shutdown.immediate,
             )
         except UNAVAILABLE:
             if not self.shutdown.immediate:
@@ -163,13 +170,14 @@ class Worker:
 
     def _release(self, waiting: deque[DelayedJob]) -> None:
         if waiting:
-            self._until_stopped(lambda: all_rows().release(waiting))
+            self._until_stopped(lambda: self._ask(lambda: all_rows().release(waiting)))
             waiting.clear()
 
     # Wait
 
     def _due_in(self) -> float | None:
-        return self._until_stopped(lambda: all_rows().next_due(self.configuration.filters))
+        filters = self.configuration.filters
+        return self._until_stopped(lambda: self._ask(lambda: all_rows().next_due(filters)))
 
     def _is_one_due(self) -> bool:
         due_in = self._due_in()

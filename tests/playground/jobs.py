@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -44,6 +45,14 @@ class Sleepy(Job):
     def perform(self, ledger, word, seconds):
         note(ledger, word)
         time.sleep(seconds)
+
+
+class LeaveThread(Job):
+    """Leaves a thread behind that runs for a minute, and that Python waits for."""
+
+    def perform(self, ledger):
+        threading.Thread(target=time.sleep, args=(60,), name="left behind").start()
+        note(ledger, "left")
 
 
 class HoldGil(Job):

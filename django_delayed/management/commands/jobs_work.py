@@ -22,5 +22,4 @@ class Command(WorkerCommand):
         self.log_to_terminal(options)
         if start := os.environ.pop(ENVIRONMENT_VARIABLE, None):
             sys.exit(run_worker(Start.load(start)))
-        require_tables()
-        Supervisor(self.configuration(options)).run()
+        Supervisor(self.configuration(options), check=require_tables).run()

@@ -1,0 +1,155 @@
+"""The database does not answer, for a while or at all: the supervisor hears signals all the same."""
+
+import select
+import signal
+import socket
+import threading
+import time
+
+import pytest
+from django.db import connection
+from django_delayed.models import DelayedJob
+from tests.playground.jobs import Gated, LeaveThread, Note
+from tests.playground.processes import no_job_is_left, nothing_is_held, until
+
+TABLES = ("django_delayed_delayedjob", "django_delayed_workerprocess", "django_delayed_failedattempt")
+on_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server to wait for")
+QUICK = {"SHUTDOWN_TIMEOUT": 0.5, "LEASE": 3}
+
+
+@pytest.fixture
+def locked():
+    """Lock the tables as DDL does, until the end of the test or until `locked.release()`."""
+
+    class Lock:
+        def acquire(self):
+            self.connection = connection.copy()
+            self.connection.set_autocommit(False)
+            with self.connection.cursor() as cursor:
+                if connection.vendor == "postgresql":
+                    cursor.execute(f"LOCK TABLE {', '.join(TABLES)} IN ACCESS EXCLUSIVE MODE")
+                else:
+                    cursor.execute(f"LOCK TABLES {', '.join(f'{table} WRITE' for table in TABLES)}")
+
+        def release(self):
+            self.connection.close()
+
+    lock = Lock()
+    yield lock
+    lock.release()
+
+
+def at_port(port):
+    """The environment in which a project finds its database at this port."""
+    host, variable = {"postgresql": ("PGHOST", "PGPORT"), "mysql": ("MYSQL_HOST", "MYSQL_TCP_PORT")}[
+        connection.vendor
+    ]
+    return {host: "127.0.0.1", variable: str(port)}
+
+
+class Network(threading.Thread):
+    """Between a worker and its database; `fall_silent` drops everything and closes nothing."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        settings = connection.settings_dict
+        self.server = settings["HOST"], int(settings["PORT"])
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.is_silent = self.is_closed = False
+        self.peers = {}
+
+    def run(self):
+        while not self.is_closed:
+            for ready in select.select([self.listener, *self.peers], [], [], 0.05)[0]:
+                if self.is_silent:
+                    time.sleep(0.05)
+                elif ready is self.listener:
+                    ours, theirs = ready.accept()[0], socket.create_connection(self.server)
+                    self.peers |= {ours: theirs, theirs: ours}
+                elif data := ready.recv(65536):
+                    self.peers[ready].sendall(data)
+                else:
+                    other = self.peers.pop(ready)
+                    self.peers.pop(other, None)
+                    other.close()
+                    ready.close()
+
+    def fall_silent(self):
+        self.is_silent = True
+
+    def close(self):
+        self.is_closed = True
+        self.join()
+        for peer in [self.listener, *self.peers]:
+            peer.close()
+
+
+@pytest.fixture
+def network():
+    network = Network()
+    network.start()
+    yield network
+    network.close()
+
+
+@on_a_server
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_supervisor_ends_in_time_while_its_tables_are_locked(work, ledger, locked, signals):
+    worker = work(delayed=QUICK)
+    job = Gated.perform_later(str(ledger), str(ledger.gate))
+    ledger.has(f"begin {job.pk}")
+    locked.acquire()
+    time.sleep(1)  # for its next heartbeat to wait for the lock
+    for _ in range(signals):
+        worker.send(signal.SIGTERM)
+    assert worker.ends() == 0
+    locked.release()
+    assert DelayedJob.objects.get().attempts == 1  # held, until another supervisor releases it
+
+
+@on_a_server
+def test_a_supervisor_whose_tables_were_locked_for_a_while_goes_on(work, ledger, locked):
+    worker = work(delayed={"LEASE": 2})
+    Note.perform_later(str(ledger), "before")
+    ledger.has("before")
+    locked.acquire()
+    time.sleep(1)
+    locked.release()
+    Note.perform_later(str(ledger), "after")
+    ledger.has("after")
+    until(no_job_is_left)
+    assert worker.stop() == 0
+    assert nothing_is_held()
+
+
+@on_a_server
+def test_a_supervisor_ends_in_time_when_the_network_falls_silent(work, ledger, network):
+    worker = work(delayed=QUICK, environment=at_port(network.port))
+    Note.perform_later(str(ledger), "before")
+    ledger.has("before")
+    network.fall_silent()
+    time.sleep(1)  # for its next heartbeat to go nowhere
+    assert worker.stop() == 0
+
+
+@on_a_server
+def test_a_supervisor_waits_for_a_database_that_is_not_there_yet(work, ledger):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    worker = work(environment=at_port(port))
+    worker.has_said("The database is unavailable, trying again in", times=2)
+    assert worker.stop() == 0
+    assert not worker.said("Traceback")
+
+
+def test_a_worker_that_a_thread_of_a_job_keeps_from_ending_is_ended(work, ledger):
+    worker = work("--sleep-delay", "0")
+    LeaveThread.perform_later(str(ledger))
+    ledger.has("left")
+    assert worker.ends() == 0
+    assert worker.said(
+        r"Jobs have left threads running, which keep the worker from ending: \['left behind'\]"
+    )
+    assert worker.said("has stopped working and does not end; ending it")
+    assert nothing_is_held()
