@@ -11,7 +11,8 @@ from django_delayed.admin import payloads
 from django_delayed.admin.payloads import LONGEST_CALL, LONGEST_VALUE, call_in, indented
 from django_delayed.serialization import arguments
 from django_delayed.serialization.arguments import encode, encode_call, to_json
-from django_delayed.states import State
+
+from shop.models import Comment
 
 POST = {"@type": "record", "model": "shop.post", "pk": 9, "db": "default"}
 
@@ -70,7 +71,7 @@ def test_a_call_reads_as_people_would_write_it(columns, words):
         (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
         (Path("a/b"), "'a/b'"),
         (SafeString("<b>"), "'<b>'"),
-        (State.FAILED, "State.FAILED"),
+        (Comment.State.SPAM, "Comment.State.SPAM"),
     ],
     ids=repr,
 )

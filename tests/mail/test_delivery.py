@@ -377,10 +377,7 @@ def test_a_system_check_misses_the_real_mailer(settings):
         "smtp": {"BACKEND": SMTP},
     }
     [error] = [message for message in run_checks() if message.id == "django_delayed.E010"]
-    assert (
-        error.msg
-        == "MAILERS['default']: OPTIONS['mailer'] must name the mailer that really sends, not 'smpt'."
-    )
+    assert error.msg == "MAILERS['default']: OPTIONS['mailer'] must name the mailer that sends, not 'smpt'."
 
 
 @only_without_mailers

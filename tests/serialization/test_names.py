@@ -58,7 +58,7 @@ Impostor.__module__, Impostor.__qualname__ = "tests.blog.jobs", "Cleaner"
         (print, "is none of INSTALLED_APPS|not in any of INSTALLED_APPS"),
         (
             subprocess.run,
-            "not in any of INSTALLED_APPS; add its app there, or the module to .*TRUSTED_MODULES",
+            "not in any of INSTALLED_APPS .*; add its app there, or the module to .*TRUSTED_MODULES",
         ),
         (subprocess.Popen, "not in any of INSTALLED_APPS"),
         (local, "not in any of INSTALLED_APPS"),
