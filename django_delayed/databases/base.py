@@ -7,9 +7,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from django.db import DatabaseError, models
+from django.db import DatabaseError, Error, ProgrammingError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .lanes import Claim, Lane
@@ -33,7 +33,15 @@ def in_callers_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 
 class Database(ABC):
-    """One kind of database behind one connection. Times are those of the database's own clock."""
+    """One kind of database behind one connection. Times are those of the database's own clock.
+
+    CONFLICTS are the codes of errors after which the same statement may succeed in a moment: deadlocks,
+    locks, serialization failures. PERMANENT are those after which it fails until somebody repairs something:
+    missing columns and privileges, a file that is read-only, a charset that lacks a character.
+    """
+
+    CONFLICTS: ClassVar[frozenset[int | str]]
+    PERMANENT: ClassVar[frozenset[int | str]]
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -54,8 +62,16 @@ class Database(ABC):
         """Claim due rows of these lanes, in the order of the lanes. Returns them in no order."""
 
     @abstractmethod
-    def is_conflict(self, error: DatabaseError) -> bool:
-        """Whether the same statement may succeed in a moment: deadlock, lock, serialization failure."""
+    def code_of(self, error: Error) -> int | str | None:
+        """The code that the database gave the error; None if it comes from elsewhere, such as the network."""
+
+    def is_conflict(self, error: Error) -> bool:
+        """Whether the same statement may succeed in a moment."""
+        return self.code_of(error) in self.CONFLICTS
+
+    def is_permanent(self, error: Error) -> bool:
+        """Whether the same statement fails until somebody repairs something."""
+        return isinstance(error, ProgrammingError) or self.code_of(error) in self.PERMANENT
 
     def table_of(self, model: type[models.Model]) -> str:
         """The quoted name of the model's table."""

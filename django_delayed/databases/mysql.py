@@ -7,17 +7,22 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError, models, transaction
+from django.db import Error, models, transaction
 
 from .base import SQL, Database, in_callers_transaction
 from .lanes import Claim, Lane
 
-# Record changed since last read, lock wait timeout, deadlock, table definition changed.
-CONFLICTS = {1020, 1205, 1213, 1412}
-
 
 class MySQL(Database):
     """MariaDB 10.6 and later, MySQL 8.0.16 and later."""
+
+    # Record changed since last read, lock wait timeout, deadlock, table definition changed.
+    CONFLICTS = frozenset({1020, 1205, 1213, 1412})
+    # Access to database, server, table, column or function denied; no such database, column, table or
+    # function; collations that do not fit, a column without a default, a character not in the charset.
+    PERMANENT = frozenset(
+        {1044, 1045, 1142, 1143, 1227, 1370, 1698} | {1049, 1054, 1146, 1305} | {1267, 1273, 1364, 1366, 3988}
+    )
 
     def now(self, plus: timedelta = timedelta(0)) -> SQL:
         # Not NOW(): that is the server's local time, and what Django stores is not.
@@ -78,5 +83,5 @@ class MySQL(Database):
         with transaction.atomic(using=self.connection.alias):
             yield
 
-    def is_conflict(self, error: DatabaseError) -> bool:
-        return bool(error.args) and error.args[0] in CONFLICTS
+    def code_of(self, error: Error) -> int | str | None:
+        return error.args[0] if error.args and isinstance(error.args[0], int) else None

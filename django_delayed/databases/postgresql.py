@@ -7,17 +7,19 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError, models, transaction
+from django.db import Error, models, transaction
 
 from .base import SQL, Database, in_callers_transaction
 from .lanes import Claim, Lane
 
-# Serialization failure, deadlock, lock not available.
-CONFLICTS = {"40001", "40P01", "55P03"}
-
 
 class PostgreSQL(Database):
     """PostgreSQL 14 and later."""
+
+    # Serialization failure, deadlock, lock not available.
+    CONFLICTS = frozenset({"40001", "40P01", "55P03"})
+    # Beside those that are a ProgrammingError: a role or a password that is refused, a limit of the program.
+    PERMANENT = frozenset({"28000", "28P01", "54000", "54001", "54011", "54023"})
 
     def now(self, plus: timedelta = timedelta(0)) -> SQL:
         # Not now(): inside a long transaction that is the time at which the transaction began.
@@ -69,8 +71,7 @@ class PostgreSQL(Database):
                 cursor.execute("SET LOCAL enable_sort = off")
             yield
 
-    def is_conflict(self, error: DatabaseError) -> bool:
+    def code_of(self, error: Error) -> int | str | None:
         cause = error.__cause__
         # The latter is psycopg2's.
-        code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-        return code in CONFLICTS
+        return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)

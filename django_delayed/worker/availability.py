@@ -1,4 +1,7 @@
-"""An unavailable database is not an error of a job: statements are repeated until it is back."""
+"""An unavailable database is not an error of a job: statements are repeated until it is back.
+
+So are those that a database refuses until somebody repairs something, where giving up would lose an outcome.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TypeVar
 
-from django.db import InterfaceError, InternalError, OperationalError, connections
+from django.db import Error, InterfaceError, InternalError, OperationalError, connections
 
 from ..conf import settings
-from ..databases import in_callers_transaction
+from ..databases import database, in_callers_transaction
 from .wakeup import Wakeup
 
 T = TypeVar("T")
@@ -32,20 +35,27 @@ def backoff() -> Iterator[float]:
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def repeat_while_unavailable(operation: Callable[[], T], wakeup: Wakeup, give_up: Callable[[], bool]) -> T:
-    """The operation's result, however long the database is unavailable.
+def is_permanent(error: Error) -> bool:
+    """Whether the statement will fail until somebody repairs something, such as a missing column."""
+    return database(connections[settings.DATABASE]).is_permanent(error)
 
-    Raises its error when `give_up` returns True, and in a caller's transaction.
+
+def repeat_while_unavailable(
+    operation: Callable[[], T], wakeup: Wakeup, give_up: Callable[[Error], bool]
+) -> T:
+    """The operation's result, however long the database is unavailable or refuses the statement.
+
+    Raises its error when `give_up` returns True for it, and in a caller's transaction.
     """
     pauses = backoff()
     while True:
         try:
             return operation()
-        except UNAVAILABLE as error:
-            if in_callers_transaction(connections[settings.DATABASE]) or give_up():
+        except Error as error:
+            if in_callers_transaction(connections[settings.DATABASE]) or give_up(error):
                 raise
             pause = next(pauses)
-            _disconnect(error, pause)
+            _report(error, pause)
             wakeup.wait(pause)
 
 
@@ -62,22 +72,37 @@ class PeriodicTask:
         self._pauses = backoff()
 
     def run_if_due(self) -> bool:
-        """Call the function if it is due; returns whether it succeeded. Logs an unavailable database."""
+        """Call the function if it is due; returns whether it succeeded.
+
+        Logs an unavailable database, and one that refuses a statement.
+        """
         if time.monotonic() < self._due:
             return False
         try:
             self.function()
-        except UNAVAILABLE as error:
+        except Error as error:
             # When the database is down, every task fails at once. Never repeat one sooner than its interval.
             pause = max(next(self._pauses), min(self.every, LONGEST_PAUSE))
             self._due = time.monotonic() + pause
-            _disconnect(error, pause)
+            _report(error, pause)
             return False
         self._due = time.monotonic() + self.every * random.uniform(0.8, 1.0)
         self._pauses = backoff()
         return True
 
 
-def _disconnect(error: Exception, pause: float) -> None:
-    logger.warning("The database is unavailable, trying again in %.1f s: %s", pause, str(error).strip())
+def _report(error: Error, pause: float) -> None:
+    """Log why a statement is repeated, and close the connection. Raises an error of another kind."""
+    text = str(error).strip()
+    if is_permanent(error):
+        logger.error(
+            "The database refuses a statement until somebody repairs it (has `manage.py migrate` run?),"
+            " trying again in %.1f s: %s",
+            pause,
+            text,
+        )
+    elif isinstance(error, UNAVAILABLE):
+        logger.warning("The database is unavailable, trying again in %.1f s: %s", pause, text)
+    else:
+        raise error
     connections[settings.DATABASE].close()

@@ -11,7 +11,7 @@ from django.db import connections
 
 from ..conf import settings
 from .activity import Activity
-from .availability import repeat_while_unavailable
+from .availability import is_permanent, repeat_while_unavailable
 from .configuration import CODE_HAS_CHANGED, DONE, Start
 from .recovery import release_and_deregister
 from .reload import CodeWatch
@@ -79,5 +79,5 @@ class SupervisorWatch(threading.Thread):
         """Remove the row of the worker, if there is no supervisor to remove it."""
         if self._supervisor_is_gone:
             repeat_while_unavailable(
-                lambda: release_and_deregister(self._worker.id), self._worker.wakeup, lambda: False
+                lambda: release_and_deregister(self._worker.id), self._worker.wakeup, is_permanent
             )

@@ -20,6 +20,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
+from django.db import Error
+
 from ..conf import settings
 from ..execution.isolation import close_broken, connections_of_worker
 from ..execution.outcomes import Outcome
@@ -28,7 +30,7 @@ from ..execution.settle import settle
 from ..models import DelayedJob, all_rows
 from ..signals import worker_started, worker_stopped
 from .activity import Activity
-from .availability import LONGEST_PAUSE, UNAVAILABLE, repeat_while_unavailable
+from .availability import LONGEST_PAUSE, UNAVAILABLE, is_permanent, repeat_while_unavailable
 from .batch_size import BatchSize
 from .configuration import Configuration
 from .heartbeat import RELEASE_AFTER
@@ -94,8 +96,12 @@ class Worker:
 
     def _until_stopped(self, operation: Callable[[], T]) -> T | None:
         """The operation's result; None if a stop is requested while the database is unavailable."""
+
+        def give_up(error: Error) -> bool:
+            return self.shutdown.requested or is_permanent(error)
+
         try:
-            return repeat_while_unavailable(operation, self.wakeup, lambda: self.shutdown.requested)
+            return repeat_while_unavailable(operation, self.wakeup, give_up)
         except UNAVAILABLE:
             if not self.shutdown.requested:
                 raise
@@ -160,9 +166,10 @@ class Worker:
             return not repeat_while_unavailable(
                 lambda: self._ask(lambda: settle([(row, outcome)])),
                 self.wakeup,
-                give_up=lambda: self.shutdown.immediate,
+                # Nor after a permanent error: the job would be performed again.
+                give_up=lambda error: self.shutdown.immediate,
             )
-        except UNAVAILABLE:
+        except Error:
             if not self.shutdown.immediate:
                 raise
             logger.error("%s: the database is unavailable and its outcome is lost; it will run again", row)

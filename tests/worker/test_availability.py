@@ -49,28 +49,28 @@ class Unavailable:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("error", [OperationalError, InternalError])
 def test_operation_is_repeated_until_the_database_is_back(impatient, wakeup, error):
-    assert repeat_while_unavailable(Unavailable(20, error), wakeup, give_up=lambda: False) == "here"
+    assert repeat_while_unavailable(Unavailable(20, error), wakeup, give_up=lambda error: False) == "here"
 
 
 @pytest.mark.django_db(transaction=True)
 def test_operation_that_may_be_given_up_is_tried_once(impatient, wakeup):
-    assert repeat_while_unavailable(Unavailable(0), wakeup, give_up=lambda: True) == "here"
+    assert repeat_while_unavailable(Unavailable(0), wakeup, give_up=lambda error: True) == "here"
     with pytest.raises(OperationalError):
-        repeat_while_unavailable(Unavailable(1), wakeup, give_up=lambda: True)
+        repeat_while_unavailable(Unavailable(1), wakeup, give_up=lambda error: True)
 
 
 @pytest.mark.django_db
 def test_operation_in_a_callers_transaction_is_not_repeated(wakeup):
     database = Unavailable(1)
     with pytest.raises(OperationalError):
-        repeat_while_unavailable(database, wakeup, give_up=lambda: False)
+        repeat_while_unavailable(database, wakeup, give_up=lambda error: False)
     assert database.asked == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_error_of_another_kind_is_not_repeated(wakeup):
     with pytest.raises(ZeroDivisionError):
-        repeat_while_unavailable(lambda: 1 / 0, wakeup, give_up=lambda: False)
+        repeat_while_unavailable(lambda: 1 / 0, wakeup, give_up=lambda error: False)
 
 
 @pytest.mark.django_db(transaction=True)
