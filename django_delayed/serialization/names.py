@@ -63,9 +63,8 @@ def resolve(name: Any) -> Any:
         )
     if not is_trusted(module_name):
         raise DeserializationError(
-            f"{name} may not be named by a job: its module is not in any of INSTALLED_APPS "
-            "(Django's own and django_delayed do not count); add its app there, or the module to "
-            "DJANGO_DELAYED['TRUSTED_MODULES']."
+            f"{name} may not be named by a job: its module is not in any of INSTALLED_APPS (Django's do"
+            " not count); add its app there, or the module to DJANGO_DELAYED['TRUSTED_MODULES']."
         )
     found = _import(module_name)
     for part in qualname.split("."):
