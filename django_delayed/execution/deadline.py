@@ -38,8 +38,9 @@ _deadlines: list[Deadline] = []  # those in force, the outermost first
 def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
     """What the function returns. Once `limit` has passed, JobTimeout is raised in it, again each second.
 
-    Raises JobTimeout also if the function has swallowed it. Works in a main thread only; in another, the
-    function runs as long as it likes, and the process that watches this one has to end it.
+    Raises JobTimeout also if the function has swallowed it, or has switched off the alarm. Works in a main
+    thread only; in another, the function runs as long as it likes, and the process that watches this one has
+    to end it.
 
     A call and not a `with` block: Python handles signals between the last line of a block and its `__exit__`
     too, and a JobTimeout raised there would hit our code instead of the job's.
@@ -57,6 +58,8 @@ def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
         raise
     if deadline.expired:
         raise JobTimeout(f"{deadline}, and swallowed the JobTimeout.")
+    if time.monotonic() > deadline.due + REPEAT_AFTER:
+        raise JobTimeout(f"{deadline}, and had switched off the alarm that ends it.")
     return result
 
 

@@ -10,11 +10,12 @@ from functools import partial
 from threading import Event
 
 from ..conf import settings
+from ..worker.activity import GRACE
 from ..worker.configuration import CODE_HAS_CHANGED, DONE, Configuration, new_worker_id
 from ..worker.heartbeat import register
 from ..worker.recovery import release_and_deregister
 from .database_thread import DatabaseThread
-from .process import GRACE, SHUTDOWN, Process, how_it_ended
+from .process import SHUTDOWN, Process, how_it_ended
 from .restart import Restart
 
 logger = logging.getLogger("django_delayed")

@@ -16,15 +16,13 @@ from django.utils.autoreload import get_child_arguments
 
 from ..execution.outcomes import Outcome, decide_after_crash, decide_after_kill
 from ..models import DelayedJob
-from ..worker.activity import Activity, Current
+from ..worker.activity import GRACE, Activity, Current
 from ..worker.availability import PeriodicTask
 from ..worker.configuration import ENVIRONMENT_VARIABLE, Configuration, Start
 from ..worker.heartbeat import BatchWatch, heartbeat_interval, send_heartbeat
 
 logger = logging.getLogger("django_delayed")
 
-# How long a job may outlive its max_run_time, for its own alarm to end it.
-GRACE = timedelta(seconds=3)
 # How long a worker may wait for a statement of its own. It is long, as the table may be locked for a while: a
 # job whose worker is killed before it has settled it is performed again.
 STATEMENT_LIMIT = timedelta(minutes=5)
@@ -85,7 +83,7 @@ class Process:
         if self._is_lost:
             logger.warning("Worker %s was declared dead; replacing it", self.worker)
             self.kill(LOST)
-        elif current and current.limit is not None and current.age > current.limit + GRACE:
+        elif current and current.is_overdue:
             self._overdue = current
             self.kill(OVERDUE)
         elif self.activity.left_for > GRACE:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from ..worker.activity import GRACE
 from ..worker.availability import PeriodicTask
 from ..worker.configuration import Configuration
 from ..worker.heartbeat import TICK, heartbeat_interval
@@ -16,7 +17,6 @@ from ..worker.wakeup import Wakeup
 from .database_thread import DatabaseThread
 from .maintenance import DeadWorkerCheck, remove_expired
 from .manager import WorkerManager
-from .process import GRACE
 from .stacks import stacks_dumped_on_quit
 
 PRUNE_EVERY = timedelta(minutes=5)

@@ -23,6 +23,9 @@ HEARTBEAT_AT, READY_AT, LEFT_AT, STATEMENT_AT, SIZE = (
     BEGAN_AT + number * struct.calcsize(TIME) for number in (1, 2, 3, 4, 5)
 )
 
+# How long a job may outlive its max_run_time, for its own alarm to end it.
+GRACE = timedelta(seconds=3)
+
 
 @dataclass(frozen=True)
 class Current:
@@ -31,6 +34,11 @@ class Current:
     id: int
     age: timedelta
     limit: timedelta | None
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it has outlived its limit for so long that its own alarm will not end it."""
+        return self.limit is not None and self.age > self.limit + GRACE
 
 
 class Activity:

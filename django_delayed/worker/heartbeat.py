@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
 import time
 from datetime import timedelta
+from functools import partial
 
 from django.db import connections
 
 from ..conf import settings
 from ..databases import DatabaseNow
+from ..execution.outcomes import decide_after_kill
 from ..models import WorkerProcess, all_rows
 from .activity import Activity
 from .availability import PeriodicTask
 from .configuration import Configuration
+from .recovery import release_and_deregister
 from .shutdown import Shutdown
+
+logger = logging.getLogger("django_delayed")
 
 # Seconds between two looks at the activity of a worker.
 TICK = 0.1
@@ -78,7 +84,11 @@ class BatchWatch:
 
 
 class HeartbeatThread(threading.Thread):
-    """Sends the heartbeats of a worker without a supervisor, and ends a stop that takes too long."""
+    """Does for a worker without a supervisor what a thread of its process can do.
+
+    It sends the heartbeats, and ends a stop that takes too long. When a job has switched off the alarm that
+    ends it at its max_run_time, it ends the process. A job that holds the GIL keeps this thread from running.
+    """
 
     def __init__(self, worker: str, activity: Activity, shutdown: Shutdown) -> None:
         super().__init__(name="django_delayed heartbeat", daemon=True)
@@ -95,6 +105,7 @@ class HeartbeatThread(threading.Thread):
         while not self._ended.wait(TICK):
             self._watch.run_if_due()
             self._heartbeat.run_if_due()
+            self._end_if_overdue()
             if self._shutdown.requested and (time_left := time_left - TICK) < 0:
                 self._shutdown.insist()
         connections.close_all()
@@ -103,6 +114,17 @@ class HeartbeatThread(threading.Thread):
         """End the thread and close its connection."""
         self._ended.set()
         self.join()
+
+    def _end_if_overdue(self) -> None:
+        current = self._activity.current()
+        if current is None or not current.is_overdue:
+            return
+        logger.error("Job %s has outlived its max_run_time and does not end; ending the process", current.id)
+        decide = partial(decide_after_kill, limit=current.limit or timedelta(0))
+        try:
+            release_and_deregister(self._worker, current.id, decide)
+        finally:
+            os._exit(1)
 
     def _send(self) -> None:
         if not send_heartbeat(self._worker, os.getpid(), self._activity):

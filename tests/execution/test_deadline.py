@@ -158,6 +158,17 @@ def test_a_handler_of_the_job_is_taken_away_again():
     run_within(LONG, "a job", install)
 
 
+def test_a_function_that_switches_its_alarm_off_has_run_too_long_all_the_same(monkeypatch):
+    monkeypatch.setattr("django_delayed.execution.deadline.REPEAT_AFTER", 0.01)
+
+    def switch_off():
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        time.sleep(SHORT.total_seconds() + 0.05)
+
+    with pytest.raises(JobTimeout, match="had switched off the alarm"):
+        run_within(SHORT, "a job", switch_off)
+
+
 def test_nothing_strikes_after_the_block():
     for _ in range(300):
         with contextlib.suppress(JobTimeout):

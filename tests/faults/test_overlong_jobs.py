@@ -2,7 +2,7 @@
 
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, FailedAttempt
-from tests.playground.jobs import HoldGilForever, Note, ShortGated, Swallowing
+from tests.playground.jobs import AlarmOff, HoldGilForever, Note, ShortGated, Swallowing
 from tests.playground.processes import nothing_is_held, until
 
 
@@ -39,4 +39,14 @@ def test_the_supervisor_ends_a_job_that_no_alarm_reaches_and_the_others_lose_no_
     ledger.has("behind", times=30)
     assert [attempt.delayed_job_id for attempt in FailedAttempt.objects.all()] == [job.pk]
     assert worker.stop() == 0
+    assert nothing_is_held()
+
+
+def test_working_off_ends_with_a_job_that_has_switched_its_alarm_off(command, ledger):
+    job = AlarmOff.perform_later(str(ledger))
+    running = command("jobs_workoff")
+    assert running.ends() == 1
+    assert running.said(rf"Job {job.pk} has outlived its max_run_time and does not end; ending the process")
+    assert error_of(job) == "JobTimeout: AlarmOff ran longer than its max_run_time of 0.3 s, and was killed."
+    assert (job.attempts, job.crashes) == (1, 0)
     assert nothing_is_held()
