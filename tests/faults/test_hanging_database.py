@@ -1,5 +1,6 @@
 """The database does not answer, for a while or at all: the supervisor hears signals all the same."""
 
+import json
 import select
 import signal
 import socket
@@ -130,6 +131,18 @@ def test_a_supervisor_ends_in_time_when_the_network_falls_silent(work, ledger, n
     ledger.has("before")
     network.fall_silent()
     time.sleep(1)  # for its next heartbeat to go nowhere
+    assert worker.stop() == 0
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="Django has a pool for PostgreSQL only")
+def test_a_supervisor_ends_in_time_while_its_pool_waits_for_a_connection(work, ledger, network):
+    pool = {"pool": {"min_size": 1, "max_size": 1, "timeout": 120}}
+    environment = at_port(network.port) | {"DATABASE_OPTIONS": json.dumps(pool)}
+    worker = work(delayed=QUICK, environment=environment)
+    Note.perform_later(str(ledger), "before")
+    ledger.has("before")
+    network.close()
+    time.sleep(1)  # for its next heartbeat to find the pool empty
     assert worker.stop() == 0
 
 
