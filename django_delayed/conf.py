@@ -20,15 +20,20 @@ INTEGERS = range(-(2**31), 2**31)
 
 def duration(value: timedelta | float, name: str) -> timedelta:
     """A timedelta >= 0 from one or from seconds. Raises TypeError or ValueError about `name`."""
+    span = signed_duration(value, name)
+    if span < timedelta(0):
+        raise ValueError(f"{name} must not be negative, got {span!r}.")
+    return span
+
+
+def signed_duration(value: timedelta | float, name: str) -> timedelta:
+    """A timedelta from one or from seconds. Raises TypeError or ValueError about `name`."""
     if isinstance(value, bool) or not isinstance(value, (timedelta, int, float)):
         raise TypeError(f"{name} must be a timedelta or a number of seconds, not {value!r}.")
     try:
-        value = value if isinstance(value, timedelta) else timedelta(seconds=value)
+        return value if isinstance(value, timedelta) else timedelta(seconds=value)
     except (OverflowError, ValueError):
         raise ValueError(f"{name} is out of range: {value!r}.") from None
-    if value < timedelta(0):
-        raise ValueError(f"{name} must not be negative, got {value!r}.")
-    return value
 
 
 def integer(value: Any, name: str) -> int:
@@ -46,6 +51,9 @@ def queue_name(value: Any, name: str) -> str:
         raise TypeError(f"{name} must be a string, not {value!r}.")
     if not value or len(value) > 255 or not value.isprintable():
         raise ValueError(f"{name} must be 1 to 255 printable characters, not {value[:300]!r}.")
+    if value != value.strip() or "," in value:
+        # No worker could be told to serve it: --queues separates names by commas, and strips them.
+        raise ValueError(f"{name} must have no comma, and no space at its ends: {value!r}.")
     return str(value)
 
 

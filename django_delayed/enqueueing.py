@@ -48,6 +48,8 @@ def enqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
     Returns the rows in the order of the jobs; None for each job whose `before_enqueue` returned False.
     """
     checked = check_options(options)
+    if not isinstance(jobs, Iterable):
+        raise TypeError(f"enqueue_all() takes many jobs, as in enqueue_all([MyJob(…), …]), not {jobs!r}.")
     pairs = [(job, build_row(job, checked)) for job in jobs]
     delayed: list[tuple[Job, DelayedJob]] = []
     inline: list[tuple[Job, DelayedJob]] = []

@@ -140,6 +140,12 @@ def test_none_stands_in_the_place_of_each_veto(diary, django_assert_num_queries)
     assert diary == ["before_enqueue"] * 3 + ["after_enqueue"] * 2
 
 
+@pytest.mark.parametrize("given", [Plain(1), Plain, None, 7])
+def test_what_is_not_many_jobs_is_refused_with_how_to_write_it(given):
+    with pytest.raises(TypeError, match=r"enqueue_all\(\) takes many jobs, as in enqueue_all\(\[MyJob"):
+        enqueue_all(given)
+
+
 @pytest.mark.django_db
 def test_no_jobs_are_no_statement(django_assert_num_queries):
     with django_assert_num_queries(0):

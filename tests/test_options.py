@@ -39,8 +39,6 @@ def test_none_counts_as_not_given():
         ({"prio": None}, TypeError, "Unknown option 'prio'"),
         ({"wait": 1, "run_at": TOMORROW}, TypeError, "run_at or wait, not both"),
         ({"wait": 1, "wait_until": TOMORROW}, TypeError, "run_at or wait, not both"),
-        ({"wait": -1}, ValueError, "must not be negative"),
-        ({"wait": timedelta(days=-1)}, ValueError, "must not be negative"),
         ({"wait": True}, TypeError, "timedelta or a number of seconds"),
         ({"wait": "1h"}, TypeError, "timedelta or a number of seconds"),
         ({"wait": float("nan")}, ValueError, "out of range"),
@@ -56,6 +54,10 @@ def test_none_counts_as_not_given():
         ({"queue": ""}, ValueError, "1 to 255 printable"),
         ({"queue": "a\nb"}, ValueError, "1 to 255 printable"),
         ({"queue": "a\0"}, ValueError, "1 to 255 printable"),
+        ({"queue": "mail,slow"}, ValueError, "no comma, and no space at its ends: 'mail,slow'"),
+        ({"queue": " mail"}, ValueError, "no comma, and no space at its ends"),
+        ({"queue": "mail "}, ValueError, "no comma, and no space at its ends"),
+        ({"queue": " "}, ValueError, "no comma, and no space at its ends"),
         ({"queue": "\udc80"}, ValueError, "1 to 255 printable"),
         ({"queue": "q" * 256}, ValueError, "1 to 255 printable"),
         ({"queue": b"mail"}, TypeError, "must be a string"),
@@ -151,7 +153,7 @@ def test_a_function_of_c_that_does_not_tell_its_signature_is_called_with_nothing
         ("priority", "high", TypeError),
         ("run_at", date(2100, 1, 1), TypeError),
         ("run_at", datetime(2100, 1, 1), ValueError),
-        ("wait", -1, ValueError),
+        ("wait", "1h", TypeError),
     ],
 )
 def test_what_a_function_returns_is_checked_like_a_literal(name, value, error):
@@ -334,3 +336,8 @@ def test_without_use_tz_every_time_is_the_local_one(tmp_path, child_environment)
     assert states == "['enqueued', 'scheduled', 'enqueued', 'scheduled', 'enqueued', 'scheduled']"
     assert hours == "[0, 3, -2, 2, -2, 2]"
     assert ready == "[0, 2, 4]"
+
+
+@pytest.mark.parametrize("wait", [timedelta(microseconds=-1), -1, -0.5, timedelta(days=-3650)])
+def test_a_negative_wait_means_now(wait):
+    assert check_options({"wait": wait}) == {"wait": timedelta(0)}

@@ -147,6 +147,9 @@ class DelayedCall:
         self._make_job = make_job
         self._layers = layers
 
+    def __repr__(self) -> str:
+        return "<a delayed call that is not enqueued: call it>"
+
     def __call__(self, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
         job = self._make_job(*args, **kwargs)
         job.layers = self._layers

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import models
 
+from ..jobs import Job
 from ..options import Layers, check_options
 from .asynchronous import AsynchronousMethod, BoundAsynchronousMethod
 from .call import Call, DelayedCall, delayed
@@ -74,16 +75,39 @@ class DelayProxy:
     def __getattr__(self, name: str) -> DelayedCall:
         return self._find(self._target, name, self._layers)
 
+    def __repr__(self) -> str:
+        return f"<delay of {class_of(self._target).__qualname__}, with nothing enqueued: call a method>"
+
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        raise TypeError(f"Name the method to call: {class_of(self._target).__qualname__}.delay(…).method(…).")
+        name = class_of(self._target).__qualname__
+        if issubclass(class_of(self._target), Job):
+            raise TypeError(f"A Job needs no delay(): write {name}.perform_later(…).")
+        raise TypeError(f"Name the method to call: {name}.delay(…).method(…).")
 
 
 class _Delay:
     """`delay` of the mixin: called on an instance it is about that instance, on the class about the class."""
 
-    def __get__(self, instance: Any, owner: type) -> Callable[..., Any]:
-        target = owner if instance is None else instance
-        return lambda **options: DelayProxy(target, (check_options(options),))
+    def __get__(self, instance: Any, owner: type) -> _DelayOf:
+        return _DelayOf(owner if instance is None else instance)
+
+
+class _DelayOf:
+    """`post.delay`, which still has to be called."""
+
+    # A template that names it must not call it.
+    alters_data = True
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __call__(self, **options: Any) -> DelayProxy:
+        return DelayProxy(self._target, (check_options(options),))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"delay has to be called: write .delay().{name}(…), with parentheses after delay."
+        )
 
 
 class DelayMixin:

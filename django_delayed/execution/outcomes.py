@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
 
-from ..conf import CENTURY, duration
+from ..conf import CENTURY, signed_duration
 from ..exceptions import JobTimeout, WorkerCrashed
 from ..jobs import Job
 from ..jobs.job import default_wait
@@ -119,7 +119,8 @@ def decide_after_kill(row: DelayedJob, limit: timedelta) -> Rescheduled | Failed
 def _wait(row: DelayedJob, job: Job | None, error: BaseException) -> timedelta:
     if job is not None:
         try:
-            return min(duration(job.wait_before_retry(row.attempts, error), "wait_before_retry()"), CENTURY)
+            wait = signed_duration(job.wait_before_retry(row.attempts, error), "wait_before_retry()")
+            return min(max(wait, timedelta(0)), CENTURY)
         except BaseException:
             # A broken method must not lose the job.
             logger.exception("%s: its wait_before_retry() is broken; the default wait is used", row)

@@ -92,10 +92,18 @@ def _kind(error: BaseException) -> str:
 
 def _message(error: BaseException) -> str:
     try:
-        return storable(str(error)[:MESSAGE_LIMIT])
+        return storable(_ends(str(error)))
     except BaseException as broken:
         # Whatever __str__ raises, the failure is recorded.
         return f"(its message could not be read: {_kind(broken)})"
+
+
+def _ends(message: str) -> str:
+    """The head and the tail of a long message: programs that are called say at the end what was wrong."""
+    if len(message) <= MESSAGE_LIMIT:
+        return message
+    half = (MESSAGE_LIMIT - len(CUT)) // 2
+    return message[:half] + CUT + message[-half:]
 
 
 def _traceback(error: BaseException) -> str:

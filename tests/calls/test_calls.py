@@ -487,6 +487,40 @@ def test_what_wraps_a_method_that_is_handled_asynchronously_is_not_passed_over()
     assert undelayed(wrapper) is wrapper
 
 
+UNFINISHED = {
+    "the mixin's proxy": (lambda post: post.delay(), "delay of Post, with nothing enqueued: call a method"),
+    "a class": (lambda post: delay(Post), "delay of Post, with nothing enqueued: call a method"),
+    "a method": (lambda post: post.delay().send_to_twitter, "not enqueued: call it"),
+    "a function": (lambda post: delay(jobs.resize), "not enqueued: call it"),
+}
+
+
+@pytest.mark.parametrize(("unfinished", "sentence"), UNFINISHED.values(), ids=UNFINISHED)
+def test_the_repr_of_an_unfinished_call_says_that_nothing_is_enqueued(post, unfinished, sentence):
+    assert sentence in repr(unfinished(post))
+    assert not DelayedJob.objects.exists()
+
+
+OF_OTHER_SYSTEMS = {
+    "no parentheses": (lambda post: post.delay.send_to_twitter(), r"write \.delay\(\)\.send_to_twitter\(…\)"),
+    "none after a class": (lambda post: Post.delay.rebuild(), r"write \.delay\(\)\.rebuild\(…\)"),
+    "no method": (lambda post: post.delay()(), r"Name the method to call: Post\.delay"),
+    "a Job": (lambda post: delay(jobs.Plain)(1), r"write Plain\.perform_later\(…\)"),
+}
+
+
+@pytest.mark.parametrize(("call", "sentence"), OF_OTHER_SYSTEMS.values(), ids=OF_OTHER_SYSTEMS)
+def test_a_call_in_the_form_of_another_system_says_what_to_write(post, call, sentence):
+    with pytest.raises((AttributeError, TypeError), match=sentence):
+        call(post)
+    assert not DelayedJob.objects.exists()
+
+
+def test_a_template_calls_no_delay(post):
+    assert Template("{{ post.delay }}{{ post.delay.send_to_twitter }}").render(Context({"post": post})) == ""
+    assert not DelayedJob.objects.exists()
+
+
 def test_the_repr_of_a_delayed_call_says_what_is_called(post):
     assert (
         repr(CallJob(Call(post, "send_to_twitter"), "hello", tag=3)) == "Post.send_to_twitter('hello', tag=3)"

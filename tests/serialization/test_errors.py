@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django_delayed.models import DelayedJob
-from django_delayed.serialization.errors import TEXT_LIMIT, ErrorText, cut, describe, storable
+from django_delayed.serialization.errors import CUT, TEXT_LIMIT, ErrorText, cut, describe, storable
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,6 +127,17 @@ def of_the_database():
             cursor.execute("SELECT nonsense")
     except DatabaseError as error:
         return error
+
+
+@pytest.mark.parametrize("length", [16 * 1024 + 1, 20_000, 10_000_000])
+def test_a_long_message_keeps_its_head_and_its_tail(length):
+    described = describe(raised(ValueError("first " + "x" * (length - 11) + " last")))
+    message = described.text.partition("\n\n")[0]
+    assert message.startswith("ValueError: first x")
+    assert CUT in message
+    assert message.endswith("x last")
+    assert len(message) <= len("ValueError: ") + 16 * 1024
+    assert described.message.startswith("first x")
 
 
 UNRECORDABLE = {
