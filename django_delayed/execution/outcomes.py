@@ -12,6 +12,7 @@ from django.db import Error as DatabaseError
 from ..conf import CENTURY, signed_duration
 from ..exceptions import JobTimeout, WorkerCrashed
 from ..jobs import Job
+from ..jobs.classes import class_of
 from ..jobs.job import default_wait
 from ..serialization.errors import ErrorText, describe
 
@@ -58,9 +59,9 @@ class Failed:
 
 @dataclass(frozen=True)
 class Discarded:
-    """The job raised an error that its `discard_on` names."""
+    """The job raised an error that its `discard_on` names; `job` is None when it could not be loaded."""
 
-    job: Job
+    job: Job | None
     error: ErrorText
 
 
@@ -88,13 +89,21 @@ def is_given_up(outcome: Outcome) -> bool:
 def decide(row: DelayedJob, job: Job | None, error: BaseException) -> Rescheduled | Failed | Discarded:
     """The outcome of an attempt that ended with this error. `job` is None when it could not be loaded."""
     text = describe(error, row.name)
-    if job is not None and isinstance(error, job.discard_on):
-        return Discarded(job, text)
     # What could not be loaded now cannot be loaded later, unless the database was unavailable.
     is_final = job is None and not isinstance(error, DatabaseError)
+    if isinstance(error, _discard_on(row, job, is_final)):
+        return Discarded(job, text)
     if is_final or row.attempts >= row.max_attempts:
         return Failed(job, text)
     return Rescheduled(job, text, _wait(row, job, error))
+
+
+def _discard_on(row: DelayedJob, job: Job | None, is_final: bool) -> tuple[type[BaseException], ...]:
+    if job is not None:
+        return job.discard_on
+    # The record may be gone while the class is not.
+    job_class = class_of(row, Job) if is_final else None
+    return job_class.discard_on if job_class else ()
 
 
 def decide_after_crash(row: DelayedJob, why: str) -> Crashed:

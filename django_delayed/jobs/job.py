@@ -11,9 +11,10 @@ from ..conf import duration, settings
 from ..enqueueing import enqueue
 from ..exceptions import DeserializationError, SerializationError
 from ..options import Layers, Options, check_options
-from ..serialization import arguments, names
+from ..serialization import arguments
 from ..serialization.context import Context
 from ..serialization.records import about_of
+from .classes import dump_class, read_payload, set_tag
 from .configured import ConfiguredJob
 from .definition import check_definition
 from .hooks import run_with_hooks
@@ -22,11 +23,6 @@ from .view import DelayedJobView
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
-
-VERSION = 1  # of the payload
-
-# How payloads name the job classes of this package, whose modules may move while rows wait.
-_tags: dict[type[Job], str] = {}
 
 
 def default_wait(attempts: int) -> timedelta:
@@ -63,9 +59,7 @@ class Job:
     def __init_subclass__(cls, tag: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if tag:
-            if not cls.__module__.startswith("django_delayed."):
-                raise TypeError(f"{cls.__qualname__}: tag= is for the job classes of django_delayed.")
-            _tags[cls] = tag
+            set_tag(cls, tag)
         check_definition(cls, Job)
 
     def __repr__(self) -> str:
@@ -181,7 +175,7 @@ class Job:
         if type(self).perform is Job.perform:
             raise TypeError(f"{self.name} has no perform() yet.")
         try:
-            payload = {"v": VERSION, "job": _name_of(type(self)), **self.dump_arguments()}
+            payload = dump_class(type(self)) | self.dump_arguments()
         except SerializationError as error:
             raise SerializationError(f"{self.name}: {str(error).rstrip('.')}.") from error
         text = arguments.to_json(payload | Context.current().dump())
@@ -199,11 +193,7 @@ class Job:
     @classmethod
     def load(cls, row: DelayedJob) -> Job:
         """The job that a row holds. Raises DeserializationError when its code or a record is gone."""
-        payload = arguments.from_json(row.payload)
-        if not isinstance(payload, dict) or payload.get("v") != VERSION:
-            raise DeserializationError(f"The payload is not one of version {VERSION}.")
-        name = payload.get("job")
-        found = _find_class(name)
+        payload, found = read_payload(row, Job)
         try:
             job = found.load_arguments(payload)
         except (KeyError, TypeError, RecursionError) as error:
@@ -232,15 +222,3 @@ class Job:
         """How long this job may run."""
         limit = self.max_run_time
         return settings.MAX_RUN_TIME if limit is None else duration(limit, "max_run_time")
-
-
-def _name_of(job_class: type[Job]) -> str:
-    return _tags.get(job_class) or names.name_of(job_class)
-
-
-def _find_class(name: Any) -> type[Job]:
-    tagged = (job_class for job_class, tag in _tags.items() if tag == name)
-    found = next(tagged, None) or names.resolve_class(name)
-    if not issubclass(found, Job) or found.perform is Job.perform:
-        raise DeserializationError(f"{name} is not a Job that can be performed.")
-    return found

@@ -7,9 +7,10 @@ from datetime import timedelta
 from fractions import Fraction
 from os import system  # noqa: F401 - for a row that names it here
 
+from django.db import OperationalError
 from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
-from django_delayed import Job
+from django_delayed import DeserializationError, Job, RecordNotFound
 
 from . import diary
 
@@ -217,6 +218,17 @@ class Discarded(Job):
 
     def perform(self, kind):
         raise {"lookup": KeyError, "other": ValueError}[kind]("gone")
+
+
+class DiscardedWithItsRecord(Job):
+    discard_on = (RecordNotFound,)
+
+    def perform(self, record):
+        raise AssertionError("it has no record")
+
+
+class DiscardedWithWhateverIsGone(DiscardedWithItsRecord):
+    discard_on = (DeserializationError, OperationalError)
 
 
 class Curious(Job):

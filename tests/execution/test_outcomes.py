@@ -16,7 +16,7 @@ from django_delayed.execution.outcomes import (
 )
 from django_delayed.models import DelayedJob
 from tests.blog.jobs import Discarded as DiscardingJob
-from tests.blog.jobs import Impatient, Leaving, Plain
+from tests.blog.jobs import DiscardedWithItsRecord, DiscardedWithWhateverIsGone, Impatient, Leaving, Plain
 
 
 def row(attempts=1, max_attempts=25):
@@ -76,6 +76,23 @@ def test_a_job_is_discarded_on_the_errors_that_it_names_and_their_subclasses():
     assert isinstance(decide(row(), job, KeyError("x")), Discarded)
     assert isinstance(decide(row(25), job, LookupError("x")), Discarded)
     assert isinstance(decide(row(), job, ValueError("x")), Rescheduled)
+
+
+@pytest.mark.parametrize("job_class", [DiscardedWithItsRecord, DiscardedWithWhateverIsGone])
+def test_a_job_is_discarded_when_its_record_is_gone_if_it_says_so(job_class):
+    written = DelayedJob(name="a job", payload=job_class(1).dump(), attempts=1, max_attempts=25)
+    outcome = decide(written, None, RecordNotFound("blog.post:9"))
+    assert (type(outcome), outcome.job) == (Discarded, None)
+    assert isinstance(decide(written, None, DeserializationError("signature")), Failed) is (
+        job_class is DiscardedWithItsRecord
+    )
+
+
+def test_a_job_is_not_discarded_because_the_database_is_unavailable_while_it_is_loaded():
+    written = DelayedJob(
+        name="a job", payload=DiscardedWithWhateverIsGone(1).dump(), attempts=1, max_attempts=25
+    )
+    assert isinstance(decide(written, None, OperationalError("x")), Rescheduled)
 
 
 @pytest.mark.parametrize(

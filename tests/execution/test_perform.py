@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import (
     connection,
     transaction,
@@ -80,6 +81,17 @@ def test_a_job_is_discarded_on_the_errors_that_it_names(heard, diary):
     jobs.Discarded.perform_later("other")
     perform_next()
     assert DelayedJob.objects.get().state == "retrying"
+
+
+@pytest.mark.django_db
+def test_a_job_whose_record_is_gone_is_discarded_if_it_says_so(heard):
+    user = User.objects.create_user("ada")
+    jobs.DiscardedWithItsRecord.perform_later(user)
+    user.delete()
+    _, outcome = perform_next()
+    assert (type(outcome), outcome.job) == (Discarded, None)
+    assert not DelayedJob.objects.exists()
+    assert [one for one, *_ in heard] == [job_started, job_errored]
 
 
 @pytest.mark.django_db

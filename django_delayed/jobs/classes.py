@@ -1,0 +1,50 @@
+"""How a payload names the class of its job: by a tag for those of this package, else by module and name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import DeserializationError
+from ..serialization import arguments, names
+
+if TYPE_CHECKING:
+    from ..models import DelayedJob
+    from .job import Job
+
+VERSION = 1  # of the payload
+
+# The modules of this package may move while rows wait.
+_tags: dict[type[Job], str] = {}
+
+
+def set_tag(job_class: type[Job], tag: str) -> None:
+    """Have payloads name the class by this tag. Raises TypeError for a class of another package."""
+    if not job_class.__module__.startswith("django_delayed."):
+        raise TypeError(f"{job_class.__qualname__}: tag= is for the job classes of django_delayed.")
+    _tags[job_class] = tag
+
+
+def dump_class(job_class: type[Job]) -> dict[str, Any]:
+    """The part of a payload that says what kind of job it holds. Raises SerializationError."""
+    return {"v": VERSION, "job": _tags.get(job_class) or names.name_of(job_class)}
+
+
+def read_payload(row: DelayedJob, base: type[Job]) -> tuple[dict[str, Any], type[Job]]:
+    """The payload of a row and the class that it names, one of `base`. Raises DeserializationError."""
+    payload = arguments.from_json(row.payload)
+    if not isinstance(payload, dict) or payload.get("v") != VERSION:
+        raise DeserializationError(f"The payload is not one of version {VERSION}.")
+    name = payload.get("job")
+    tagged = (job_class for job_class, tag in _tags.items() if tag == name)
+    found = next(tagged, None) or names.resolve_class(name)
+    if not issubclass(found, base) or found.perform is base.perform:
+        raise DeserializationError(f"{name} is not a Job that can be performed.")
+    return payload, found
+
+
+def class_of(row: DelayedJob, base: type[Job]) -> type[Job] | None:
+    """The class of the job in a row, whose arguments may be gone; None when the class is gone too."""
+    try:
+        return read_payload(row, base)[1]
+    except DeserializationError:
+        return None
