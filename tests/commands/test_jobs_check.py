@@ -33,12 +33,13 @@ def job(due, **columns):
 
 def test_an_empty_queue_is_healthy(capsys):
     call_command("jobs_check")
-    assert "No job is late" in capsys.readouterr().out
+    assert capsys.readouterr().out == "No job is late; none is due.\n"
 
 
-def test_a_job_that_has_been_due_for_more_than_five_minutes_is_late():
+def test_a_job_that_has_been_due_for_more_than_five_minutes_is_late(capsys):
     job(timedelta(minutes=4))
     call_command("jobs_check")
+    assert "No job is late; the oldest has been due for 24" in capsys.readouterr().out
     job(timedelta(minutes=6))
     with pytest.raises(CommandError, match=r"has been due for 36. s, more than 300 s") as caught:
         call_command("jobs_check")

@@ -25,7 +25,7 @@ $ python manage.py jobs_workoff
 On Twitter: Hello
 1 job performed in 0.0 s, 0 failed
 $ python manage.py jobs_check
-No job is late; the oldest has been due for 0 s.
+No job is late; none is due.
 """
 
 

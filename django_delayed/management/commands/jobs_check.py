@@ -58,4 +58,7 @@ class Command(BaseCommand):
                 f"{most.total_seconds():,.0f} s: no worker has claimed it.",
                 returncode=LATE,
             )
-        self.stdout.write(f"No job is late; the oldest has been due for {waited.total_seconds():,.0f} s.")
+        if waited:
+            self.stdout.write(f"No job is late; the oldest has been due for {waited.total_seconds():,.0f} s.")
+        else:
+            self.stdout.write("No job is late; none is due.")
