@@ -48,6 +48,9 @@ COLUMNS = (
 # The other columns have these values in every row that has just been claimed.
 KNOWN = {"failed_at": None, "finished_at": None, "expires_at": None, "claimable": None, "result": ""}
 
+# The next attempt has to fit, too.
+ATTEMPTS = INTEGERS[:-1]
+
 # What drivers and Django raise for a value that no column of its type should have.
 UNREADABLE = (DataError, ValueError, TypeError, OverflowError, ArithmeticError)
 
@@ -135,10 +138,9 @@ def _is_sound_lane(queue: str, priority: Any, due_in: Any) -> bool:
 def _is_sound(row: DelayedJob) -> bool:
     """Whether a worker can handle the row: no UPDATE by hand has written a text, or a number without end."""
     numbers = (row.priority, row.attempts, row.crashes, row.max_attempts, row.lock_token)
-    # The next attempt has to fit, too.
     return (
-        all(isinstance(number, int) for number in numbers)
-        and row.attempts in INTEGERS[:-1]
+        {*map(type, numbers)} == {int}
+        and row.attempts in ATTEMPTS
         and isinstance(row.run_at, datetime)
         and isinstance(row.payload, str)
     )

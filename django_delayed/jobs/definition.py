@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from itertools import takewhile
 from typing import Any
 
 from ..conf import INTEGERS, duration
@@ -33,6 +34,7 @@ def check_definition(cls: Any, base: type) -> None:
     for name in ("atomic", "retry_on"):
         if name in defined:
             raise TypeError(f"{where}.{name} is not supported yet.")
+    _check_spelling(where, defined)
     for name in ("perform", *HOOKS):
         _check_method(f"{where}.{name}()", getattr(cls, name))
     if not inspect.isgeneratorfunction(cls.around_perform):
@@ -44,6 +46,20 @@ def own_names(base: type) -> set[str]:
     """Names that Job uses internally; a subclass must not override them."""
     names = {*vars(base), *base.__annotations__}
     return {name for name in names if not name.startswith("_")} - OPEN
+
+
+def _check_spelling(where: str, defined: set[str]) -> None:
+    for name in sorted(defined - OPEN):
+        if meant := next((known for known in sorted(OPEN) if _is_typo(name, known)), None):
+            raise TypeError(f"{where}.{name}: did you mean {meant}? A Job may not use a name so close to it.")
+
+
+def _is_typo(name: str, known: str) -> bool:
+    """Whether one letter is missing, too many or wrong, or two are in the wrong order."""
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, known, strict=False)))
+    given, meant = name[same:], known[same:]
+    swapped = given[1::-1] + given[2:]
+    return meant[1:] in (given, given[1:]) or given[1:] == meant or swapped == meant
 
 
 def _check_method(where: str, method: Any) -> None:

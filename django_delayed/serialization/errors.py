@@ -69,6 +69,8 @@ def storable(text: str) -> str:
 
 def printable(text: str) -> str:
     """The text with escapes for what would end a line of the log, or reach a terminal as a command."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 

@@ -8,8 +8,6 @@ import os
 import struct
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -112,14 +110,13 @@ class Activity:
         """How long ago the worker has left its loop; 0 while it is in it."""
         return self._since(LEFT_AT)
 
-    @contextmanager
-    def in_statement(self) -> Iterator[None]:
-        """A block in which the worker waits for a statement of its own, and not for one of a job."""
+    def begin_statement(self) -> None:
+        """The worker begins to wait for a statement of its own, and not for one of a job."""
         self._write(STATEMENT_AT, time.monotonic())
-        try:
-            yield
-        finally:
-            self._write(STATEMENT_AT, 0.0)
+
+    def end_statement(self) -> None:
+        """The worker waits for no statement of its own."""
+        self._write(STATEMENT_AT, 0.0)
 
     @property
     def in_statement_for(self) -> timedelta:

@@ -109,8 +109,11 @@ class Worker:
 
     def _ask(self, statement: Callable[[], T]) -> T:
         """The result of a statement of the worker's own, whose duration the supervisor watches."""
-        with self.activity.in_statement():
+        self.activity.begin_statement()
+        try:
             return statement()
+        finally:
+            self.activity.end_statement()
 
     # Claim
 

@@ -90,6 +90,36 @@ def test_a_mistake_in_a_job_is_an_error_at_its_definition(attributes, error, sen
         define(**attributes)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("max_attemps", "max_attempts"),
+        ("max_attempt", "max_attempts"),
+        ("max_atempts", "max_attempts"),
+        ("perfrom", "perform"),
+        ("preform", "perform"),
+        ("performs", "perform"),
+        ("queues", "queue"),
+        ("priorty", "priority"),
+        ("on_eror", "on_error"),
+        ("om_failure", "on_failure"),
+        ("before_enqeue", "before_enqueue"),
+        ("max_run_tims", "max_run_time"),
+        ("discards_on", "discard_on"),
+        ("performed", None),
+        ("reform", None),
+        ("error", None),
+        ("maximum_attempts", None),
+    ],
+)
+def test_a_name_that_is_one_letter_off_is_an_error_that_says_what_was_meant(name, meant):
+    if meant is None:
+        assert hasattr(define(**{name: plain}), name)
+    else:
+        with pytest.raises(TypeError, match=f"{name}: did you mean {meant}?"):
+            define(**{name: plain})
+
+
 def test_a_mixin_may_not_override_what_a_job_uses_itself_either():
     with pytest.raises(TypeError, match="must not override __init__"):
         define(bases=(Initialised, Job))
