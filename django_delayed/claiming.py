@@ -104,10 +104,10 @@ def _take(rows: DelayedJobQuerySet, claim: Claim, asked: Sequence[Lane]) -> list
         return []
     for row in taken:
         row.__dict__.update(KNOWN)
-    odd = [row.pk for row in taken if not _is_sound(row)]
-    if odd:
+    if odd := [row.pk for row in taken if not _is_sound(row)]:
         rows.set_aside(odd)
-    return [row for row in taken if row.pk not in odd]
+        taken = [row for row in taken if row.pk not in odd]
+    return taken
 
 
 def _set_aside_unreadable(rows: DelayedJobQuerySet, claim: Claim, asked: Sequence[Lane]) -> None:

@@ -20,14 +20,18 @@ INTEGERS = range(-(2**31), 2**31)
 
 def duration(value: timedelta | float, name: str) -> timedelta:
     """A timedelta >= 0 from one or from seconds. Raises TypeError or ValueError about `name`."""
-    span = signed_duration(value, name)
+    span = _timedelta(value, name)
     if span < timedelta(0):
         raise ValueError(f"{name} must not be negative, got {span!r}.")
     return span
 
 
-def signed_duration(value: timedelta | float, name: str) -> timedelta:
-    """A timedelta from one or from seconds. Raises TypeError or ValueError about `name`."""
+def from_now(value: timedelta | float, name: str) -> timedelta:
+    """As `duration`, but a negative one means now, as a run_at in the past does."""
+    return max(_timedelta(value, name), timedelta(0))
+
+
+def _timedelta(value: timedelta | float, name: str) -> timedelta:
     if isinstance(value, bool) or not isinstance(value, (timedelta, int, float)):
         raise TypeError(f"{name} must be a timedelta or a number of seconds, not {value!r}.")
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.utils import timezone
 
-from .conf import integer, queue_name, signed_duration
+from .conf import from_now, integer, queue_name
 
 Options = dict[str, Any]
 Layers = tuple[Options, ...]  # of checked options, the uppermost last
@@ -69,8 +69,7 @@ def _has_required_parameter(function: Callable[..., Any]) -> bool:
 
 
 def _wait(value: Any, name: str) -> timedelta:
-    # A negative one means now, as a run_at in the past does.
-    wait = max(signed_duration(value, name), timedelta(0))
+    wait = from_now(value, name)
     try:
         timezone.now() + wait + timedelta(days=366)
     except OverflowError:

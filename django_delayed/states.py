@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 # Moving 200,000 rows in one transaction keeps all of them locked for seconds.
 ROWS_A_TRANSACTION = 500
 UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": "", "started_at": None}
-UNREADABLE = "A column of this row had a value that cannot be read; its numbers and times were reset."
+NUMBERS = ("priority", "attempts", "crashes", "max_attempts")
+WHY_SET_ASIDE = "A column of this row had a value that cannot be read; its numbers and times were reset."
 HELD = Q(locked_at__isnull=False, failed_at__isnull=True, finished_at__isnull=True)
 
 Statement = Callable[[], object]
@@ -216,16 +217,11 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         An UPDATE by hand may have written a time or a number that Python has not; the row gets others.
         """
         logger.error("The rows %s of delayed jobs cannot be read; they are set aside as failed", list(ids))
-        error = {"error_class": "UnreadableRow", "error_message": UNREADABLE, "last_error": UNREADABLE}
-        odd = {
-            "run_at": DatabaseNow(),
-            "created_at": DatabaseNow(),
-            "attempts": 0,
-            "crashes": 0,
-            "priority": 0,
-            "max_attempts": 25,
-        }
-        failed = {**UNLOCKED, **odd, **error, "failed_at": DatabaseNow()}
+        error = {"error_class": "UnreadableRow", "error_message": WHY_SET_ASIDE, "last_error": WHY_SET_ASIDE}
+        times = dict.fromkeys(("run_at", "created_at", "failed_at"), DatabaseNow())
+        new = self.model()
+        numbers = {name: getattr(new, name) for name in NUMBERS}
+        failed = {**UNLOCKED, **times, **numbers, **error}
         count: int = self._repeat_on_conflict(lambda: self.filter(pk__in=ids).update(**failed))
         return count
 

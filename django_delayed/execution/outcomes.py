@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
 
-from ..conf import CENTURY, signed_duration
+from ..conf import CENTURY, from_now
 from ..exceptions import JobTimeout, WorkerCrashed
 from ..jobs import Job
 from ..jobs.classes import class_of
@@ -128,8 +128,7 @@ def decide_after_kill(row: DelayedJob, limit: timedelta) -> Rescheduled | Failed
 def _wait(row: DelayedJob, job: Job | None, error: BaseException) -> timedelta:
     if job is not None:
         try:
-            wait = signed_duration(job.wait_before_retry(row.attempts, error), "wait_before_retry()")
-            return min(max(wait, timedelta(0)), CENTURY)
+            return min(from_now(job.wait_before_retry(row.attempts, error), "wait_before_retry()"), CENTURY)
         except BaseException:
             # A broken method must not lose the job.
             logger.exception("%s: its wait_before_retry() is broken; the default wait is used", row)

@@ -19,7 +19,7 @@ from ..models import WorkerProcess, all_rows
 from .activity import Activity
 from .availability import PeriodicTask
 from .configuration import Configuration
-from .recovery import release_and_deregister
+from .recovery import release_and_exit
 from .shutdown import Shutdown
 
 logger = logging.getLogger("django_delayed")
@@ -121,10 +121,7 @@ class HeartbeatThread(threading.Thread):
             return
         logger.error("Job %s has outlived its max_run_time and does not end; ending the process", current.id)
         decide = partial(decide_after_kill, limit=current.limit or timedelta(0))
-        try:
-            release_and_deregister(self._worker, current.id, decide)
-        finally:
-            os._exit(1)
+        release_and_exit(self._worker, current.id, decide)
 
     def _send(self) -> None:
         if not send_heartbeat(self._worker, os.getpid(), self._activity):

@@ -13,7 +13,7 @@ from ..conf import settings
 from .activity import Activity
 from .availability import is_permanent, repeat_while_unavailable
 from .configuration import CODE_HAS_CHANGED, DONE, Start
-from .recovery import release_and_deregister
+from .recovery import release_and_deregister, release_and_exit
 from .reload import CodeWatch
 from .shutdown import Shutdown
 from .stacks import dump_on_quit
@@ -70,10 +70,7 @@ class SupervisorWatch(threading.Thread):
         self._worker.shutdown.request()
         self._worker.wakeup.wake()
         time.sleep(settings.SHUTDOWN_TIMEOUT.total_seconds())
-        try:
-            release_and_deregister(self._worker.id)
-        finally:
-            os._exit(1)
+        release_and_exit(self._worker.id)
 
     def worker_has_ended(self) -> None:
         """Remove the row of the worker, if there is no supervisor to remove it."""

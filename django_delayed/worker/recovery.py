@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from datetime import timedelta
+from typing import NoReturn
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef
@@ -32,6 +34,16 @@ def release_and_deregister(
         settle([(row, decide(row))])
     all_rows().release(held.all())
     _workers().filter(pk=worker).delete()
+
+
+def release_and_exit(
+    worker: str, current: int | None = None, decide: Callable[[DelayedJob], Outcome] | None = None
+) -> NoReturn:
+    """As `release_and_deregister`, for the worker of this process; then end it, whatever it is in."""
+    try:
+        release_and_deregister(worker, current, decide)
+    finally:
+        os._exit(1)
 
 
 def recover_stale(lease: timedelta) -> int:

@@ -7,14 +7,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from django.db import Error, connections
+from django.db import connections
 
 from ..conf import settings
 from ..databases import in_callers_transaction
 from ..exceptions import JobInterrupted
 from ..execution.outcomes import Outcome
 from .activity import Activity
-from .availability import UNAVAILABLE, is_permanent, repeat_while_unavailable
+from .availability import UNAVAILABLE, repeat_while_unavailable
 from .configuration import Configuration, new_worker_id
 from .heartbeat import HeartbeatThread, register
 from .recovery import recover_stale, release_and_deregister
@@ -62,13 +62,12 @@ def _registered(worker: Worker) -> Iterator[None]:
         yield
         return
 
-    def give_up(error: Error) -> bool:
-        return worker.shutdown.requested or is_permanent(error)
-
     # After an outage every worker looks dead, so a failed attempt is not repeated.
     with suppress(*UNAVAILABLE):
         recover_stale(settings.LEASE)
-    repeat_while_unavailable(lambda: register(worker.id, worker.configuration), worker.wakeup, give_up)
+    repeat_while_unavailable(
+        lambda: register(worker.id, worker.configuration), worker.wakeup, worker.gives_up
+    )
     heartbeat = HeartbeatThread(worker.id, worker.activity, worker.shutdown)
     heartbeat.start()
     try:
@@ -78,4 +77,4 @@ def _registered(worker: Worker) -> Iterator[None]:
         worker.activity.end()
     finally:
         heartbeat.stop()
-        repeat_while_unavailable(lambda: release_and_deregister(worker.id), worker.wakeup, give_up)
+        repeat_while_unavailable(lambda: release_and_deregister(worker.id), worker.wakeup, worker.gives_up)

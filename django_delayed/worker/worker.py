@@ -94,14 +94,14 @@ class Worker:
         finally:
             worker_stopped.send_robust(sender=None, worker=self.id)
 
+    def gives_up(self, error: Error) -> bool:
+        """Whether to repeat no statement after this error: a stop is requested, or the error will stay."""
+        return self.shutdown.requested or is_permanent(error)
+
     def _until_stopped(self, operation: Callable[[], T]) -> T | None:
         """The operation's result; None if a stop is requested while the database is unavailable."""
-
-        def give_up(error: Error) -> bool:
-            return self.shutdown.requested or is_permanent(error)
-
         try:
-            return repeat_while_unavailable(operation, self.wakeup, give_up)
+            return repeat_while_unavailable(operation, self.wakeup, self.gives_up)
         except UNAVAILABLE:
             if not self.shutdown.requested:
                 raise
