@@ -1,7 +1,10 @@
-"""Connections that the server ends, as a restart or a network would."""
+"""Connections that the server ends, as a restart or a network would; and what is asked on all of them."""
+
+from contextlib import contextmanager
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
+from django.db.backends.signals import connection_created
 
 
 def end_connection(target):
@@ -13,6 +16,25 @@ def end_connection(target):
         else:
             cursor.execute(f"KILL {target.connection.thread_id()}")
     other.close()
+
+
+@contextmanager
+def wrapped(wrapper):
+    """A block in which this wrapper of `execute` is on every connection, those opened meanwhile included."""
+
+    def wrap(connection, **_):
+        connection.execute_wrappers.append(wrapper)
+
+    before = connections.all(initialized_only=True)
+    for one in before:
+        one.execute_wrappers.append(wrapper)
+    connection_created.connect(wrap)
+    try:
+        yield
+    finally:
+        connection_created.disconnect(wrap)
+        for one in before:
+            one.execute_wrappers.remove(wrapper)
 
 
 needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="has no connection to lose")

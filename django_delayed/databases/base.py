@@ -73,6 +73,10 @@ class Database(ABC):
         """Whether the same statement fails until somebody repairs something."""
         return isinstance(error, ProgrammingError) or self.code_of(error) in self.PERMANENT
 
+    def reset_session(self) -> bool:
+        """Undo all that was set on the open session, and free its locks. False where no statement does."""
+        return False
+
     def table_of(self, model: type[models.Model]) -> str:
         """The quoted name of the model's table."""
         return self.connection.ops.quote_name(model._meta.db_table)

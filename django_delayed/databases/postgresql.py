@@ -75,3 +75,22 @@ class PostgreSQL(Database):
         cause = error.__cause__
         # The latter is psycopg2's.
         return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+
+    def reset_session(self) -> bool:
+        session: Any = self.connection.connection
+        if not self._is_as_opened(session):
+            return False
+        with self.connection.wrap_database_errors:
+            session.execute("DISCARD ALL")
+        return True
+
+    def _is_as_opened(self, session: Any) -> bool:
+        """Whether nothing was set on psycopg's object, of which the server does not know."""
+        driver: Any = self.connection.Database  # type: ignore[attr-defined]
+        # psycopg2 has other attributes.
+        return hasattr(driver, "rows") and (
+            session.isolation_level == self.connection.settings_dict["OPTIONS"].get("isolation_level")
+            and session.read_only is None
+            and session.deferrable is None
+            and session.row_factory is driver.rows.tuple_row
+        )

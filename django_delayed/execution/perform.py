@@ -4,48 +4,35 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-
-from django.db.backends.base.base import BaseDatabaseWrapper
+from collections.abc import Callable
 
 from ..exceptions import JobInterrupted, JobTimeout
 from ..jobs import Job
 from ..models import DelayedJob
 from ..signals import job_started
 from .deadline import run_within
-from .isolation import (
-    callers_transactions_kept,
-    check_transactions,
-    close,
-    connections_of_worker,
-    reset,
-    signals_kept,
-)
+from .isolation import callers_transactions_kept, signals_kept
 from .outcomes import Failed, Finished, Outcome, Released, decide
+from .session import Session
 
 logger = logging.getLogger("django_delayed")
 
 
-def perform(row: DelayedJob, on_load: Callable[[Job], None] | None = None) -> Outcome:
+def perform(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None = None) -> Outcome:
     """Perform the job of a row that this process holds. Never raises, whatever the job does.
 
     `on_load` is called with the job before it is performed.
     """
-    connections = connections_of_worker()
-    job_started.send_robust(sender=Job, delayed_job=row)
-    try:
-        with signals_kept():
-            outcome = _attempt(row, connections, on_load)
-    except JobInterrupted:
-        outcome = Released()
-        close(connections)
-    reset(connections)
-    return outcome
+    with signals_kept(), session:
+        try:
+            job_started.send_robust(sender=Job, delayed_job=row)
+            return _attempt(row, session, on_load)
+        except JobInterrupted:
+            session.disconnect()
+            return Released()
 
 
-def _attempt(
-    row: DelayedJob, connections: Sequence[BaseDatabaseWrapper], on_load: Callable[[Job], None] | None
-) -> Outcome:
+def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None) -> Outcome:
     job: Job | None = None
     began = time.perf_counter()
     try:
@@ -54,15 +41,14 @@ def _attempt(
             on_load(job)
         with job.in_context(), callers_transactions_kept():
             run_within(job.run_time, row.name, job.run)
-        check_transactions(connections)
+        session.check_transactions()
         return Finished(job, time.perf_counter() - began)
     except JobInterrupted:
         raise
     except BaseException as error:
         # SystemExit too: whatever a job raises is an error of that job.
         if isinstance(error, JobTimeout):
-            # It may have been raised in the middle of a statement.
-            close(connections)
+            session.disconnect()
         outcome = decide(row, job, error)
         if job is not None:
             _call_error_hooks(row, job, outcome, error)

@@ -16,6 +16,7 @@ from ..serialization.errors import ErrorText
 from ..signals import job_errored, job_failed, job_finished
 from ..states import DelayedJobQuerySet
 from .outcomes import Crashed, Discarded, Failed, Finished, Outcome, Released, Rescheduled, is_given_up
+from .session import Session
 
 logger = logging.getLogger("django_delayed")
 
@@ -23,18 +24,18 @@ Performed = tuple[DelayedJob, Outcome]
 
 
 def settle(performed: Sequence[Performed]) -> list[DelayedJob]:
-    """Write the outcomes and announce them; all of them or, after an error of the database, none.
-
-    Returns the rows whose claim is lost, which stay as they are. Raises the error of a database that is
-    unavailable: to be called again then.
-    """
+    """Write the outcomes, then announce them. Returns the rows whose claim is lost."""
     lost = write_outcomes(performed)
     announce([(row, outcome) for row, outcome in performed if row not in lost])
     return lost
 
 
 def write_outcomes(performed: Sequence[Performed]) -> list[DelayedJob]:
-    """Make the moves of these outcomes, several in one transaction. Returns the rows that are lost."""
+    """Make the moves of these outcomes: all of them or, after an error of the database, none.
+
+    Returns the rows whose claim is lost, which stay as they are. Raises the error of a database that is
+    unavailable: to be called again then.
+    """
     if len(performed) == 1:
         lost = _move_all(performed)
     else:
@@ -44,10 +45,14 @@ def write_outcomes(performed: Sequence[Performed]) -> list[DelayedJob]:
     return lost
 
 
-def announce(performed: Sequence[Performed]) -> None:
-    """Send the signals of outcomes that are written and committed."""
-    for row, outcome in performed:
-        _send_signals(row, outcome)
+def announce(performed: Sequence[Performed], session: Session | None = None) -> None:
+    """Send the signals of outcomes that are written and committed, to receivers that may use the session.
+
+    Without one, they have a session of their own.
+    """
+    with session or Session(keeps=False):
+        for row, outcome in performed:
+            _send_signals(row, outcome)
 
 
 def _send_signals(row: DelayedJob, outcome: Outcome) -> None:

@@ -14,6 +14,8 @@ from django.db import connections
 
 from ..conf import settings
 from ..databases import Filters
+from ..databases.sessions import without_pools
+from ..execution.session import Session
 from ..models import DelayedJob
 from ..worker.availability import UNAVAILABLE
 from ..worker.configuration import ENVIRONMENT_VARIABLE, Configuration
@@ -73,6 +75,11 @@ class WorkerCommand(BaseCommand):
             super().check(*args, **options)
         except UNAVAILABLE as error:
             self.stderr.write(f"The system checks were not run: the database is unavailable: {error}")
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        """As Django's, with connections of its own: none of a pool, and none that code of users has kept."""
+        with without_pools(), Session(keeps=False):
+            return super().execute(*args, **options)
 
     def configuration(self, options: dict[str, Any]) -> Configuration:
         """What the flags, the environment and the settings say. Raises CommandError for invalid values."""

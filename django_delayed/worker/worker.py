@@ -20,13 +20,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import Error
+from django.db import Error, connections
 
 from ..conf import settings
-from ..execution.isolation import close_broken, connections_of_worker
+from ..databases.sessions import close_broken, close_old
 from ..execution.outcomes import Outcome
 from ..execution.perform import perform
-from ..execution.settle import settle
+from ..execution.session import Session
+from ..execution.settle import announce, write_outcomes
 from ..models import DelayedJob, all_rows
 from ..signals import worker_started, worker_stopped
 from .activity import Activity
@@ -71,13 +72,15 @@ class Worker:
         self.code = code
         self.on_settled = on_settled
         self.batch_size = BatchSize(configuration.read_ahead)
+        self.session = Session()
         self._since_reload = 0  # jobs
         self._empty_claims = 0  # in a row, although a row was due
         self._answer_is_missing = False  # that of the last claim
 
     def run(self) -> bool:
         """Work. Returns True if it ended because the code has changed."""
-        worker_started.send_robust(sender=None, worker=self.id)
+        with self.session:
+            worker_started.send_robust(sender=None, worker=self.id)
         try:
             while not self.shutdown.requested:
                 if self._since_reload >= RELOAD_EVERY and self._code_has_changed():
@@ -92,7 +95,9 @@ class Worker:
                         return True
             return False
         finally:
-            worker_stopped.send_robust(sender=None, worker=self.id)
+            with self.session:
+                worker_stopped.send_robust(sender=None, worker=self.id)
+            self.session.close()
 
     def gives_up(self, error: Error) -> bool:
         """Whether to repeat no statement after this error: a stop is requested, or the error will stay."""
@@ -108,7 +113,7 @@ class Worker:
             return None
 
     def _ask(self, statement: Callable[[], T]) -> T:
-        """The result of a statement of the worker's own, whose duration the supervisor watches."""
+        """The result of a statement of the worker's own or of receivers; the supervisor watches how long."""
         self.activity.begin_statement()
         try:
             return statement()
@@ -128,6 +133,7 @@ class Worker:
             # The connection may have been lost between the commit of the last claim and its answer: then this
             # worker holds rows that it does not know of, and would hold them for as long as it lives.
             self._ask(lambda: all_rows().release(all_rows().running().filter(locked_by=self.id)))
+        close_old(connections[settings.DATABASE])
         limit = self.batch_size.size
         if self.code:
             limit = max(1, min(limit, RELOAD_EVERY - self._since_reload))
@@ -157,7 +163,7 @@ class Worker:
 
     def _perform(self, row: DelayedJob) -> None:
         self.activity.begin(row.pk, settings.MAX_RUN_TIME)
-        outcome = perform(row, on_load=lambda job: self.activity.limit_to(job.run_time))
+        outcome = perform(row, self.session, on_load=lambda job: self.activity.limit_to(job.run_time))
         self.activity.performed()
         settled = self._settle(row, outcome)
         self.activity.end()
@@ -165,9 +171,15 @@ class Worker:
             self.on_settled(outcome)
 
     def _settle(self, row: DelayedJob, outcome: Outcome) -> bool:
+        written = self._write(row, outcome)
+        if written:
+            self._ask(lambda: announce([(row, outcome)], self.session))
+        return written
+
+    def _write(self, row: DelayedJob, outcome: Outcome) -> bool:
         try:
             return not repeat_while_unavailable(
-                lambda: self._ask(lambda: settle([(row, outcome)])),
+                lambda: self._ask(lambda: write_outcomes([(row, outcome)])),
                 self.wakeup,
                 # Nor after a permanent error: the job would be performed again.
                 give_up=lambda error: self.shutdown.immediate,
@@ -201,8 +213,10 @@ class Worker:
             self._empty_claims = self._empty_claims + 1 if due_in <= 0 else 0
             delay = min(delay, max(due_in, SHORTEST_SLEEP * 2 ** min(self._empty_claims, 20)))
         logger.debug("Sleeping for %.1f seconds", delay)
+        # An idle worker has one connection, the queue's.
+        self.session.close()
         self.wakeup.wait(delay)
-        close_broken(connections_of_worker())
+        close_broken(connections[settings.DATABASE])
 
     def _code_has_changed(self) -> bool:
         self._since_reload = 0

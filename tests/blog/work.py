@@ -4,7 +4,8 @@ import json
 
 from django.db import connection
 from django_delayed.databases import DatabaseNow, insert
-from django_delayed.execution.perform import perform
+from django_delayed.execution import perform as execution
+from django_delayed.execution.session import Session
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
 
@@ -15,6 +16,11 @@ def claim():
     """The next ready row, claimed."""
     [row] = DelayedJob.objects.claim(WORKER, 1)
     return row
+
+
+def perform(row, **options):
+    """The outcome of the row's job, performed in a session of its own."""
+    return execution.perform(row, Session(keeps=False), **options)
 
 
 def perform_next():

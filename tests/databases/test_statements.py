@@ -2,12 +2,14 @@
 
 import pytest
 from django.db import connection
+from django.db.backends.signals import connection_created
 from django_delayed import enqueue_all
 from django_delayed.execution.outcomes import decide
-from django_delayed.execution.perform import perform
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
 from tests.blog.jobs import Plain
+from tests.blog.work import perform
+from tests.connections import wrapped
 
 W1 = "1" * 32
 # The lanes, and the UPDATE that takes and returns the rows. PostgreSQL sets a parameter for a batch. MySQL
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def statements_of(function):
+    """The statements of the function, on all connections, and what it returns."""
     statements = []
     connection.ensure_connection()
 
@@ -28,7 +31,7 @@ def statements_of(function):
             statements.append(sql)
         return execute(sql, params, many, context)
 
-    with connection.execute_wrapper(note):
+    with wrapped(note):
         result = function()
     return statements, result
 
@@ -50,8 +53,13 @@ def test_a_claim_has_a_fixed_number_of_statements(limit, number):
 def test_a_plain_job_is_performed_without_a_statement_and_settled_with_one():
     Plain.perform_later()
     [row] = DelayedJob.objects.claim(W1)
+    opened = []
+    connection_created.connect(
+        lambda connection, **_: opened.append(connection), weak=False, dispatch_uid="one"
+    )
     statements, outcome = statements_of(lambda: perform(row))
-    assert statements == []
+    connection_created.disconnect(dispatch_uid="one")
+    assert (statements, opened) == ([], [])
     statements, lost = statements_of(lambda: settle([(row, outcome)]))
     assert (len(statements), lost) == (1, [])
     assert statements[0].startswith("DELETE")

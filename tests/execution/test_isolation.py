@@ -13,12 +13,11 @@ from django.db import (
 )
 from django.utils import timezone, translation
 from django_delayed.execution.outcomes import Finished
-from django_delayed.execution.perform import perform
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
 from tests.blog.jobs import Plain
 from tests.blog.models import Post
-from tests.blog.work import claim, perform_next, work_off
+from tests.blog.work import claim, perform, perform_next, work_off
 
 transactional = pytest.mark.django_db(transaction=True)
 

@@ -453,7 +453,7 @@ PROBE = """
 import sys
 import django
 django.setup()
-from django_delayed.execution.perform import perform
+from tests.blog.work import perform
 from django_delayed.execution.outcomes import Failed
 from tests.blog import diary
 from tests.blog.work import claim, write

@@ -2,9 +2,9 @@ import django
 import pytest
 from aiosmtpd.controller import Controller
 from django_delayed.execution.outcomes import Finished
-from django_delayed.execution.perform import perform
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
+from tests.blog.work import perform
 
 from shop.models import Customer
 

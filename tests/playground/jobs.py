@@ -140,3 +140,13 @@ class Statement(Job):
         with connection.cursor() as cursor:
             cursor.execute(sql)
         note(ledger, "end", self.delayed_job.id)
+
+
+class Ask(Job):
+    """Asks the database, then sleeps."""
+
+    def perform(self, ledger, seconds):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        note(ledger, "asked")
+        time.sleep(seconds)

@@ -1,12 +1,13 @@
 """The loop of a worker, in the process of the tests."""
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, WorkerProcess
 from django_delayed.worker.configuration import Configuration
 from django_delayed.worker.work_off import work_off
 from tests.blog.jobs import Plain
+from tests.connections import wrapped
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,7 +23,7 @@ def test_rows_of_a_claim_whose_answer_was_lost_are_released_and_performed(diary,
             raise OperationalError("the connection was cut")
         return result
 
-    with connection.execute_wrapper(lose_the_answer):
+    with wrapped(lose_the_answer):
         assert work_off(Configuration()) is True
     assert len(lost) == 1
     assert "The database is unavailable, trying again in" in caplog.text

@@ -1,0 +1,124 @@
+"""Sessions of database connections: put back as they were opened, handed on, or closed."""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .base import in_callers_transaction
+from .vendors import VENDORS
+
+logger = logging.getLogger("django_delayed")
+
+
+def is_in_memory(connection: BaseDatabaseWrapper) -> bool:
+    """Whether another connection would find another, empty database: SQLite in memory."""
+    # is_in_memory_db() is one of SQLite's connections only.
+    return connection.vendor == "sqlite" and connection.is_in_memory_db()  # type: ignore[attr-defined]
+
+
+def has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether something was begun on the connection that is neither committed nor rolled back."""
+    if connection.connection is None:
+        return False
+    return connection.in_atomic_block or not connection.get_autocommit()
+
+
+def reset_session(connection: BaseDatabaseWrapper) -> bool:
+    """Undo all that was set on the open session, and free its locks. False: it has to be closed instead."""
+    vendor = VENDORS.get(connection.vendor)
+    if (
+        vendor is None
+        or connection.errors_occurred
+        or has_open_transaction(connection)
+        or _is_old(connection)
+    ):
+        return False
+    try:
+        return vendor(connection).reset_session()
+    except Error:
+        return False
+
+
+def _is_old(connection: BaseDatabaseWrapper) -> bool:
+    # A CONN_MAX_AGE of 0, Django's default, would close it after every job.
+    max_age, close_at = connection.settings_dict["CONN_MAX_AGE"], connection.close_at
+    return bool(max_age) and close_at is not None and time.monotonic() >= close_at
+
+
+def reopened(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
+    """A new connection of Django that opens at its first query, with the session of this one.
+
+    What was set on the old object, such as the schema of a tenant, is gone with it.
+    """
+    session = connection.connection
+    new = connections.create_connection(connection.alias)
+
+    def get_session(params: dict[str, Any]) -> Any:
+        # Once: a job may close its connection, and open another.
+        del new.get_new_connection
+        # The session is as old as it is, however often it is reused: CONN_MAX_AGE means its age.
+        new.close_at = connection.close_at
+        new.isolation_level = connection.isolation_level  # type: ignore[attr-defined]
+        return session
+
+    # connect() then does to the session all that it does to a new one: time zone, role, connection_created.
+    new.get_new_connection = get_session  # type: ignore[method-assign,assignment]
+    return new
+
+
+def is_lost(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the server has closed the idle session, or said something on it that nobody has asked for."""
+    session: Any = connection.connection
+    return session.closed or bool(select.select([session], [], [], 0)[0])
+
+
+def close(owned: Iterable[BaseDatabaseWrapper]) -> None:
+    """Close the connections, whatever state they are in."""
+    for connection in owned:
+        # In an atomic block, BaseDatabaseWrapper.close() keeps the closed connection until the block is left,
+        # and the job's blocks were left without their __exit__.
+        connection.in_atomic_block = False
+        try:
+            connection.close()
+        except Exception:
+            logger.exception("The connection %r could not be closed", connection.alias)
+        connection.connection = None
+
+
+def close_broken(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection that broke while it was idle, so that the next statement opens a new one."""
+    if in_callers_transaction(connection) or connection.connection is None:
+        return
+    if not connection.is_usable():
+        close([connection])
+
+
+def close_old(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection that has reached its CONN_MAX_AGE, unless that is 0."""
+    if _is_old(connection):
+        connection.close_if_unusable_or_obsolete()
+
+
+@contextmanager
+def without_pools() -> Iterator[None]:
+    """A block in which new connections do not come from psycopg's pool.
+
+    A worker needs one connection for the queue and one for its job. From a pool of one it would get no
+    second; a larger pool opens more than it needs, and hands a session on with all that a job has set on it.
+    """
+    pooled = {alias: given for alias, given in connections.settings.items() if "pool" in given["OPTIONS"]}
+    for alias, given in pooled.items():
+        options = {name: option for name, option in given["OPTIONS"].items() if name != "pool"}
+        connections.settings[alias] = {**given, "OPTIONS": options}
+    try:
+        yield
+    finally:
+        connections.settings.update(pooled)

@@ -1,0 +1,277 @@
+"""The connections of a job are neither the queue's nor those of the job before."""
+
+import sqlite3
+
+import pytest
+from django.db import connection, connections, transaction
+from django.db.backends.signals import connection_created
+from django_delayed import enqueue_all
+from django_delayed.execution.perform import perform
+from django_delayed.execution.session import Session
+from django_delayed.models import DelayedJob
+from django_delayed.signals import job_finished, job_started
+from django_delayed.worker.configuration import Configuration
+from django_delayed.worker.work_off import work_off
+from tests.blog.jobs import Plain
+from tests.blog.models import Post
+from tests.connections import end_connection, needs_server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+QUEUE = DelayedJob._meta.db_table
+POST = Post._meta.db_table
+
+
+def run(*statements):
+    with connection.cursor() as cursor:
+        for sql in statements:
+            cursor.execute(sql)
+
+
+def ask(sql):
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall()
+
+
+def set_row_factory(factory):
+    connection.ensure_connection()
+    connection.connection.row_factory = factory
+
+
+def psycopg_dict_rows():
+    set_row_factory(connection.Database.rows.dict_row)
+
+
+def psycopg_read_only():
+    connection.ensure_connection()
+    connection.connection.read_only = True
+
+
+def sqlite_function():
+    connection.ensure_connection()
+    connection.connection.create_function("strftime", 2, lambda *_: "a lie")
+
+
+SETS = {
+    "postgresql": {
+        "search_path": lambda: run("SET search_path TO nowhere"),
+        "role": lambda: run("SET ROLE pg_read_all_data"),
+        "timeout": lambda: run("SET statement_timeout = '1ms'"),
+        "read only": lambda: run("SET default_transaction_read_only = on"),
+        "isolation": lambda: run("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
+        "time zone": lambda: run("SET TIME ZONE 'Asia/Tokyo'"),
+        "temporary table": lambda: run(f"CREATE TEMPORARY TABLE {QUEUE} (id int)"),
+        "lock": lambda: run("SELECT pg_advisory_lock(42)"),
+        "listen": lambda: run("LISTEN something"),
+        "prepared": lambda: run("PREPARE one AS SELECT 1"),
+        "driver's rows": psycopg_dict_rows,
+        "driver's transactions": psycopg_read_only,
+    },
+    "mysql": {
+        "use": lambda: run("USE mysql"),
+        "sql_mode": lambda: run("SET SESSION sql_mode = 'ANSI_QUOTES'"),
+        "read only": lambda: run("SET SESSION TRANSACTION READ ONLY"),
+        "time zone": lambda: run("SET time_zone = '+09:00'"),
+        "variable": lambda: run("SET @mine = 1"),
+        "temporary table": lambda: run(f"CREATE TEMPORARY TABLE {QUEUE} (id int)"),
+        "lock": lambda: ask("SELECT GET_LOCK('mine', 1)"),
+        "locked table": lambda: run(f"LOCK TABLES {POST} READ"),
+    },
+    "sqlite": {
+        "query_only": lambda: run("PRAGMA query_only = ON"),
+        "attach": lambda: run("ATTACH ':memory:' AS other"),
+        "foreign_keys": lambda: run("PRAGMA foreign_keys = OFF"),
+        "temporary table": lambda: run(f"CREATE TEMPORARY TABLE {QUEUE} (id int)"),
+        "temporary trigger": lambda: run(
+            f"CREATE TEMPORARY TRIGGER t BEFORE DELETE ON {QUEUE} BEGIN SELECT RAISE(IGNORE); END"
+        ),
+        "function": sqlite_function,
+        "driver's rows": lambda: set_row_factory(sqlite3.Row),
+    },
+}[connection.vendor]
+STATE = {
+    "postgresql": [
+        "SELECT name, setting FROM pg_settings WHERE name <> 'application_name' ORDER BY name",
+        "SELECT current_user",
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'",
+        "SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()",
+        "SELECT * FROM pg_listening_channels()",
+        "SELECT name FROM pg_prepared_statements",
+    ],
+    "mysql": [
+        "SELECT DATABASE(), @@sql_mode, @@tx_read_only, @@time_zone, @mine",
+        "SELECT IS_FREE_LOCK('mine')",
+    ],
+    "sqlite": [
+        "PRAGMA query_only",
+        "PRAGMA database_list",
+        "PRAGMA foreign_keys",
+        "SELECT count(*) FROM sqlite_temp_master",
+    ],
+}[connection.vendor]
+
+
+@pytest.mark.parametrize("how", SETS.values(), ids=SETS)
+def test_what_a_job_sets_reaches_neither_the_next_job_nor_the_queue(in_job, how):
+    found = []
+
+    def look():
+        found.append([ask(sql) for sql in STATE])
+        Post.objects.create(title="seen")
+
+    in_job(look)
+    in_job(how)
+    in_job(look)
+    in_job(lambda: None)
+    assert work_off(Configuration()) is True
+    assert found[0] == found[1]
+    assert Post.objects.filter(title="seen").count() == 2
+    assert not DelayedJob.objects.exists()
+
+
+@pytest.mark.parametrize("how", SETS.values(), ids=SETS)
+def test_what_a_receiver_sets_reaches_neither_a_job_nor_the_queue(in_job, how):
+    found = []
+
+    def look():
+        found.append([ask(sql) for sql in STATE])
+
+    def receive(sender, delayed_job, **_):
+        if delayed_job.queue == "first":
+            how()
+
+    in_job(lambda: None, queue="first")
+    in_job(look, queue="second", priority=1)
+    job_started.connect(receive)
+    job_finished.connect(receive)
+    try:
+        assert work_off(Configuration()) is True
+    finally:
+        job_started.disconnect(receive)
+        job_finished.disconnect(receive)
+    in_job(look)
+    assert work_off(Configuration()) is True
+    assert found[0] == found[1]
+    assert not DelayedJob.objects.exists()
+
+
+def test_what_is_set_on_the_connection_object_does_not_reach_the_next_job(in_job):
+    found = []
+
+    def switch():
+        found.append(vars(connections["default"]).get("schema_name"))
+        connections["default"].schema_name = "tenant"
+
+    def switch_and_ask():
+        switch()
+        Post.objects.exists()
+
+    for function in (switch, switch, switch_and_ask, switch):
+        in_job(function)
+    assert work_off(Configuration()) is True
+    assert found == [None] * 4
+    assert "schema_name" not in vars(connections["default"])
+
+
+@pytest.fixture
+def opened():
+    """The aliases of the connections that were opened."""
+    aliases = []
+
+    def note(connection, **_):
+        aliases.append(connection.alias)
+
+    connection_created.connect(note)
+    yield aliases
+    connection_created.disconnect(note)
+
+
+def test_jobs_without_sql_open_no_connection(opened, diary):
+    enqueue_all([Plain(number) for number in range(5)])
+    rows = DelayedJob.objects.claim("1" * 32, 5)
+    opened.clear()
+    session = Session()
+    for row in rows:
+        perform(row, session)
+    assert opened == []
+    assert len(diary) == 5
+
+
+def backend():
+    return ask("SELECT pg_backend_pid()")[0][0]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="is not put back by a statement")
+def test_a_session_that_was_put_back_is_used_by_the_next_job_until_it_is_closed():
+    session = Session()
+    pids = []
+    for _ in range(2):
+        with session:
+            pids.append(backend())
+        with session:
+            pass
+    session.close()
+    with session:
+        pids.append(backend())
+    session.close()
+    assert pids[0] == pids[1] != pids[2]
+    assert backend() not in pids
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="is not put back by a statement")
+@pytest.mark.parametrize("max_age", [0, None, 3600, 0.0001])
+def test_a_session_is_kept_no_longer_than_its_conn_max_age(monkeypatch, max_age):
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", max_age)
+    session = Session()
+    pids = set()
+    for _ in range(3):
+        with session:
+            pids.add(backend())
+    session.close()
+    assert len(pids) == (3 if max_age == 0.0001 else 1)
+
+
+@needs_server
+@pytest.mark.parametrize("lose", ["between", "within", "closed by the job"])
+def test_a_session_that_was_lost_is_not_used_again(lose):
+    session = Session()
+    with session:
+        Post.objects.exists()
+        current = connections["default"]
+        if lose == "within":
+            end_connection(current)
+    if lose == "between" and current.connection is not None:
+        end_connection(current)
+    with session:
+        assert not Post.objects.exists()
+        if lose == "closed by the job":
+            connection.close()
+            assert not Post.objects.exists()
+    with session:
+        assert not Post.objects.exists()
+    session.close()
+
+
+def test_a_block_inside_of_a_transaction_has_the_connections_around_it():
+    with transaction.atomic():
+        Post.objects.create(title="of the caller")
+        around = connections["default"]
+        with Session():
+            assert connections["default"] is around
+            assert Post.objects.count() == 1
+        assert connections["default"] is around
+    assert Post.objects.count() == 1
+
+
+def test_the_connections_of_a_caller_come_back_after_an_error():
+    around = connections["default"]
+
+    def fail():
+        with Session(keeps=False):
+            Post.objects.exists()
+            raise ValueError("it broke")
+
+    with pytest.raises(ValueError, match="it broke"):
+        fail()
+    assert connections["default"] is around
