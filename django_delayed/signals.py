@@ -71,3 +71,10 @@ job_errored.connect(_log_errored)
 job_failed.connect(_log_failed)
 worker_started.connect(_log_worker_started)
 worker_stopped.connect(_log_worker_stopped)
+
+_OURS = {signal: len(signal.receivers) for signal in (job_finished, job_errored, job_failed)}
+
+
+def have_receivers() -> bool:
+    """Whether a receiver beside those that write the log wants to know of outcomes."""
+    return any(len(signal.receivers) > ours for signal, ours in _OURS.items())

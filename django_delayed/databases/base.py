@@ -73,9 +73,19 @@ class Database(ABC):
         """Whether the same statement fails until somebody repairs something."""
         return isinstance(error, ProgrammingError) or self.code_of(error) in self.PERMANENT
 
+    # Of a session that jobs use one after the other
+
+    def open_session(self, open: Callable[[Any], Any], params: Any) -> Any:
+        """The driver's connection that `open` returns for the params."""
+        return open(params)
+
     def reset_session(self) -> bool:
-        """Undo all that was set on the open session, and free its locks. False where no statement does."""
+        """Undo all that was set on the open session, and free its locks. False if that cannot be done."""
         return False
+
+    def has_lost_session(self) -> bool:
+        """Whether a session that was reset has been closed since."""
+        return True
 
     def table_of(self, model: type[models.Model]) -> str:
         """The quoted name of the model's table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -83,6 +84,11 @@ class PostgreSQL(Database):
         with self.connection.wrap_database_errors:
             session.execute("DISCARD ALL")
         return True
+
+    def has_lost_session(self) -> bool:
+        session: Any = self.connection.connection
+        # Nothing was asked: there is something to read when the server has closed the session.
+        return session.closed or bool(select.select([session], [], [], 0)[0])
 
     def _is_as_opened(self, session: Any) -> bool:
         """Whether nothing was set on psycopg's object, of which the server does not know."""

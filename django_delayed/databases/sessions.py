@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import select
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,9 +12,14 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .base import in_callers_transaction
-from .vendors import VENDORS
+from .vendors import VENDORS, database
 
 logger = logging.getLogger("django_delayed")
+
+
+def is_ours(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the queue could be in this database, so that there is a `Database` for it."""
+    return connection.vendor in VENDORS
 
 
 def is_in_memory(connection: BaseDatabaseWrapper) -> bool:
@@ -33,16 +37,10 @@ def has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 def reset_session(connection: BaseDatabaseWrapper) -> bool:
     """Undo all that was set on the open session, and free its locks. False: it has to be closed instead."""
-    vendor = VENDORS.get(connection.vendor)
-    if (
-        vendor is None
-        or connection.errors_occurred
-        or has_open_transaction(connection)
-        or _is_old(connection)
-    ):
+    if connection.errors_occurred or has_open_transaction(connection) or _is_old(connection):
         return False
     try:
-        return vendor(connection).reset_session()
+        return database(connection).reset_session()
     except Error:
         return False
 
@@ -54,30 +52,28 @@ def _is_old(connection: BaseDatabaseWrapper) -> bool:
 
 
 def reopened(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
-    """A new connection of Django that opens at its first query, with the session of this one.
+    """A new connection of Django that opens at its first query, with the session of this one if that is open.
 
     What was set on the old object, such as the schema of a tenant, is gone with it.
     """
     session = connection.connection
     new = connections.create_connection(connection.alias)
+    open_session = new.get_new_connection
 
     def get_session(params: dict[str, Any]) -> Any:
         # Once: a job may close its connection, and open another.
         del new.get_new_connection
+        if session is None:
+            return database(new).open_session(open_session, params)
         # The session is as old as it is, however often it is reused: CONN_MAX_AGE means its age.
         new.close_at = connection.close_at
-        new.isolation_level = connection.isolation_level  # type: ignore[attr-defined]
+        if hasattr(connection, "isolation_level"):
+            new.isolation_level = connection.isolation_level  # type: ignore[attr-defined]
         return session
 
     # connect() then does to the session all that it does to a new one: time zone, role, connection_created.
     new.get_new_connection = get_session  # type: ignore[method-assign,assignment]
     return new
-
-
-def is_lost(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the server has closed the idle session, or said something on it that nobody has asked for."""
-    session: Any = connection.connection
-    return session.closed or bool(select.select([session], [], [], 0)[0])
 
 
 def close(owned: Iterable[BaseDatabaseWrapper]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.db import Error, models
 
 from .base import SQL, Database
 from .lanes import LANES_INDEX, Claim, Lane
+from .sqlite_session import WatchedSession
 
 # Named in the queries: after ANALYZE, SQLite would build an index of its own over all rows at each claim,
 # 21.6 ms for 20,000 rows instead of 43 µs.
@@ -74,3 +75,22 @@ class SQLite(Database):
     def code_of(self, error: Error) -> int | str | None:
         # Without what extends the code: SQLITE_BUSY for SQLITE_BUSY_SNAPSHOT too.
         return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF or None
+
+    def open_session(self, open: Callable[[Any], Any], params: Any) -> Any:
+        driver: Any = self.connection.Database  # type: ignore[attr-defined]
+        if driver.Connection is not sqlite3.Connection or "factory" in params:
+            return open(params)
+        session = open({**params, "factory": WatchedSession})
+        session.watch()
+        return session
+
+    def reset_session(self) -> bool:
+        session = self.connection.connection
+        return isinstance(session, WatchedSession) and not session.has_changed
+
+    def has_lost_session(self) -> bool:
+        try:
+            _ = self.connection.connection.total_changes
+        except sqlite3.ProgrammingError:
+            return True
+        return False

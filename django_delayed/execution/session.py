@@ -8,12 +8,12 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
-from ..databases import in_callers_transaction
+from ..databases import database, in_callers_transaction
 from ..databases.sessions import (
     close,
     has_open_transaction,
     is_in_memory,
-    is_lost,
+    is_ours,
     reopened,
     reset_session,
 )
@@ -32,18 +32,22 @@ class Session:
 
     def __init__(self, keeps: bool = True) -> None:
         self._keeps = keeps
+        self._kept: dict[str, BaseDatabaseWrapper] = {}
+        # Found once: to ask Django's handler what is in force costs microseconds, and a block is entered for
+        # each job. Between two blocks the same connections are in force.
+        self._outer: list[BaseDatabaseWrapper] = []
+        self._is_in_memory = False
         self._callers: list[str] = []
         self._is_shared = False
-        self._outer: list[BaseDatabaseWrapper] = []
-        self._kept: dict[str, BaseDatabaseWrapper] = {}
 
     def __enter__(self) -> Session:
-        outer = list(connections.all(initialized_only=True))
-        self._callers = [connection.alias for connection in outer if in_callers_transaction(connection)]
-        self._is_shared = bool(self._callers) or any(map(is_in_memory, outer))
-        self._outer = outer
+        if not self._outer:
+            self._outer = list(connections.all(initialized_only=True))
+            self._is_in_memory = any(map(is_in_memory, self._outer))
+        self._callers = [one.alias for one in self._outer if in_callers_transaction(one)]
+        self._is_shared = self._is_in_memory or bool(self._callers)
         if not self._is_shared:
-            for connection in outer:
+            for connection in self._outer:
                 del connections[connection.alias]
             if self._kept:
                 self._reopen_kept()
@@ -90,19 +94,19 @@ class Session:
 
     def _end(self, connection: BaseDatabaseWrapper) -> None:
         del connections[connection.alias]
-        if connection.connection is not None:
-            self._kept.pop(connection.alias, None)
-            if self._keeps and reset_session(connection):
-                self._kept[connection.alias] = connection
-            else:
-                close([connection])
+        if connection.connection is None:
+            return
+        keeps = self._keeps and is_ours(connection)
+        if not (keeps and reset_session(connection)):
+            close([connection])
+        if keeps:
+            self._kept[connection.alias] = connection
 
     def _reopen_kept(self) -> None:
-        for alias, connection in list(self._kept.items()):
-            if is_lost(connection):
-                close([self._kept.pop(alias)])
-            else:
-                connections[alias] = reopened(connection)
+        for alias, connection in self._kept.items():
+            if connection.connection is not None and database(connection).has_lost_session():
+                close([connection])
+            connections[alias] = reopened(connection)
 
 
 def _roll_back(connection: BaseDatabaseWrapper) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from django.db import DatabaseError, connections, transaction
@@ -13,7 +14,7 @@ from ..databases import database
 from ..jobs import Job
 from ..models import DelayedJob, all_rows
 from ..serialization.errors import ErrorText
-from ..signals import job_errored, job_failed, job_finished
+from ..signals import have_receivers, job_errored, job_failed, job_finished
 from ..states import DelayedJobQuerySet
 from .outcomes import Crashed, Discarded, Failed, Finished, Outcome, Released, Rescheduled, is_given_up
 from .session import Session
@@ -50,7 +51,7 @@ def announce(performed: Sequence[Performed], session: Session | None = None) -> 
 
     Without one, they have a session of their own.
     """
-    with session or Session(keeps=False):
+    with (session or Session(keeps=False)) if have_receivers() else nullcontext():
         for row, outcome in performed:
             _send_signals(row, outcome)
 

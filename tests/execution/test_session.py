@@ -6,6 +6,7 @@ import pytest
 from django.db import connection, connections, transaction
 from django.db.backends.signals import connection_created
 from django_delayed import enqueue_all
+from django_delayed.databases import database
 from django_delayed.execution.perform import perform
 from django_delayed.execution.session import Session
 from django_delayed.models import DelayedJob
@@ -15,6 +16,7 @@ from django_delayed.worker.work_off import work_off
 from tests.blog.jobs import Plain
 from tests.blog.models import Post
 from tests.connections import end_connection, needs_server
+from tests.playground.processes import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -198,6 +200,22 @@ def test_jobs_without_sql_open_no_connection(opened, diary):
     assert len(diary) == 5
 
 
+@pytest.mark.skipif(connection.vendor == "mysql", reason="each session is used once")
+def test_the_next_jobs_use_a_session_on_which_nothing_was_set():
+    session = Session()
+    used = []
+    for _ in range(4):
+        with session:
+            Post.objects.create(title="written")
+            used.append(connection.connection)
+        with session:
+            pass
+    session.close()
+    # On SQLite, the first one was not watched from its beginning.
+    assert used[1] is used[2] is used[3]
+    assert Post.objects.count() == 4
+
+
 def backend():
     return ask("SELECT pg_backend_pid()")[0][0]
 
@@ -243,6 +261,7 @@ def test_a_session_that_was_lost_is_not_used_again(lose):
             end_connection(current)
     if lose == "between" and current.connection is not None:
         end_connection(current)
+        until(database(current).has_lost_session)
     with session:
         assert not Post.objects.exists()
         if lose == "closed by the job":
