@@ -14,8 +14,10 @@ from functools import partial
 
 from django.utils.autoreload import get_child_arguments
 
+from ..conf import settings
+from ..databases import DatabaseNow
 from ..execution.outcomes import Outcome, decide_after_crash, decide_after_kill
-from ..models import DelayedJob
+from ..models import DelayedJob, all_rows
 from ..worker.activity import GRACE, Activity, Current
 from ..worker.availability import PeriodicTask
 from ..worker.configuration import ENVIRONMENT_VARIABLE, Configuration, Start
@@ -47,6 +49,7 @@ class Process:
         self.tasks = [
             PeriodicTask(self._send_heartbeat, heartbeat_interval()),
             PeriodicTask(BatchWatch(worker, self.activity).tick, timedelta(0)),
+            PeriodicTask(self._release_unknown, settings.LEASE),
         ]
         # Nothing is written to the pipe: the worker reads its end when this process is gone.
         reader, self._writer = os.pipe()
@@ -120,6 +123,16 @@ class Process:
 
     def _send_heartbeat(self) -> None:
         self._is_lost = not send_heartbeat(self.worker, self._popen.pid, self.activity)
+
+    def _release_unknown(self) -> None:
+        # The worker releases what a claim took whose answer was lost. This is for what it has missed, and
+        # would hold for as long as it lives.
+        if self.activity.in_statement_for:
+            return
+        before = DatabaseNow(plus=-settings.LEASE)
+        held = all_rows().running().filter(locked_by=self.worker, locked_at__lt=before)
+        if released := all_rows().release(held.exclude(lock_token=self.activity.claimed)):
+            logger.warning("Worker %s held %s jobs that it did not know; released", self.worker, released)
 
 
 def how_it_ended(code: int) -> str:

@@ -13,12 +13,12 @@ from datetime import timedelta
 
 # Native formats: they are copied eight bytes at a time, so that a reader never sees half of a number.
 # An id and a limit; a time, 0 for none.
-JOB, TIME = "@qd", "@d"
+JOB, TIME, TOKEN = "@qd", "@d", "@q"
 # Offsets.
 LIMIT_AT = struct.calcsize("@q")
 BEGAN_AT = struct.calcsize(JOB)
-HEARTBEAT_AT, READY_AT, LEFT_AT, STATEMENT_AT, SIZE = (
-    BEGAN_AT + number * struct.calcsize(TIME) for number in (1, 2, 3, 4, 5)
+HEARTBEAT_AT, READY_AT, LEFT_AT, STATEMENT_AT, CLAIM_AT, SIZE = (
+    BEGAN_AT + number * struct.calcsize(TIME) for number in (1, 2, 3, 4, 5, 6)
 )
 
 # How long a job may outlive its max_run_time, for its own alarm to end it.
@@ -122,6 +122,16 @@ class Activity:
     def in_statement_for(self) -> timedelta:
         """How long the worker has been waiting for a statement of its own; 0 while it is not."""
         return self._since(STATEMENT_AT)
+
+    def claim(self, token: int) -> None:
+        """The worker has the rows of this claim, and no others."""
+        struct.pack_into(TOKEN, self._page, CLAIM_AT, token)
+
+    @property
+    def claimed(self) -> int:
+        """The token of the last claim whose rows have reached the worker; 0 before the first."""
+        token: int = struct.unpack_from(TOKEN, self._page, CLAIM_AT)[0]
+        return token
 
     def heartbeat(self, at: float) -> None:
         """A heartbeat of the worker was written to the database, not before this time of the wall clock."""

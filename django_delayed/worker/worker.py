@@ -6,7 +6,8 @@ Rows that were claimed and not begun are released
   and before it claims again after an error in a claim;
 - by its supervisor (in `jobs_workoff`: by the heartbeat thread), while the worker has been in one job of a
   batch for 100 ms;
-- by its supervisor, when its process has ended; by any supervisor, when its heartbeat is a lease old.
+- by its supervisor, when its process has ended, or has held them for a lease without knowing them; by any
+  supervisor, when its heartbeat is a lease old.
 
 Each release is guarded by the token of the claim, so a row is released once, and a worker whose rows were
 released settles none of them.
@@ -140,6 +141,8 @@ class Worker:
         self._answer_is_missing = True
         rows = self._ask(lambda: all_rows().claim(self.id, limit, self.configuration.filters))
         self._answer_is_missing = False
+        if rows:
+            self.activity.claim(rows[0].lock_token)
         return rows
 
     # Perform

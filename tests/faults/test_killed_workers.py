@@ -243,3 +243,28 @@ def test_a_parent_leaks_nothing_over_many_children(work, ledger):
     assert counts[1:] == counts[1:2] * 3
     worker.has_said("Worker .* started", times=5)
     assert worker.stop() == 0
+
+
+def test_rows_that_a_living_worker_holds_and_does_not_know_are_released_after_a_lease(work, ledger):
+    worker = work(delayed=SHORT_LEASE)
+    Note.perform_later(str(ledger), "first")
+    ledger.has("first")
+    gated = Gated.perform_later(str(ledger), str(ledger.gate))
+    ledger.has(f"begin {gated.pk}")
+    later = [Note.set(wait=3600).perform_later(str(ledger), f"unknown {number}") for number in range(3)]
+    # As a claim leaves them whose answer was lost.
+    now = timezone.now()
+    held_by = {"locked_by": WorkerProcess.objects.get().pk, "locked_at": now, "claimable": None}
+    unknown = DelayedJob.objects.filter(pk__in=[row.pk for row in later])
+    unknown.update(**held_by, lock_token=42, run_at=now, started_at=now, attempts=1)
+    worker.has_said("held 3 jobs that it did not know; released")
+    assert set(unknown.values_list("locked_by", "attempts")) == {("", 0)}
+    # The job that it has been performing for longer is still its own.
+    gated.refresh_from_db()
+    assert (gated.state, gated.attempts) == ("running", 1)
+    ledger.open_gate()
+    for number in range(3):
+        ledger.has(f"unknown {number}")
+    until(no_job_is_left)
+    assert worker.stop() == 0
+    assert not worker.said("lost its claim")

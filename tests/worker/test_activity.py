@@ -76,3 +76,12 @@ def test_worker_without_any_heartbeat_is_not_stale(activity):
     activity.heartbeat(time.time() - 10)
     assert activity.is_stale(timedelta(seconds=9))
     assert not activity.is_stale(timedelta(seconds=60))
+
+
+@pytest.mark.parametrize("token", [1, 2**63 - 1, 42])
+def test_the_token_of_the_last_claim_is_read_as_it_was_written(activity, token):
+    assert activity.claimed == 0
+    activity.claim(token)
+    activity.begin(7, SECOND)
+    activity.heartbeat(time.time())
+    assert activity.claimed == token
