@@ -25,6 +25,8 @@ job_finished = Signal()
 job_errored = Signal()
 # The job is given up; sent after job_errored, with the same arguments.
 job_failed = Signal()
+# The job raised an error that its discard_on names; sent instead of job_errored, with the same arguments.
+job_discarded = Signal()
 # With worker, the id of the worker; the sender is None.
 worker_started = Signal()
 worker_stopped = Signal()
@@ -52,6 +54,10 @@ def _log_failed(delayed_job: Any, error: Any, **_: Any) -> None:
     logger.error("%s FAILED permanently with %s", delayed_job, _headline(error))
 
 
+def _log_discarded(delayed_job: Any, error: Any, **_: Any) -> None:
+    logger.info("%s DISCARDED with %s", delayed_job, _headline(error))
+
+
 def _headline(error: Any) -> str:
     return printable(f"{error.error_class}: {error.message}" if error.message else error.error_class)
 
@@ -69,10 +75,11 @@ job_started.connect(_log_started)
 job_finished.connect(_log_finished)
 job_errored.connect(_log_errored)
 job_failed.connect(_log_failed)
+job_discarded.connect(_log_discarded)
 worker_started.connect(_log_worker_started)
 worker_stopped.connect(_log_worker_stopped)
 
-_OURS = {signal: len(signal.receivers) for signal in (job_finished, job_errored, job_failed)}
+_OURS = {signal: len(signal.receivers) for signal in (job_finished, job_errored, job_failed, job_discarded)}
 
 
 def have_receivers() -> bool:

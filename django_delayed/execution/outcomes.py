@@ -59,7 +59,10 @@ class Failed:
 
 @dataclass(frozen=True)
 class Discarded:
-    """The job raised an error that its `discard_on` names; `job` is None when it could not be loaded."""
+    """The job raised an error that its `discard_on` names, and is not tried again; this is no failure.
+
+    `job` is None when it could not be loaded.
+    """
 
     job: Job | None
     error: ErrorText

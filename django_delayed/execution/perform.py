@@ -12,10 +12,17 @@ from ..models import DelayedJob
 from ..signals import job_started
 from .deadline import run_within
 from .isolation import callers_transactions_kept, signals_kept
-from .outcomes import Failed, Finished, Outcome, Released, decide
+from .outcomes import Discarded, Failed, Finished, Outcome, Released, Rescheduled, decide
 from .session import Session
 
 logger = logging.getLogger("django_delayed")
+
+# The hooks that an outcome calls with its error.
+_ERROR_HOOKS: dict[type[Outcome], tuple[str, ...]] = {
+    Rescheduled: ("on_error",),
+    Failed: ("on_error", "on_failure"),
+    Discarded: ("after_discard",),
+}
 
 
 def perform(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None = None) -> Outcome:
@@ -56,12 +63,12 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
 
 
 def _call_error_hooks(row: DelayedJob, job: Job, outcome: Outcome, error: BaseException) -> None:
-    hooks = [job.on_error, job.on_failure] if isinstance(outcome, Failed) else [job.on_error]
-    for hook in hooks:
+    for name in _ERROR_HOOKS[type(outcome)]:
+        hook = getattr(job, name)
         try:
             with job.in_context():
                 hook(error)
         except JobInterrupted:
             raise
         except BaseException:
-            logger.exception("%s: its %s() raised an error, which is ignored", row, hook.__name__)
+            logger.exception("%s: its %s() raised an error, which is ignored", row, name)

@@ -14,7 +14,7 @@ from ..databases import database
 from ..jobs import Job
 from ..models import DelayedJob, all_rows
 from ..serialization.errors import ErrorText
-from ..signals import have_receivers, job_errored, job_failed, job_finished
+from ..signals import have_receivers, job_discarded, job_errored, job_failed, job_finished
 from ..states import DelayedJobQuerySet
 from .outcomes import Crashed, Discarded, Failed, Finished, Outcome, Released, Rescheduled, is_given_up
 from .session import Session
@@ -62,7 +62,9 @@ def _send_signals(row: DelayedJob, outcome: Outcome) -> None:
     match outcome:
         case Finished(duration=duration):
             job_finished.send_robust(**about, duration=duration)
-        case Rescheduled(error=error) | Discarded(error=error) | Failed(error=error) | Crashed(error=error):
+        case Discarded(error=error):
+            job_discarded.send_robust(**about, error=error)
+        case Rescheduled(error=error) | Failed(error=error) | Crashed(error=error):
             job_errored.send_robust(**about, error=error)
             if is_given_up(outcome):
                 job_failed.send_robust(**about, error=error)

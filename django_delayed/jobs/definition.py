@@ -10,7 +10,10 @@ from ..conf import INTEGERS, duration
 from ..options import WHEN, check_options
 from .signatures import check_kind
 
-HOOKS = ("before_enqueue", "after_enqueue", "before_perform", "after_perform", "on_error", "on_failure")
+HOOKS = (
+    *("before_enqueue", "after_enqueue", "before_perform", "after_perform"),
+    *("on_error", "on_failure", "after_discard"),
+)
 # What a subclass may define.
 OPEN = {
     *("queue", "priority", "max_attempts", "max_run_time", "discard_on", "wait_before_retry"),

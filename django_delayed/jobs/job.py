@@ -98,6 +98,9 @@ class Job:
         that records this. The signal `job_failed` is sent in every case.
         """
 
+    def after_discard(self, error: BaseException) -> None:
+        """Runs after an error that `discard_on` names, instead of `on_error`; what it raises is logged."""
+
     def wait_before_retry(self, attempts: int, error: BaseException) -> timedelta | float:
         """How long to wait after the failed attempt of this number: 5 + N⁴ seconds, as in delayed_job."""
         return default_wait(attempts)

@@ -217,7 +217,22 @@ class Discarded(Job):
     discard_on = (LookupError,)
 
     def perform(self, kind):
-        raise {"lookup": KeyError, "other": ValueError}[kind]("gone")
+        if kind != "none":
+            raise {"lookup": KeyError, "other": ValueError}[kind]("gone")
+
+    def on_error(self, error):
+        diary.write("on_error", type(error))
+
+    def on_failure(self, error):
+        diary.write("on_failure", type(error))
+
+    def after_discard(self, error):
+        diary.write("after_discard", type(error))
+
+
+class DiscardedBadly(Discarded):
+    def after_discard(self, error):
+        raise SystemExit("after_discard")
 
 
 class DiscardedWithItsRecord(Job):

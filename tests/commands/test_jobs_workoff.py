@@ -11,6 +11,8 @@ from django.core.management.base import CommandError
 from django.db import connection
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, WorkerProcess
+from tests.blog.jobs import Discarded, DiscardedWithItsRecord
+from tests.blog.models import Post
 from tests.playground.jobs import FailingForGood, Gated, Note
 from tests.playground.processes import nothing_is_held, until
 
@@ -173,6 +175,18 @@ class TestInACallersTransaction:
         assert ledger.lines == ["mail"]
         call_command("jobs_workoff", queues=["index"], sleep_delay="0.5", quiet=True)
         assert ledger.lines == ["mail", "index"]
+
+    def test_discarded_jobs_are_counted_apart_and_are_no_failures(self, capsys, tmp_path):
+        gone = Post.objects.create(title="a")
+        enqueue_all([DiscardedWithItsRecord(gone), Discarded("lookup"), Discarded("none")])
+        gone.delete()
+        call_command("jobs_workoff", "--fail-on-error")
+        assert "3 jobs performed" in (said := capsys.readouterr().out)
+        assert ", 0 failed, 2 discarded\n" in said
+        enqueue_all([Discarded("lookup"), FailingForGood()])
+        with pytest.raises(CommandError, match="1 of 2 attempts failed"):
+            call_command("jobs_workoff", "--fail-on-error")
+        assert ", 1 failed, 1 discarded\n" in capsys.readouterr().out
 
     def test_failures_are_an_error_when_asked_for(self):
         FailingForGood.perform_later()

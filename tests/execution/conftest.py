@@ -2,7 +2,7 @@
 
 import pytest
 from django_delayed import delay
-from django_delayed.signals import job_errored, job_failed, job_finished, job_started
+from django_delayed.signals import job_discarded, job_errored, job_failed, job_finished, job_started
 from tests.blog import jobs
 
 
@@ -26,7 +26,7 @@ def heard():
     def hear(signal, sender, delayed_job, **what):
         said.append((signal, sender, delayed_job.pk, what))
 
-    signals = (job_started, job_finished, job_errored, job_failed)
+    signals = (job_started, job_finished, job_errored, job_failed, job_discarded)
     for one in signals:
         one.connect(hear)
     yield said

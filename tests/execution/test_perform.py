@@ -15,11 +15,12 @@ from django.db import (
     transaction,
 )
 from django_delayed import JobTimeout
+from django_delayed.databases import DatabaseNow
 from django_delayed.exceptions import JobInterrupted
 from django_delayed.execution.outcomes import Discarded, Failed, Finished, Released, Rescheduled
 from django_delayed.execution.settle import settle
-from django_delayed.models import DelayedJob
-from django_delayed.signals import job_errored, job_failed, job_finished, job_started
+from django_delayed.models import DelayedJob, FailedAttempt
+from django_delayed.signals import job_discarded, job_errored, job_failed, job_finished, job_started
 from tests.blog import jobs
 from tests.blog.jobs import Plain
 from tests.blog.models import Post
@@ -73,15 +74,42 @@ def test_a_job_that_failed_too_often_has_failed_for_good(heard, caplog):
 
 
 @pytest.mark.django_db
-def test_a_job_is_discarded_on_the_errors_that_it_names(heard, diary):
-    jobs.Discarded.perform_later("lookup")
+def test_a_job_is_discarded_on_the_errors_that_it_names(heard, diary, caplog):
+    caplog.set_level("INFO", "django_delayed")
+    pk = jobs.Discarded.perform_later("lookup").pk
     _, outcome = perform_next()
     assert isinstance(outcome, Discarded)
     assert not DelayedJob.objects.exists()
-    assert [one for one, *_ in heard] == [job_started, job_errored]
+    assert [one for one, *_ in heard] == [job_started, job_discarded]
+    _, sender, _, what = heard[-1]
+    assert (sender, what["job"], what["error"]) == (jobs.Discarded, outcome.job, outcome.error)
+    assert diary == [("after_discard", KeyError)]
+    last = caplog.records[-1]
+    assert (last.levelname, last.getMessage()) == ("INFO", f"Discarded #{pk} DISCARDED with KeyError: 'gone'")
     jobs.Discarded.perform_later("other")
     perform_next()
     assert DelayedJob.objects.get().state == "retrying"
+    assert diary[1:] == [("on_error", ValueError)]
+
+
+@pytest.mark.django_db
+def test_a_job_is_discarded_whatever_its_hook_raises(caplog):
+    jobs.DiscardedBadly.perform_later("lookup")
+    _, outcome = perform_next()
+    assert isinstance(outcome, Discarded)
+    assert not DelayedJob.objects.exists()
+    assert "its after_discard() raised an error, which is ignored" in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_job_that_failed_before_is_discarded_with_its_failed_attempts(diary):
+    jobs.Discarded.perform_later("other")
+    perform_next()
+    assert FailedAttempt.objects.exists()
+    DelayedJob.objects.update(run_at=DatabaseNow(), payload=jobs.Discarded("lookup").dump())
+    perform_next()
+    assert not DelayedJob.objects.exists()
+    assert not FailedAttempt.objects.exists()
 
 
 @pytest.mark.django_db
@@ -92,7 +120,7 @@ def test_a_job_whose_record_is_gone_is_discarded_if_it_says_so(heard):
     _, outcome = perform_next()
     assert (type(outcome), outcome.job) == (Discarded, None)
     assert not DelayedJob.objects.exists()
-    assert [one for one, *_ in heard] == [job_started, job_errored]
+    assert [one for one, *_ in heard] == [job_started, job_discarded]
 
 
 @pytest.mark.django_db

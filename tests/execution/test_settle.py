@@ -10,7 +10,7 @@ from django.db import (
     connection,
     transaction,
 )
-from django_delayed import Job
+from django_delayed import Job, enqueue_all
 from django_delayed.databases import database
 from django_delayed.execution.outcomes import (
     Discarded,
@@ -20,10 +20,11 @@ from django_delayed.execution.outcomes import (
     Rescheduled,
     decide_after_crash,
 )
+from django_delayed.execution.perform import perform
 from django_delayed.execution.settle import _with_text, settle
 from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.serialization.errors import describe
-from django_delayed.signals import job_errored, job_failed, job_finished, job_started
+from django_delayed.signals import job_discarded, job_errored, job_failed, job_finished, job_started
 from django_delayed.states import DelayedJobQuerySet
 from tests.blog import jobs
 from tests.blog.jobs import Plain
@@ -196,6 +197,21 @@ def test_several_outcomes_are_settled_together_and_those_that_were_lost_are_retu
         (job_errored, crashed.pk),
     ]
     assert f"{lost} lost its claim; its outcome is dropped" in caplog.text
+
+
+@pytest.mark.django_db
+def test_jobs_of_one_batch_are_discarded_by_themselves(heard, diary):
+    enqueue_all(jobs.Discarded(kind) for kind in ("lookup", "none", "lookup", "other"))
+    rows = DelayedJob.objects.claim(WORKER, 10)
+    assert settle([(row, perform(row)) for row in rows]) == []
+    assert [signal for signal, *_ in heard if signal is not job_started] == [
+        job_discarded,
+        job_finished,
+        job_discarded,
+        job_errored,
+    ]
+    assert [row.pk for row in DelayedJob.objects.retrying()] == [rows[3].pk]
+    assert DelayedJob.objects.count() == 1
 
 
 @pytest.mark.django_db

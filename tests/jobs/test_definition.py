@@ -61,6 +61,7 @@ class Initialised:
         ({"before_perform": coroutine}, TypeError, r"MyJob\.before_perform\(\) is async"),
         ({"after_enqueue": generator}, TypeError, r"MyJob\.after_enqueue\(\) is a generator"),
         ({"on_error": "log"}, TypeError, "must be a method, not 'log'"),
+        ({"after_discard": coroutine}, TypeError, r"MyJob\.after_discard\(\) is async"),
         ({"around_perform": plain}, TypeError, "must be a generator with one yield"),
         ({"around_perform": async_generator}, TypeError, "must be a generator with one yield"),
         ({"atomic": True}, TypeError, "atomic is not supported yet"),
@@ -83,7 +84,7 @@ class Initialised:
         ({"discard_on": [LookupError]}, TypeError, "tuple of exception classes"),
         ({"discard_on": ("LookupError",)}, TypeError, "tuple of exception classes"),
     ],
-    ids=range(29),
+    ids=range(30),
 )
 def test_a_mistake_in_a_job_is_an_error_at_its_definition(attributes, error, sentence):
     with pytest.raises(error, match=sentence):
@@ -106,6 +107,7 @@ def test_a_mistake_in_a_job_is_an_error_at_its_definition(attributes, error, sen
         ("before_enqeue", "before_enqueue"),
         ("max_run_tims", "max_run_time"),
         ("discards_on", "discard_on"),
+        ("after_discards", "after_discard"),
         ("performed", None),
         ("reform", None),
         ("error", None),

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser, OutputWrapper
 
-from ...execution.outcomes import Finished, Outcome, Released
+from ...execution.outcomes import Discarded, Finished, Outcome, Released
 from ...worker.work_off import work_off
 from ..base import WorkerCommand, require_tables
 
@@ -43,24 +43,26 @@ class Command(WorkerCommand):
 
 
 class Progress:
-    """How many jobs were performed and how many of them failed, drawn on one line of a terminal."""
+    """How many jobs were performed, and how many of them failed or were discarded, on one line."""
 
     def __init__(self, terminal: OutputWrapper | None) -> None:
         self.terminal = terminal
-        self.performed = self.failed = 0
+        self.performed = self.failed = self.discarded = 0
         self._began = self._drawn = time.monotonic()
 
     def __str__(self) -> str:
         took = time.monotonic() - self._began
         jobs = "job" if self.performed == 1 else "jobs"
-        return f"{self.performed} {jobs} performed in {took:.1f} s, {self.failed} failed"
+        discarded = f", {self.discarded} discarded" if self.discarded else ""
+        return f"{self.performed} {jobs} performed in {took:.1f} s, {self.failed} failed{discarded}"
 
     def count(self, outcome: Outcome) -> None:
         """One more attempt has ended."""
         if isinstance(outcome, Released):
             return
         self.performed += 1
-        self.failed += not isinstance(outcome, Finished)
+        self.failed += not isinstance(outcome, Finished | Discarded)
+        self.discarded += isinstance(outcome, Discarded)
         if self.terminal and time.monotonic() - self._drawn > REDRAW:
             self._drawn = time.monotonic()
             self.terminal.write(f"\r{self}", ending="")
