@@ -11,7 +11,7 @@ from typing import Any
 
 from django.dispatch import Signal
 
-from .serialization.errors import printable
+from .serialization.errors import printable, text_of_traceback
 
 logger = logging.getLogger("django_delayed")
 
@@ -21,60 +21,107 @@ job_enqueued = Signal()
 job_started = Signal()
 # With delayed_job, job and duration (seconds).
 job_finished = Signal()
-# An attempt failed. With delayed_job, error, and job: None when it could not be loaded, or its worker died.
+# An attempt failed. With delayed_job; job: None when it could not be loaded, or its worker died; exception;
+# error, the same as text; duration: None when the worker died; given_up: whether there is no next attempt.
 job_errored = Signal()
 # The job is given up; sent after job_errored, with the same arguments.
 job_failed = Signal()
-# The job raised an error that its discard_on names; sent instead of job_errored, with the same arguments.
+# The job raised an error that its discard_on names. Sent instead of job_errored, with its arguments except
+# given_up.
 job_discarded = Signal()
 # With worker, the id of the worker; the sender is None.
 worker_started = Signal()
 worker_stopped = Signal()
 
 
+def fields_of(delayed_job: Any) -> dict[str, Any]:
+    """What the records of the log say about a job, as their attributes: for JSON and for error trackers."""
+    return {
+        "job_id": delayed_job.pk,
+        "job_name": printable(delayed_job.name),
+        "queue": printable(delayed_job.queue),
+        "attempt": delayed_job.attempts,
+        "worker": delayed_job.locked_by,
+    }
+
+
 def _log_enqueued(delayed_job: Any, **_: Any) -> None:
-    logger.debug("%s ENQUEUED in queue %s", delayed_job, printable(delayed_job.queue))
+    if logger.isEnabledFor(logging.DEBUG):
+        queue = printable(delayed_job.queue)
+        logger.debug("%s ENQUEUED in queue %s", delayed_job, queue, extra=fields_of(delayed_job))
 
 
 def _log_started(delayed_job: Any, **_: Any) -> None:
-    logger.info("%s RUNNING", delayed_job)
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("%s RUNNING", delayed_job, extra=fields_of(delayed_job))
 
 
 def _log_finished(delayed_job: Any, duration: float, **_: Any) -> None:
-    logger.info("%s COMPLETED after %.4f s", delayed_job, duration)
+    if logger.isEnabledFor(logging.INFO):
+        fields = {**fields_of(delayed_job), "duration": duration}
+        logger.info("%s COMPLETED after %.4f s", delayed_job, duration, extra=fields)
 
 
-def _log_errored(delayed_job: Any, error: Any, **_: Any) -> None:
+# One record a failure, and not a second one when the job is given up: trackers make an event of each.
+def _log_errored(delayed_job: Any, exception: BaseException, given_up: bool, **what: Any) -> None:
     prior = delayed_job.attempts - 1
     attempts = "1 prior attempt" if prior == 1 else f"{prior} prior attempts"
-    logger.error("%s FAILED (%s) with %s", delayed_job, attempts, _headline(error))
+    how = "FAILED permanently" if given_up else f"FAILED ({attempts})"
+    fields = {**_fields_of_error(delayed_job, **what), "given_up": given_up}
+    # Not the exception alone: logging ignores one that is false.
+    exc_info = (type(exception), exception, exception.__traceback__)
+    logger.error(*_line_of_error(delayed_job, how, **what), exc_info=exc_info, extra=fields)
 
 
-def _log_failed(delayed_job: Any, error: Any, **_: Any) -> None:
-    logger.error("%s FAILED permanently with %s", delayed_job, _headline(error))
+def _log_discarded(delayed_job: Any, **what: Any) -> None:
+    if logger.isEnabledFor(logging.INFO):
+        fields = _fields_of_error(delayed_job, **what)
+        logger.info(*_line_of_error(delayed_job, "DISCARDED", **what), extra=fields)
 
 
-def _log_discarded(delayed_job: Any, error: Any, **_: Any) -> None:
-    logger.info("%s DISCARDED with %s", delayed_job, _headline(error))
+def _line_of_error(delayed_job: Any, how: str, *, error: Any, **_: Any) -> tuple[Any, ...]:
+    """The template of a record, and its arguments.
+
+    The job and the class of its error stand in the template, and what differs each time does not: trackers
+    that group records by their template have one group for each job and class of error.
+    """
+    name, kind = (printable(text).replace("%", "%%") for text in (delayed_job.name, error.error_class))
+    message = printable(f": {error.message}") if error.message else ""
+    return f"{name} #%s %s with {kind}%s", delayed_job.pk, how, message
 
 
-def _headline(error: Any) -> str:
-    return printable(f"{error.error_class}: {error.message}" if error.message else error.error_class)
+def _fields_of_error(delayed_job: Any, *, error: Any, duration: float | None, **_: Any) -> dict[str, Any]:
+    return {
+        **fields_of(delayed_job),
+        "duration": duration,
+        "error_class": printable(error.error_class),
+        "fingerprint": error.fingerprint,
+    }
+
+
+def _bound_traceback(record: logging.LogRecord) -> bool:
+    """Give a record with an exception our text of its traceback, which formatters take for their own.
+
+    What Python's formatters write has no bounds: a message of 50 MB, lines that look like records.
+    """
+    if record.exc_info and record.exc_info[1] is not None:
+        record.exc_text = text_of_traceback(record.exc_info[1])
+    return True
 
 
 def _log_worker_started(worker: str, **_: Any) -> None:
-    logger.info("Worker %s started", worker)
+    logger.info("Worker %s started", worker, extra={"worker": worker})
 
 
 def _log_worker_stopped(worker: str, **_: Any) -> None:
-    logger.info("Worker %s stopped", worker)
+    logger.info("Worker %s stopped", worker, extra={"worker": worker})
 
 
+logger.addFilter(_bound_traceback)
 job_enqueued.connect(_log_enqueued)
 job_started.connect(_log_started)
 job_finished.connect(_log_finished)
 job_errored.connect(_log_errored)
-job_failed.connect(_log_failed)
 job_discarded.connect(_log_discarded)
 worker_started.connect(_log_worker_started)
 worker_stopped.connect(_log_worker_stopped)

@@ -5,7 +5,12 @@ from django_delayed import Job, signals
 from django_delayed.models import DelayedJob
 from django_delayed.serialization.errors import describe
 
-ROW = DelayedJob(pk=7, name="Post.send_to_twitter", queue="tweets", attempts=3)
+ROW = DelayedJob(pk=7, name="Post.send_to_twitter", queue="tweets", attempts=3, locked_by="a1")
+
+
+class False_(Exception):
+    def __bool__(self):
+        return False
 
 
 @pytest.fixture
@@ -15,19 +20,29 @@ def lines(caplog):
     return lambda: [(record.levelname, record.getMessage()) for record in caplog.records]
 
 
+def fail(exception, row=ROW, given_up=False):
+    """Announce a failure of this row, as a worker does."""
+    what = {"job": None, "exception": exception, "error": describe(exception, row.name), "duration": 0.02141}
+    signals.job_errored.send(None, delayed_job=row, **what, given_up=given_up)
+    if given_up:
+        signals.job_failed.send(None, delayed_job=row, **what, given_up=True)
+
+
 def test_the_log_says_what_that_of_delayed_job_says(lines):
-    error = describe(ConnectionError("no route"))
+    what = {"exception": KeyError("x"), "error": describe(KeyError("x")), "duration": 0.02141}
     signals.job_enqueued.send(None, delayed_job=ROW, job=None)
     signals.job_started.send(None, delayed_job=ROW)
     signals.job_finished.send(None, delayed_job=ROW, job=None, duration=0.02141)
-    signals.job_errored.send(None, delayed_job=ROW, job=None, error=error)
-    signals.job_failed.send(None, delayed_job=ROW, job=None, error=error)
+    fail(ConnectionError("no route"))
+    fail(ConnectionError("no route"), given_up=True)
+    signals.job_discarded.send(None, delayed_job=ROW, job=None, **what)
     assert lines() == [
         ("DEBUG", "Post.send_to_twitter #7 ENQUEUED in queue tweets"),
         ("INFO", "Post.send_to_twitter #7 RUNNING"),
         ("INFO", "Post.send_to_twitter #7 COMPLETED after 0.0214 s"),
         ("ERROR", "Post.send_to_twitter #7 FAILED (2 prior attempts) with ConnectionError: no route"),
         ("ERROR", "Post.send_to_twitter #7 FAILED permanently with ConnectionError: no route"),
+        ("INFO", "Post.send_to_twitter #7 DISCARDED with KeyError: 'x'"),
     ]
 
 
@@ -36,7 +51,7 @@ def test_the_log_says_what_that_of_delayed_job_says(lines):
 )
 def test_prior_attempts_are_counted(lines, attempts, prior):
     row = DelayedJob(pk=7, name="job", attempts=attempts)
-    signals.job_errored.send(None, delayed_job=row, job=None, error=describe(ValueError()))
+    fail(ValueError(), row)
     assert lines() == [("ERROR", f"job #7 FAILED ({prior}) with ValueError")]
 
 
@@ -46,9 +61,69 @@ def test_workers_are_told_of(lines):
     assert lines() == [("INFO", "Worker a1 started"), ("INFO", "Worker a1 stopped")]
 
 
+@pytest.mark.parametrize("given_up", [False, True])
+@pytest.mark.parametrize(
+    "error", [ConnectionError("no route"), False_("false"), OSError()], ids=["plain", "false", "mute"]
+)
+def test_a_failure_is_one_record_with_its_exception(lines, caplog, error, given_up):
+    fail(error, given_up=given_up)
+    [record] = caplog.records
+    assert (record.levelname, record.exc_info[1], record.given_up) == ("ERROR", error, given_up)
+    assert (record.job_id, record.job_name, record.queue, record.attempt) == (7, ROW.name, "tweets", 3)
+    assert (record.worker, record.duration, record.error_class) == ("a1", 0.02141, type(error).__name__)
+    assert record.fingerprint == describe(error, ROW.name).fingerprint
+
+
+def test_records_of_one_job_and_class_of_error_have_one_template(lines, caplog):
+    templates = []
+    for name, error, given_up in (
+        ("a %s job", ValueError("order 17"), False),
+        ("a %s job", ValueError("order 18"), True),
+        ("a %s job", ValueError(), False),
+        ("a %s job", KeyError("order 17"), False),
+        ("a %d job", ValueError("order 17"), False),
+    ):
+        fail(error, DelayedJob(pk=len(templates), name=name, attempts=len(templates) + 1), given_up)
+        templates.append(caplog.records[-1].msg)
+    assert [templates.index(template) for template in templates] == [0, 0, 0, 3, 4]
+    assert caplog.records[0].getMessage() == "a %s job #0 FAILED (0 prior attempts) with ValueError: order 17"
+
+
+def test_the_record_of_a_discarded_job_has_its_fields_and_no_exception(lines, caplog):
+    what = {"exception": KeyError("x"), "error": describe(KeyError("x")), "duration": 0.5}
+    signals.job_discarded.send(None, delayed_job=ROW, job=None, **what)
+    [record] = caplog.records
+    assert (record.exc_info, record.job_id, record.error_class) == (None, 7, "KeyError")
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["x" * 50_000_000, "a\n2026-01-01 INFO plain #1 COMPLETED", "\x1b[2J", "\u2028\u202eb"],
+    ids=range(4),
+)
+def test_the_traceback_in_the_log_is_bounded_and_forges_no_line(caplog, message):
+    try:
+        raise ValueError(message)
+    except ValueError as error:
+        fail(error)
+    head, *lines = logging.Formatter().format(caplog.records[0]).split("\n")
+    assert head.startswith("Post.send_to_twitter #7 FAILED (2 prior attempts) with ValueError: ")
+    assert lines[0] == "    Traceback (most recent call last):"
+    assert all(line.startswith("    ") and line.isprintable() for line in lines)
+    assert sum(map(len, lines)) < 200_000
+
+
+def test_nothing_is_made_for_a_level_that_is_off(caplog, monkeypatch):
+    monkeypatch.setattr(signals, "fields_of", lambda row: pytest.fail("made for nobody"))
+    caplog.set_level(logging.WARNING, "django_delayed")
+    signals.job_enqueued.send(None, delayed_job=ROW, job=None)
+    signals.job_started.send(None, delayed_job=ROW)
+    signals.job_finished.send(None, delayed_job=ROW, job=None, duration=0.1)
+    assert caplog.records == []
+
+
 def test_nothing_in_a_message_ends_the_line_or_reaches_the_terminal(lines):
-    error = describe(ValueError("a\r\x1b[2J\u2028\u202eb"))
-    signals.job_errored.send(None, delayed_job=ROW, job=None, error=error)
+    fail(ValueError("a\r\x1b[2J\u2028\u202eb"))
     [(_, line)] = lines()
     assert line.isprintable()
     assert "\\x1b[2J\\u2028\\u202eb" in line

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import Error as DatabaseError
 
@@ -15,6 +15,7 @@ from ..jobs import Job
 from ..jobs.classes import class_of
 from ..jobs.job import default_wait
 from ..serialization.errors import ErrorText, describe
+from ..signals import fields_of
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
@@ -35,44 +36,39 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Rescheduled:
-    """The attempt failed; the next one is due in `wait`.
+class EndedByError:
+    """The attempt ended with an error, after `duration` seconds, which are None when nobody measured them.
 
-    `job` is None when it could not be loaded, and when the worker was killed in it.
+    `job` is None when it could not be loaded, and when the worker died or was killed in it.
     """
 
     job: Job | None
     error: ErrorText
+    exception: BaseException = field(kw_only=True)
+    duration: float | None = field(kw_only=True, default=None)
+
+
+@dataclass(frozen=True)
+class Rescheduled(EndedByError):
+    """The attempt failed; the next one is due in `wait`."""
+
     wait: timedelta
 
 
 @dataclass(frozen=True)
-class Failed:
-    """The job is given up.
-
-    `job` is None when it could not be loaded, and when the worker was killed in it.
-    """
-
-    job: Job | None
-    error: ErrorText
+class Failed(EndedByError):
+    """The job is given up."""
 
 
 @dataclass(frozen=True)
-class Discarded:
-    """The job raised an error that its `discard_on` names, and is not tried again; this is no failure.
-
-    `job` is None when it could not be loaded.
-    """
-
-    job: Job | None
-    error: ErrorText
+class Discarded(EndedByError):
+    """The job raised an error that its `discard_on` names, and is not tried again; this is no failure."""
 
 
 @dataclass(frozen=True)
-class Crashed:
+class Crashed(EndedByError):
     """The worker's process died in this attempt; the next one is due in `wait`. None: the job is given up."""
 
-    error: ErrorText
     wait: timedelta | None
 
 
@@ -84,21 +80,24 @@ class Released:
 Outcome = Finished | Rescheduled | Failed | Discarded | Crashed | Released
 
 
-def is_given_up(outcome: Outcome) -> bool:
+def is_given_up(outcome: Outcome | EndedByError) -> bool:
     """Whether the job will not be tried again after its error."""
     return isinstance(outcome, Failed) or (isinstance(outcome, Crashed) and outcome.wait is None)
 
 
-def decide(row: DelayedJob, job: Job | None, error: BaseException) -> Rescheduled | Failed | Discarded:
+def decide(
+    row: DelayedJob, job: Job | None, error: BaseException, duration: float | None = None
+) -> Rescheduled | Failed | Discarded:
     """The outcome of an attempt that ended with this error. `job` is None when it could not be loaded."""
     text = describe(error, row.name)
+    how: Any = {"exception": error, "duration": duration}
     # What could not be loaded now cannot be loaded later, unless the database was unavailable.
     is_final = job is None and not isinstance(error, DatabaseError)
     if isinstance(error, _discard_on(row, job, is_final)):
-        return Discarded(job, text)
+        return Discarded(job, text, **how)
     if is_final or row.attempts >= row.max_attempts:
-        return Failed(job, text)
-    return Rescheduled(job, text, _wait(row, job, error))
+        return Failed(job, text, **how)
+    return Rescheduled(job, text, _wait(row, job, error), **how)
 
 
 def _discard_on(row: DelayedJob, job: Job | None, is_final: bool) -> tuple[type[BaseException], ...]:
@@ -111,11 +110,11 @@ def _discard_on(row: DelayedJob, job: Job | None, is_final: bool) -> tuple[type[
 
 def decide_after_crash(row: DelayedJob, why: str) -> Crashed:
     """The outcome of an attempt in which the worker's process died."""
-    error = describe(WorkerCrashed(f"The job did not end: {why}."), row.name)
+    crash = WorkerCrashed(f"The job did not end: {why}.")
     crashes = row.crashes + 1
-    if row.attempts >= row.max_attempts or crashes >= MOST_CRASHES:
-        return Crashed(error, None)
-    return Crashed(error, SECOND_CRASH_WAIT if crashes > 1 else timedelta(0))
+    wait = SECOND_CRASH_WAIT if crashes > 1 else timedelta(0)
+    is_final = row.attempts >= row.max_attempts or crashes >= MOST_CRASHES
+    return Crashed(None, describe(crash, row.name), None if is_final else wait, exception=crash)
 
 
 def decide_after_kill(row: DelayedJob, limit: timedelta) -> Rescheduled | Failed:
@@ -124,8 +123,8 @@ def decide_after_kill(row: DelayedJob, limit: timedelta) -> Rescheduled | Failed
     timeout = JobTimeout(f"{row.name} ran longer than its max_run_time of {seconds} s, and was killed.")
     error = describe(timeout, row.name)
     if row.attempts >= row.max_attempts:
-        return Failed(None, error)
-    return Rescheduled(None, error, min(default_wait(row.attempts), CENTURY))
+        return Failed(None, error, exception=timeout)
+    return Rescheduled(None, error, min(default_wait(row.attempts), CENTURY), exception=timeout)
 
 
 def _wait(row: DelayedJob, job: Job | None, error: BaseException) -> timedelta:
@@ -134,5 +133,7 @@ def _wait(row: DelayedJob, job: Job | None, error: BaseException) -> timedelta:
             return min(from_now(job.wait_before_retry(row.attempts, error), "wait_before_retry()"), CENTURY)
         except BaseException:
             # A broken method must not lose the job.
-            logger.exception("%s: its wait_before_retry() is broken; the default wait is used", row)
+            logger.exception(
+                "%s: its wait_before_retry() is broken; the default wait is used", row, extra=fields_of(row)
+            )
     return min(default_wait(row.attempts), CENTURY)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ..exceptions import JobInterrupted, JobTimeout
 from ..jobs import Job
 from ..models import DelayedJob
-from ..signals import job_started
+from ..signals import fields_of, job_started
 from .deadline import run_within
 from .isolation import callers_transactions_kept, signals_kept
 from .outcomes import Discarded, Failed, Finished, Outcome, Released, Rescheduled, decide
@@ -56,7 +56,7 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
         # SystemExit too: whatever a job raises is an error of that job.
         if isinstance(error, JobTimeout):
             session.disconnect()
-        outcome = decide(row, job, error)
+        outcome = decide(row, job, error, time.perf_counter() - began)
         if job is not None:
             _call_error_hooks(row, job, outcome, error)
         return outcome
@@ -71,4 +71,6 @@ def _call_error_hooks(row: DelayedJob, job: Job, outcome: Outcome, error: BaseEx
         except JobInterrupted:
             raise
         except BaseException:
-            logger.exception("%s: its %s() raised an error, which is ignored", row, name)
+            logger.exception(
+                "%s: its %s() raised an error, which is ignored", row, name, extra=fields_of(row)
+            )

@@ -13,10 +13,20 @@ from ..conf import settings
 from ..databases import database
 from ..jobs import Job
 from ..models import DelayedJob, all_rows
-from ..serialization.errors import ErrorText
-from ..signals import have_receivers, job_discarded, job_errored, job_failed, job_finished
+from ..serialization.errors import ErrorText, clear_frames
+from ..signals import fields_of, have_receivers, job_discarded, job_errored, job_failed, job_finished
 from ..states import DelayedJobQuerySet
-from .outcomes import Crashed, Discarded, Failed, Finished, Outcome, Released, Rescheduled, is_given_up
+from .outcomes import (
+    Crashed,
+    Discarded,
+    EndedByError,
+    Failed,
+    Finished,
+    Outcome,
+    Released,
+    Rescheduled,
+    is_given_up,
+)
 from .session import Session
 
 logger = logging.getLogger("django_delayed")
@@ -42,7 +52,7 @@ def write_outcomes(performed: Sequence[Performed]) -> list[DelayedJob]:
     else:
         lost = database(connections[settings.DATABASE]).repeat_on_conflict(lambda: _move_together(performed))
     for row in lost:
-        logger.warning("%s lost its claim; its outcome is dropped", row)
+        logger.warning("%s lost its claim; its outcome is dropped", row, extra=fields_of(row))
     return lost
 
 
@@ -57,17 +67,30 @@ def announce(performed: Sequence[Performed], session: Session | None = None) -> 
 
 
 def _send_signals(row: DelayedJob, outcome: Outcome) -> None:
-    job = getattr(outcome, "job", None)
-    about: dict[str, Any] = {"sender": Job if job is None else type(job), "delayed_job": row, "job": job}
     match outcome:
-        case Finished(duration=duration):
-            job_finished.send_robust(**about, duration=duration)
-        case Discarded(error=error):
-            job_discarded.send_robust(**about, error=error)
-        case Rescheduled(error=error) | Failed(error=error) | Crashed(error=error):
-            job_errored.send_robust(**about, error=error)
-            if is_given_up(outcome):
-                job_failed.send_robust(**about, error=error)
+        case Finished(job=job, duration=duration):
+            job_finished.send_robust(sender=type(job), delayed_job=row, job=job, duration=duration)
+        case EndedByError():
+            _send_signals_of_error(row, outcome)
+            clear_frames(outcome.exception)
+
+
+def _send_signals_of_error(row: DelayedJob, outcome: EndedByError) -> None:
+    what: dict[str, Any] = {
+        "sender": Job if outcome.job is None else type(outcome.job),
+        "delayed_job": row,
+        "job": outcome.job,
+        "error": outcome.error,
+        "exception": outcome.exception,
+        "duration": outcome.duration,
+    }
+    if isinstance(outcome, Discarded):
+        job_discarded.send_robust(**what)
+        return
+    what["given_up"] = is_given_up(outcome)
+    job_errored.send_robust(**what)
+    if what["given_up"]:
+        job_failed.send_robust(**what)
 
 
 def _move_together(performed: Sequence[Performed]) -> list[DelayedJob]:

@@ -8,6 +8,7 @@ import sysconfig
 import traceback
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from textwrap import indent
 
@@ -60,6 +61,24 @@ def describe(error: BaseException, name: str = "") -> ErrorText:
     text = cut(f"{headline}\n\n{_traceback(error)}".rstrip())
     first_line = message.strip().split("\n", 1)[0][:SHORT_LIMIT]
     return ErrorText(kind, first_line, text, _fingerprint(error, kind, message, name))
+
+
+def text_of_traceback(error: BaseException) -> str:
+    """The traceback for the log: bounded, indented, and without what would reach a terminal as a command."""
+    lines = map(printable, _traceback(error).split("\n"))
+    return indent("\n".join(lines).rstrip(), "    ")
+
+
+def clear_frames(error: BaseException) -> None:
+    """Free the local variables of the frames that the error and its causes hold.
+
+    Each frame holds the frames that called it. One of these holds the error: without this, what a failed job
+    worked with stays in memory until Python collects cycles.
+    """
+    # A class of errors may override what is read here.
+    with suppress(Exception):
+        for link in _chain(error):
+            traceback.clear_frames(link.__traceback__)
 
 
 def storable(text: str) -> str:

@@ -124,7 +124,9 @@ class WorkerManager:
         was_asked = self._kill_at is not None or process.was_killed
         if was_asked or (was_ready and code in (DONE, CODE_HAS_CHANGED)):
             return
-        logger.error("Worker %s %s", process.worker, how_it_ended(code))
+        # No error in a job: the failure of the job is one already.
+        level = logging.WARNING if in_a_job else logging.ERROR
+        logger.log(level, "Worker %s %s", process.worker, how_it_ended(code))
         self._restart.worker_failed(time.monotonic() - process.started, in_a_job)
         if settings.RELOAD and code > 0 and not was_ready:
             self._restart.wait_for_repair()

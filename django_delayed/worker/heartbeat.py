@@ -119,7 +119,10 @@ class HeartbeatThread(threading.Thread):
         current = self._activity.current()
         if current is None or not current.is_overdue:
             return
-        logger.error("Job %s has outlived its max_run_time and does not end; ending the process", current.id)
+        # No error: the failure of the job will be one.
+        logger.warning(
+            "Job %s has outlived its max_run_time and does not end; ending the process", current.id
+        )
         decide = partial(decide_after_kill, limit=current.limit or timedelta(0))
         release_and_exit(self._worker, current.id, decide)
 

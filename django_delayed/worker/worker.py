@@ -30,7 +30,7 @@ from ..execution.perform import perform
 from ..execution.session import Session
 from ..execution.settle import announce, write_outcomes
 from ..models import DelayedJob, all_rows
-from ..signals import worker_started, worker_stopped
+from ..signals import fields_of, worker_started, worker_stopped
 from .activity import Activity
 from .availability import LONGEST_PAUSE, UNAVAILABLE, is_permanent, repeat_while_unavailable
 from .batch_size import BatchSize
@@ -190,7 +190,11 @@ class Worker:
         except Error:
             if not self.shutdown.immediate:
                 raise
-            logger.error("%s: the database is unavailable and its outcome is lost; it will run again", row)
+            logger.error(
+                "%s: the database is unavailable and its outcome is lost; it will run again",
+                row,
+                extra=fields_of(row),
+            )
             return False
 
     def _release(self, waiting: deque[DelayedJob]) -> None:

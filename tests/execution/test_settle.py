@@ -1,5 +1,8 @@
 """Settling: the moves that belong to outcomes, and the signals after them."""
 
+import gc
+import traceback
+import weakref
 from datetime import timedelta
 
 import pytest
@@ -18,6 +21,7 @@ from django_delayed.execution.outcomes import (
     Finished,
     Released,
     Rescheduled,
+    decide,
     decide_after_crash,
 )
 from django_delayed.execution.perform import perform
@@ -57,12 +61,13 @@ def test_what_comes_of_a_lost_claim_changes_nothing(heard, caplog, kind):
     Plain.perform_later()
     row = claim()
     job = Plain()
-    error = describe(ValueError("x"))
+    exception = ValueError("x")
+    error = describe(exception)
     outcome = {
         "finish": Finished(job, 0.1),
-        "retry": Rescheduled(job, error, timedelta(seconds=6)),
-        "fail": Failed(job, error),
-        "discard": Discarded(job, error),
+        "retry": Rescheduled(job, error, timedelta(seconds=6), exception=exception),
+        "fail": Failed(job, error, exception=exception),
+        "discard": Discarded(job, error, exception=exception),
         "release": Released(),
     }[kind]
     DelayedJob.objects.filter(pk=row.pk).update(lock_token=row.lock_token + 1)
@@ -92,7 +97,7 @@ def test_settling_raises_while_the_database_is_away_and_succeeds_after():
 def test_a_lost_connection_costs_the_record_of_a_failure_nothing():
     Plain.perform_later()
     row = claim()
-    outcome = Failed(Plain(), describe(ValueError("ü")))
+    outcome = Failed(Plain(), describe(ValueError("ü")), exception=ValueError("ü"))
     end_connection(connection)
     try:
         assert settle([(row, outcome)]) == []
@@ -183,7 +188,7 @@ def test_several_outcomes_are_settled_together_and_those_that_were_lost_are_retu
     performed = [
         (finished, Finished(Plain(), 0.1)),
         (lost, Finished(Plain(), 0.1)),
-        (rescheduled, Rescheduled(Plain(), describe(ValueError("x")), timedelta(seconds=6))),
+        (rescheduled, decide(rescheduled, Plain(), ValueError("x"))),
         (crashed, decide_after_crash(crashed, "its worker fell")),
     ]
     assert settle(performed) == [lost]
@@ -225,9 +230,9 @@ def test_of_several_outcomes_none_is_written_or_announced_when_one_cannot_be(hea
         raise OperationalError("cut off")
 
     monkeypatch.setattr(DelayedJobQuerySet, "discard_held", break_off)
-    error = describe(ValueError("x"))
+    discarded = decide(rows[1], jobs.Discarded("lookup"), KeyError("x"))
     with pytest.raises(OperationalError):
-        settle([(rows[0], Finished(Plain(), 0.1)), (rows[1], Discarded(Plain(), error))])
+        settle([(rows[0], Finished(Plain(), 0.1)), (rows[1], discarded)])
     assert list(DelayedJob.objects.order_by("pk").values()) == before
     assert heard == []
 
@@ -242,7 +247,57 @@ def test_a_crash_is_announced_like_every_outcome(heard, crashes, signals):
     assert settle([(row, outcome)]) == []
     assert [signal for signal, *_ in heard] == signals
     for _, sender, pk, what in heard:
-        assert (sender, pk, what) == (Job, row.pk, {"job": None, "error": outcome.error})
+        assert (sender, pk) == (Job, row.pk)
+        assert what == {
+            "job": None,
+            "error": outcome.error,
+            "exception": outcome.exception,
+            "duration": None,
+            "given_up": job_failed in signals,
+        }
+
+
+class Large:
+    """Something that a failed job would keep in memory."""
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("how", ["in perform", "in a cause", "in what perform called"])
+def test_what_a_failed_job_worked_with_is_freed_when_its_failure_is_announced(in_job, heard, how):
+    large, kept = [], []
+
+    def called(value):
+        raise ValueError("x")
+
+    def fail():
+        value = Large()
+        large.append(weakref.ref(value))
+        if how == "in perform":
+            raise ValueError("x")
+        if how == "in what perform called":
+            called(value)
+        try:
+            called(value)
+        except ValueError as error:
+            raise KeyError("y") from error
+
+    def hear(exception, **_):
+        kept.append((exception, large[0]()))
+
+    job_errored.connect(hear)
+    gc.disable()
+    try:
+        in_job(fail)
+        perform_next()
+        [(exception, value)] = kept
+        assert isinstance(value, Large)
+        kept.clear()
+        del value
+        assert large[0]() is None
+    finally:
+        gc.enable()
+        job_errored.disconnect(hear)
+    assert traceback.extract_tb(exception.__traceback__)
 
 
 @pytest.mark.django_db
@@ -276,8 +331,7 @@ def test_a_conflict_is_repeated_and_not_taken_for_an_error_in_the_text(monkeypat
         type(database(connection)), "is_conflict", lambda self, error: isinstance(error, Conflict)
     )
     monkeypatch.setattr("django_delayed.databases.base.time.sleep", lambda seconds: None)
-    error = describe(ValueError("the text"))
-    assert settle([(row, Rescheduled(Plain(), error, timedelta(seconds=6))) for row in rows]) == []
+    assert settle([(row, decide(row, Plain(), ValueError("the text"))) for row in rows]) == []
     assert [row.error_message for row in DelayedJob.objects.all()] == ["the text"] * count
 
 

@@ -9,7 +9,16 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django_delayed.models import DelayedJob
-from django_delayed.serialization.errors import CUT, TEXT_LIMIT, ErrorText, cut, describe, storable
+from django_delayed.serialization.errors import (
+    CUT,
+    TEXT_LIMIT,
+    ErrorText,
+    clear_frames,
+    cut,
+    describe,
+    storable,
+    text_of_traceback,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -183,6 +192,16 @@ def test_whatever_a_job_raises_can_be_written_down(name):
     assert re.fullmatch("[0-9a-f]{16}", described.fingerprint)
     for text in (described.text, described.message, described.error_class):
         assert text == storable(text)
+
+
+@pytest.mark.parametrize("name", UNRECORDABLE)
+def test_whatever_a_job_raises_can_be_logged_and_freed(name):
+    error = UNRECORDABLE[name]()
+    text = text_of_traceback(error)
+    lines = text.split("\n")
+    assert all(not line or (line.startswith("    ") and line.isprintable()) for line in lines)
+    clear_frames(error)
+    assert text_of_traceback(error) == text
 
 
 @pytest.mark.django_db
