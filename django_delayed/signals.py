@@ -1,7 +1,8 @@
 """The signals of a job's life, and the log lines, which are written by receivers of them.
 
 Signals are sent with `send_robust`: a receiver that raises changes nothing. The sender is the class of the
-job. `delayed_job` is the `DelayedJob`, `job` the `Job`.
+job, also when the job could not be loaded; it is Job when the class is gone, and when the worker died.
+`delayed_job` is the `DelayedJob`, which has the `name` of the job; `job` is the `Job`.
 """
 
 from __future__ import annotations

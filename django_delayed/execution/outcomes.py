@@ -39,12 +39,14 @@ class Finished:
 class EndedByError:
     """The attempt ended with an error, after `duration` seconds, which are None when nobody measured them.
 
-    `job` is None when it could not be loaded, and when the worker died or was killed in it.
+    `job` is None when it could not be loaded, and when the worker died or was killed in it. `job_class` is
+    Job when nothing more is known of it.
     """
 
     job: Job | None
     error: ErrorText
     exception: BaseException = field(kw_only=True)
+    job_class: type[Job] = field(kw_only=True, default=Job)
     duration: float | None = field(kw_only=True, default=None)
 
 
@@ -90,22 +92,16 @@ def decide(
 ) -> Rescheduled | Failed | Discarded:
     """The outcome of an attempt that ended with this error. `job` is None when it could not be loaded."""
     text = describe(error, row.name)
-    how: Any = {"exception": error, "duration": duration}
+    # The record of a job may be gone while its class is not.
+    job_class = (class_of(row, Job) or Job) if job is None else type(job)
+    how: Any = {"exception": error, "job_class": job_class, "duration": duration}
     # What could not be loaded now cannot be loaded later, unless the database was unavailable.
     is_final = job is None and not isinstance(error, DatabaseError)
-    if isinstance(error, _discard_on(row, job, is_final)):
+    if (job is not None or is_final) and isinstance(error, job_class.discard_on):
         return Discarded(job, text, **how)
     if is_final or row.attempts >= row.max_attempts:
         return Failed(job, text, **how)
     return Rescheduled(job, text, _wait(row, job, error), **how)
-
-
-def _discard_on(row: DelayedJob, job: Job | None, is_final: bool) -> tuple[type[BaseException], ...]:
-    if job is not None:
-        return job.discard_on
-    # The record may be gone while the class is not.
-    job_class = class_of(row, Job) if is_final else None
-    return job_class.discard_on if job_class else ()
 
 
 def decide_after_crash(row: DelayedJob, why: str) -> Crashed:

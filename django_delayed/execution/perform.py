@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from ..exceptions import JobInterrupted, JobTimeout
 from ..jobs import Job
@@ -12,13 +14,13 @@ from ..models import DelayedJob
 from ..signals import fields_of, job_started
 from .deadline import run_within
 from .isolation import callers_transactions_kept, signals_kept
-from .outcomes import Discarded, Failed, Finished, Outcome, Released, Rescheduled, decide
+from .outcomes import Discarded, EndedByError, Failed, Finished, Outcome, Released, Rescheduled, decide
 from .session import Session
 
 logger = logging.getLogger("django_delayed")
 
 # The hooks that an outcome calls with its error.
-_ERROR_HOOKS: dict[type[Outcome], tuple[str, ...]] = {
+_ERROR_HOOKS: dict[type[EndedByError], tuple[str, ...]] = {
     Rescheduled: ("on_error",),
     Failed: ("on_error", "on_failure"),
     Discarded: ("after_discard",),
@@ -57,20 +59,26 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
         if isinstance(error, JobTimeout):
             session.disconnect()
         outcome = decide(row, job, error, time.perf_counter() - began)
-        if job is not None:
-            _call_error_hooks(row, job, outcome, error)
+        _call_error_hooks(row, outcome)
         return outcome
 
 
-def _call_error_hooks(row: DelayedJob, job: Job, outcome: Outcome, error: BaseException) -> None:
+def _call_error_hooks(row: DelayedJob, outcome: EndedByError) -> None:
+    job = outcome.job
     for name in _ERROR_HOOKS[type(outcome)]:
-        hook = getattr(job, name)
+        hook = _hook_of_class(outcome.job_class, name) if job is None else getattr(job, name)
         try:
-            with job.in_context():
-                hook(error)
+            with nullcontext() if job is None else job.in_context():
+                hook(outcome.exception)
         except JobInterrupted:
             raise
         except BaseException:
             logger.exception(
                 "%s: its %s() raised an error, which is ignored", row, name, extra=fields_of(row)
             )
+
+
+def _hook_of_class(job_class: type[Job], name: str) -> Callable[[BaseException], object]:
+    """The hook, if it can be called without a job; else one that does nothing."""
+    needs_no_job = isinstance(inspect.getattr_static(job_class, name), classmethod | staticmethod)
+    return getattr(job_class, name) if needs_no_job else lambda error: None

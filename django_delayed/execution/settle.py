@@ -11,7 +11,6 @@ from django.db import DatabaseError, connections, transaction
 
 from ..conf import settings
 from ..databases import database
-from ..jobs import Job
 from ..models import DelayedJob, all_rows
 from ..serialization.errors import ErrorText, clear_frames
 from ..signals import fields_of, have_receivers, job_discarded, job_errored, job_failed, job_finished
@@ -77,7 +76,7 @@ def _send_signals(row: DelayedJob, outcome: Outcome) -> None:
 
 def _send_signals_of_error(row: DelayedJob, outcome: EndedByError) -> None:
     what: dict[str, Any] = {
-        "sender": Job if outcome.job is None else type(outcome.job),
+        "sender": outcome.job_class,
         "delayed_job": row,
         "job": outcome.job,
         "error": outcome.error,

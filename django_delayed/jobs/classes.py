@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import DeserializationError
+from ..exceptions import DeserializationError, JobInterrupted
 from ..serialization import arguments, names
 
 if TYPE_CHECKING:
@@ -46,5 +46,8 @@ def class_of(row: DelayedJob, base: type[Job]) -> type[Job] | None:
     """The class of the job in a row, whose arguments may be gone; None when the class is gone too."""
     try:
         return read_payload(row, base)[1]
-    except DeserializationError:
+    except JobInterrupted:
+        raise
+    except BaseException:
+        # SystemExit too: its module is imported, and may raise whatever it likes.
         return None

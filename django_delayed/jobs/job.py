@@ -89,7 +89,11 @@ class Job:
         """Runs after each perform that succeeded; an error here is an error of the job."""
 
     def on_error(self, error: BaseException) -> None:
-        """Runs after each failed attempt; what it raises is logged."""
+        """Runs after each failed attempt; what it raises is logged.
+
+        This, `on_failure` and `after_discard` may be class methods. Then they run also when the job could not
+        be loaded, because its record is gone for example.
+        """
 
     def on_failure(self, error: BaseException) -> None:
         """Runs once when the job is given up; what it raises is logged.

@@ -246,6 +246,28 @@ class DiscardedWithWhateverIsGone(DiscardedWithItsRecord):
     discard_on = (DeserializationError, OperationalError)
 
 
+class HookedByClass(Job):
+    """Its hooks need no job."""
+
+    max_attempts = 1
+    discard_on = (RecordNotFound,)
+
+    def perform(self, record):
+        raise ValueError(record)
+
+    @classmethod
+    def on_error(cls, error):
+        diary.write("on_error", cls, error)
+
+    @staticmethod
+    def on_failure(error):
+        diary.write("on_failure", error)
+
+    @classmethod
+    def after_discard(cls, error):
+        diary.write("after_discard", cls, error)
+
+
 class Curious(Job):
     """Looks at its own row."""
 

@@ -1,6 +1,7 @@
 """One claimed job, performed: every end of it is an outcome."""
 
 import gettext
+import json
 import logging
 import sys
 import time
@@ -14,12 +15,14 @@ from django.db import (
     connections,
     transaction,
 )
-from django_delayed import JobTimeout
+from django_delayed import Job, JobTimeout, RecordNotFound
+from django_delayed.calls.call import CallJob
 from django_delayed.databases import DatabaseNow
 from django_delayed.exceptions import JobInterrupted
 from django_delayed.execution.outcomes import Discarded, Failed, Finished, Released, Rescheduled
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob, FailedAttempt
+from django_delayed.serialization import names
 from django_delayed.signals import job_discarded, job_errored, job_failed, job_finished, job_started
 from tests.blog import jobs
 from tests.blog.jobs import Plain
@@ -121,6 +124,94 @@ def test_a_job_whose_record_is_gone_is_discarded_if_it_says_so(heard):
     assert (type(outcome), outcome.job) == (Discarded, None)
     assert not DelayedJob.objects.exists()
     assert [one for one, *_ in heard] == [job_started, job_discarded]
+
+
+# A job that cannot be loaded
+
+
+@pytest.mark.django_db
+def test_a_job_whose_record_is_gone_is_announced_with_its_class_and_calls_hooks_of_the_class(heard, diary):
+    user = User.objects.create_user("ada")
+    jobs.HookedByClass.perform_later(user)
+    user.delete()
+    _, outcome = perform_next()
+    [_, (signal, sender, _, what)] = heard
+    assert (signal, sender, what["job"]) == (job_discarded, jobs.HookedByClass, None)
+    assert isinstance(what["exception"], RecordNotFound)
+    assert diary == [("after_discard", jobs.HookedByClass, outcome.exception)]
+
+
+@pytest.mark.django_db
+def test_a_job_whose_arguments_no_longer_fit_is_announced_in_the_same_way(heard, diary):
+    jobs.HookedByClass.perform_later(1)
+    payload = json.loads(DelayedJob.objects.get().payload) | {"args": []}
+    DelayedJob.objects.update(payload=json.dumps(payload))
+    _, outcome = perform_next()
+    assert isinstance(outcome, Failed)
+    assert [(signal, sender) for signal, sender, *_ in heard[1:]] == [
+        (job_errored, jobs.HookedByClass),
+        (job_failed, jobs.HookedByClass),
+    ]
+    assert all(what["exception"] is outcome.exception for *_, what in heard[1:])
+    assert diary == [
+        ("on_error", jobs.HookedByClass, outcome.exception),
+        ("on_failure", outcome.exception),
+    ]
+
+
+@pytest.mark.django_db
+def test_a_job_whose_class_is_gone_is_announced_with_its_name(heard, diary, caplog):
+    write({"job": "tests.blog.jobs:WasRemoved", "args": [], "kwargs": {}}, name="WasRemoved")
+    row, _ = perform_next()
+    assert [(signal, sender) for signal, sender, *_ in heard[1:]] == [(job_errored, Job), (job_failed, Job)]
+    *_, what = heard[-1]
+    assert "tests.blog.jobs:WasRemoved does not exist" in str(what["exception"])
+    assert (row.name, caplog.records[-1].job_name) == ("WasRemoved", "WasRemoved")
+    assert diary == []
+
+
+@pytest.mark.django_db
+def test_a_call_that_cannot_be_loaded_is_announced_as_a_call(heard):
+    post = Post.objects.create(title="a")
+    post.delay().bare()
+    post.delete()
+    row, _ = perform_next()
+    assert [sender for _, sender, *_ in heard[1:]] == [CallJob, CallJob]
+    assert row.name == "Post.bare"
+
+
+@pytest.mark.django_db
+def test_hooks_that_need_the_job_do_not_run_without_it(diary, caplog):
+    user = User.objects.create_user("ada")
+    jobs.HookedOnce.perform_later(user)
+    user.delete()
+    diary.clear()
+    _, outcome = perform_next()
+    assert isinstance(outcome, Failed)
+    assert diary == []
+    assert "which is ignored" not in caplog.text
+
+
+@pytest.mark.django_db
+def test_hooks_of_the_class_run_when_the_database_is_away_while_a_job_is_loaded(heard, diary, monkeypatch):
+    jobs.HookedByClass.perform_later(1)
+    DelayedJob.objects.update(max_attempts=2)
+    away = OperationalError("away")
+    monkeypatch.setattr(Job, "load", lambda row: (_ for _ in ()).throw(away))
+    _, outcome = perform_next()
+    assert isinstance(outcome, Rescheduled)
+    assert diary == [("on_error", jobs.HookedByClass, away)]
+    assert [sender for _, sender, *_ in heard[1:]] == [jobs.HookedByClass]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), OperationalError()], ids=range(3))
+def test_a_module_that_raises_whatever_it_is_when_it_is_imported_ends_no_worker(monkeypatch, heard, error):
+    jobs.HookedByClass.perform_later(1)
+    monkeypatch.setattr(names, "import_module", lambda name: (_ for _ in ()).throw(error))
+    _, outcome = perform_next()
+    assert (type(outcome), outcome.exception) == (Failed, error)
+    assert [sender for _, sender, *_ in heard[1:]] == [Job, Job]
 
 
 @pytest.mark.django_db

@@ -19,6 +19,7 @@ def test_a_job_may_say_where_it_goes_and_how_often_it_is_tried():
     )
     assert issubclass(job, Job)
     define(bases=(job,), queue=lambda job: "mail", priority=staticmethod(lambda: 1), max_run_time=90)
+    define(on_error=classmethod(plain), on_failure=staticmethod(plain), after_discard=classmethod(plain))
 
 
 async def coroutine(self):
