@@ -14,7 +14,7 @@ from ..exceptions import JobTimeout, WorkerCrashed
 from ..jobs import Job
 from ..jobs.classes import class_of
 from ..jobs.job import default_wait
-from ..serialization.errors import ErrorText, describe
+from ..serialization.errors import ErrorText, begin_at_application, describe
 from ..signals import fields_of
 
 if TYPE_CHECKING:
@@ -127,8 +127,9 @@ def _wait(row: DelayedJob, job: Job | None, error: BaseException) -> timedelta:
     if job is not None:
         try:
             return min(from_now(job.wait_before_retry(row.attempts, error), "wait_before_retry()"), CENTURY)
-        except BaseException:
+        except BaseException as broken:
             # A broken method must not lose the job.
+            begin_at_application(broken)
             logger.exception(
                 "%s: its wait_before_retry() is broken; the default wait is used", row, extra=fields_of(row)
             )

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from ..exceptions import JobInterrupted, JobTimeout
 from ..jobs import Job
 from ..models import DelayedJob
+from ..serialization.errors import begin_at_application
 from ..signals import fields_of, job_started
 from .deadline import run_within
 from .isolation import callers_transactions_kept, signals_kept
@@ -58,6 +59,7 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
         # SystemExit too: whatever a job raises is an error of that job.
         if isinstance(error, JobTimeout):
             session.disconnect()
+        begin_at_application(error)
         outcome = decide(row, job, error, time.perf_counter() - began)
         _call_error_hooks(row, outcome)
         return outcome
@@ -72,7 +74,8 @@ def _call_error_hooks(row: DelayedJob, outcome: EndedByError) -> None:
                 hook(outcome.exception)
         except JobInterrupted:
             raise
-        except BaseException:
+        except BaseException as error:
+            begin_at_application(error)
             logger.exception(
                 "%s: its %s() raised an error, which is ignored", row, name, extra=fields_of(row)
             )

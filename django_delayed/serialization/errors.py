@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sysconfig
 import traceback
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from textwrap import indent
+from types import TracebackType
 
 TEXT_LIMIT = 64 * 1024  # bytes of `last_error`
 MESSAGE_LIMIT = 16 * 1024  # characters of the message that stand in it
@@ -22,6 +24,7 @@ CHAIN_LIMIT = 50
 # In ASCII, as the text around it may have to be.
 CUT = "\n... cut ...\n"
 _STDLIB = sysconfig.get_path("stdlib")
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _VARIABLE = re.compile(r"""0x[0-9a-fA-F]+|[0-9a-fA-F-]{32,36}|\d+|(?<!\w)'[^']*'|"[^"]*\"""")
 
 
@@ -61,6 +64,29 @@ def describe(error: BaseException, name: str = "") -> ErrorText:
     text = cut(f"{headline}\n\n{_traceback(error)}".rstrip())
     first_line = message.strip().split("\n", 1)[0][:SHORT_LIMIT]
     return ErrorText(kind, first_line, text, _fingerprint(error, kind, message, name))
+
+
+def begin_at_application(error: BaseException) -> None:
+    """Let the traceback of the error, and those of its causes, begin at the first frame of the application.
+
+    The frames before it are ours and Python's own; they say how a worker calls a job, and are the same for
+    every job. A traceback that has no others stays as it is.
+    """
+    with suppress(Exception):
+        for link in _chain(error):
+            # Not the method of the error: its class may override that.
+            BaseException.with_traceback(link, _from_application(link.__traceback__))
+
+
+def _from_application(whole: TracebackType | None) -> TracebackType | None:
+    entry = whole
+    while entry and _is_machinery(entry.tb_frame.f_code.co_filename):
+        entry = entry.tb_next
+    return entry or whole
+
+
+def _is_machinery(file: str) -> bool:
+    return file.startswith(_PACKAGE) or (file.startswith((_STDLIB, "<frozen")) and "-packages" not in file)
 
 
 def text_of_traceback(error: BaseException) -> str:

@@ -3,9 +3,12 @@
 import gettext
 import json
 import logging
+import re
 import sys
 import time
+import traceback
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,7 +18,7 @@ from django.db import (
     connections,
     transaction,
 )
-from django_delayed import Job, JobTimeout, RecordNotFound
+from django_delayed import Job, JobTimeout, RecordNotFound, delay
 from django_delayed.calls.call import CallJob
 from django_delayed.databases import DatabaseNow
 from django_delayed.exceptions import JobInterrupted
@@ -30,6 +33,7 @@ from tests.blog.models import Post
 from tests.blog.work import WORKER, claim, perform, perform_next, write
 from tests.connections import end_connection, needs_server
 
+ROOT = Path(__file__).parents[2]
 transactional = pytest.mark.django_db(transaction=True)
 
 
@@ -124,6 +128,97 @@ def test_a_job_whose_record_is_gone_is_discarded_if_it_says_so(heard):
     assert (type(outcome), outcome.job) == (Discarded, None)
     assert not DelayedJob.objects.exists()
     assert [one for one, *_ in heard] == [job_started, job_discarded]
+
+
+# Where its traceback begins
+
+
+def first_frames(text):
+    """The file and the function of the first frame of each traceback in a text."""
+    return [
+        (Path(file).relative_to(ROOT).as_posix(), function)
+        for file, function in re.findall(
+            r'Traceback \(most recent call last\):\s+File "(.*?)", line \d+, in (\S+)', text
+        )
+    ]
+
+
+BLOG = "tests/blog/jobs.py"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("enqueue", "frame"),
+    [
+        (lambda: jobs.FailingAbroad.perform_later(), (BLOG, "perform")),
+        (lambda: jobs.Hooked.perform_later("before_perform"), (BLOG, "before_perform")),
+        (lambda: jobs.Hooked.perform_later("after_perform"), (BLOG, "after_perform")),
+        (lambda: jobs.RaisingFirst.perform_later(), (BLOG, "around_perform")),
+        (lambda: jobs.Impatient.perform_later(1), (BLOG, "perform")),
+        (lambda: Post.objects.create(title="a").delay().fail(), ("tests/blog/models.py", "fail")),
+        (lambda: delay(jobs.call)("not there"), (BLOG, "call")),
+    ],
+    ids=range(7),
+)
+def test_a_traceback_begins_at_the_first_frame_of_the_application(diary, caplog, enqueue, frame):
+    enqueue()
+    row, outcome = perform_next()
+    [stored] = first_frames(DelayedJob.objects.get(pk=row.pk).last_error)
+    [logged] = first_frames(logging.Formatter().format(caplog.records[-1]))
+    [entry, *_] = traceback.extract_tb(outcome.exception.__traceback__)
+    assert stored == logged == (Path(entry.filename).relative_to(ROOT).as_posix(), entry.name) == frame
+
+
+@pytest.mark.django_db
+def test_the_traceback_of_a_cause_begins_there_too(in_job):
+    def fail():
+        try:
+            raise KeyError("x")
+        except KeyError as error:
+            raise ValueError("y") from error
+
+    in_job(fail)
+    perform_next()
+    frames = first_frames(DelayedJob.objects.get().last_error)
+    assert frames == [("tests/execution/test_perform.py", "fail"), (BLOG, "call")]
+
+
+@pytest.mark.django_db
+def test_a_module_that_cannot_be_imported_is_shown_from_its_own_first_line(settings, tmp_path, monkeypatch):
+    (tmp_path / "broken_jobs.py").write_text("def load():\n    raise LookupError('x')\n\n\nload()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.DJANGO_DELAYED = {"TRUSTED_MODULES": ["broken_jobs"]}
+    write({"job": "broken_jobs:Broken", "args": [], "kwargs": {}})
+    row, _ = perform_next()
+    text = DelayedJob.objects.get(pk=row.pk).last_error
+    cause, own = re.findall(r'Traceback .*\s+File "(.*?)", line (\d+)', text)
+    assert cause == (str(tmp_path / "broken_jobs.py"), "5")
+    assert Path(own[0]).is_relative_to(ROOT / "django_delayed")
+
+
+@pytest.mark.django_db
+def test_a_traceback_without_a_frame_of_the_application_stays_whole():
+    user = User.objects.create_user("ada")
+    jobs.HookedOnce.perform_later(user)
+    user.delete()
+    perform_next()
+    # Its TypeError is raised in C.
+    delay(jobs.remembered)([])
+    perform_next()
+    for row in DelayedJob.objects.all():
+        assert first_frames(row.last_error)[-1] == ("django_delayed/execution/perform.py", "_attempt")
+
+
+@pytest.mark.django_db
+def test_the_errors_of_hooks_begin_there_too(caplog):
+    jobs.Leaving.perform_later()
+    perform_next()
+    logged = [first_frames(logging.Formatter().format(record)) for record in caplog.records]
+    assert [frames[-1] for frames in logged if frames] == [
+        (BLOG, "wait_before_retry"),
+        (BLOG, "on_error"),
+        (BLOG, "perform"),
+    ]
 
 
 # A job that cannot be loaded
