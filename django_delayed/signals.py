@@ -30,8 +30,10 @@ job_failed = Signal()
 # The job raised an error that its discard_on names. Sent instead of job_errored, with its arguments except
 # given_up.
 job_discarded = Signal()
-# With worker, the id of the worker; the sender is None.
+# With worker, the id of the worker, and process: in words, its host, pid, queues and database. The sender is
+# None.
 worker_started = Signal()
+# With worker. The sender is None.
 worker_stopped = Signal()
 
 
@@ -110,8 +112,8 @@ def _bound_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
-def _log_worker_started(worker: str, **_: Any) -> None:
-    logger.info("Worker %s started", worker, extra={"worker": worker})
+def _log_worker_started(worker: str, process: str, **_: Any) -> None:
+    logger.info("Worker %s started: %s", worker, printable(process), extra={"worker": worker})
 
 
 def _log_worker_stopped(worker: str, **_: Any) -> None:

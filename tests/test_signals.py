@@ -56,9 +56,12 @@ def test_prior_attempts_are_counted(lines, attempts, prior):
 
 
 def test_workers_are_told_of(lines):
-    signals.worker_started.send(None, worker="a1")
+    signals.worker_started.send(None, worker="a1", process="host:web-1 pid:7,\nall queues")
     signals.worker_stopped.send(None, worker="a1")
-    assert lines() == [("INFO", "Worker a1 started"), ("INFO", "Worker a1 stopped")]
+    assert lines() == [
+        ("INFO", "Worker a1 started: host:web-1 pid:7,\\nall queues"),
+        ("INFO", "Worker a1 stopped"),
+    ]
 
 
 @pytest.mark.parametrize("given_up", [False, True])

@@ -26,6 +26,12 @@ class Filters:
     min_priority: int | None = None
     max_priority: int | None = None
 
+    def __str__(self) -> str:
+        queues = f"queues {', '.join(self.queues)}" if self.queues else "all queues"
+        lowest = "" if self.min_priority is None else f" from {self.min_priority}"
+        highest = "" if self.max_priority is None else f" up to {self.max_priority}"
+        return f"{queues}, priorities{lowest}{highest}" if lowest or highest else queues
+
     def serve(self, lane: Lane) -> bool:
         """Whether rows of this lane are for this worker."""
         return (

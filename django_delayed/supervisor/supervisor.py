@@ -5,6 +5,7 @@ Its main thread owns processes, signals and deadlines, and runs no SQL. A second
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -19,6 +20,8 @@ from .maintenance import DeadWorkerCheck, remove_expired
 from .manager import WorkerManager
 from .stacks import stacks_dumped_on_quit
 
+logger = logging.getLogger("django_delayed")
+
 PRUNE_EVERY = timedelta(minutes=5)
 
 
@@ -32,10 +35,12 @@ class Supervisor:
         dead_workers = PeriodicTask(DeadWorkerCheck().run, heartbeat_interval())
         self.database = DatabaseThread([dead_workers, PeriodicTask(remove_expired, PRUNE_EVERY)])
         self.database.request(check)
+        self.process = configuration.process()
         self.managers = [WorkerManager(configuration, self.database)]
 
     def run(self) -> None:
         """Run the workers; returns when all have ended."""
+        logger.info("Supervisor started: %s", self.process)
         wakeup = Wakeup()
         self.database.start()
         try:

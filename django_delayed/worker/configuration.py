@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.db import connections
+
+from ..conf import settings
 from ..databases import Filters
 
 # Tells a process of `jobs_work` that it is a worker.
@@ -28,6 +33,14 @@ class Configuration:
     filters: Filters = Filters()
     sleep_delay: timedelta = timedelta(seconds=5)
     read_ahead: int = 100
+
+    def process(self) -> str:
+        """This process and what it serves, for the line that says that it has started."""
+        database = connections[settings.DATABASE]
+        return (
+            f"host:{socket.gethostname()} pid:{os.getpid()}, {self.filters},"
+            f" database {settings.DATABASE} ({database.vendor} {database.settings_dict['NAME']})"
+        )
 
 
 @dataclass(frozen=True)

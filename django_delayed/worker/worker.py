@@ -80,8 +80,9 @@ class Worker:
 
     def run(self) -> bool:
         """Work. Returns True if it ended because the code has changed."""
+        process = self.configuration.process()
         with self.session:
-            worker_started.send_robust(sender=None, worker=self.id)
+            worker_started.send_robust(sender=None, worker=self.id, process=process)
         try:
             while not self.shutdown.requested:
                 if self._since_reload >= RELOAD_EVERY and self._code_has_changed():

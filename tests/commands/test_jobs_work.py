@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 from django.core.management import call_command
@@ -167,6 +168,29 @@ def test_the_worker_has_a_row_that_says_where_it_is_and_what_it_serves(command):
     assert nothing_is_held()
 
 
+@pytest.mark.parametrize(
+    ("flags", "serves"),
+    [
+        ([], "all queues"),
+        (["--queues", "mail, index"], "queues mail, index"),
+        (["--min-priority", "-5"], "all queues, priorities from -5"),
+        (["--queue", "mail", "--max-priority", "0"], "queues mail, priorities up to 0"),
+        (["--min-priority", "-5", "--max-priority", "5"], "all queues, priorities from -5 up to 5"),
+    ],
+)
+def test_supervisor_and_worker_say_what_they_are_and_what_they_serve(command, flags, serves):
+    run = command(*ONE_PASS, *flags)
+    assert run.ends() == 0
+    where = f"database default ({connection.vendor} {connection.settings_dict['NAME']})"
+    [supervisor] = run.said("Supervisor started")
+    assert supervisor.endswith(
+        f"INFO Supervisor started: host:{gethostname()} pid:{run.pid}, {serves}, {where}"
+    )
+    [worker] = run.said("Worker [0-9a-f]{32} started")
+    assert re.search(rf"started: host:{gethostname()} pid:\d+, {serves}, {re.escape(where)}$", worker)
+    assert f"pid:{run.pid}," not in worker
+
+
 def test_what_a_job_starts_knows_nothing_of_the_worker(command, ledger):
     Environment.perform_later(str(ledger))
     assert command(*ONE_PASS).ends() == 0
@@ -195,7 +219,7 @@ def test_a_database_that_was_never_migrated_is_told_apart(command, name, tmp_pat
         pytest.skip("an empty database is a file that is easily made on SQLite")
     run = command(name, environment={"DATABASE_NAME": str(tmp_path / "empty.sqlite3")})
     assert run.ends() == 1
-    assert run.output == (
+    assert run.lines[-1] == (
         "CommandError: The database 'default' has no table django_delayed_delayedjob:"
         " run `manage.py migrate` first."
     )

@@ -24,7 +24,6 @@ from django_delayed.execution.outcomes import (
     decide,
     decide_after_crash,
 )
-from django_delayed.execution.perform import perform
 from django_delayed.execution.settle import _with_text, settle
 from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.serialization.errors import describe
@@ -32,7 +31,7 @@ from django_delayed.signals import job_discarded, job_errored, job_failed, job_f
 from django_delayed.states import DelayedJobQuerySet
 from tests.blog import jobs
 from tests.blog.jobs import Plain
-from tests.blog.work import WORKER, claim, perform_next
+from tests.blog.work import WORKER, claim, perform, perform_next
 from tests.connections import end_connection, needs_server
 
 transactional = pytest.mark.django_db(transaction=True)

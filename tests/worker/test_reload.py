@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def develop(work, code):
 
 
 def ids_of(worker):
-    return [line.split()[-2] for line in worker.said("Worker .* started")]
+    return [re.search(r"Worker (\S+) started", line)[1] for line in worker.said("Worker .* started")]
 
 
 def test_an_idle_worker_loads_what_has_changed(develop, code, ledger):
