@@ -1,11 +1,11 @@
-"""What the commands that perform jobs have in common: their arguments, the log in a terminal."""
+"""What the commands that perform jobs have in common: their arguments, what they show in a terminal."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -20,6 +20,7 @@ from ..models import DelayedJob
 from ..worker.availability import UNAVAILABLE
 from ..worker.configuration import ENVIRONMENT_VARIABLE, Configuration
 from .arguments import add_queues, names, positive, queues_of, seconds, span_of
+from .terminal import log_in_terminal, terminal_shows
 
 
 def require_tables() -> None:
@@ -97,16 +98,13 @@ class WorkerCommand(BaseCommand):
             _chosen(options["read_ahead"], "READ_AHEAD", positive, settings.READ_AHEAD),
         )
 
-    def log_to_terminal(self, options: dict[str, Any]) -> None:
-        """Show the log, unless LOGGING says where it goes: from INFO on, from DEBUG on with -v 2."""
-        logger = logging.getLogger("django_delayed")
-        if logger.hasHandlers():
-            return
-        # Without any handler, logging's last resort would still write failures to stderr.
-        handler = logging.NullHandler() if options["quiet"] else logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.DEBUG if options["verbosity"] > 1 else logging.INFO)
+    @contextmanager
+    def shown_in_terminal(self, configuration: Configuration, options: dict[str, Any]) -> Iterator[None]:
+        """A block in which the terminal shows the log, or a line at least, unless it is to be quiet."""
+        with log_in_terminal(options["verbosity"], options["quiet"]):
+            if not options["quiet"] and not terminal_shows(logging.INFO):
+                self.stdout.write(f"Started: {configuration.process()}. LOGGING says where the log goes.")
+            yield
 
 
 def _chosen(flag: Any, variable: str, parse: Callable[[str], Any], default: Any) -> Any:

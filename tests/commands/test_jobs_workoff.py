@@ -1,9 +1,11 @@
 """jobs_workoff: perform what is ready, in its own process, then end."""
 
+import logging
 import os
 import pty
 import signal
 import threading
+from contextlib import contextmanager
 
 import pytest
 from django.core.management import call_command
@@ -15,6 +17,20 @@ from tests.blog.jobs import Discarded, DiscardedWithItsRecord
 from tests.blog.models import Post
 from tests.playground.jobs import FailingForGood, Gated, Note
 from tests.playground.processes import nothing_is_held, until
+
+
+@contextmanager
+def logging_unconfigured():
+    """A block in which our logger has no handler, as without a LOGGING: not even one of pytest."""
+    logger = logging.getLogger("django_delayed")
+    before = logger.handlers, logger.propagate, logger.level
+    logger.handlers, logger.propagate = [], False
+    logger.setLevel(logging.NOTSET)
+    try:
+        yield logger
+    finally:
+        logger.handlers, logger.propagate, level = before
+        logger.setLevel(level)
 
 
 def test_it_performs_what_is_ready_and_what_falls_due_meanwhile(command, ledger):
@@ -175,6 +191,27 @@ class TestInACallersTransaction:
         assert ledger.lines == ["mail"]
         call_command("jobs_workoff", queues=["index"], sleep_delay="0.5", quiet=True)
         assert ledger.lines == ["mail", "index"]
+
+    def test_each_call_is_as_quiet_as_it_is_told(self, ledger, capsys):
+        said = []
+        with logging_unconfigured() as logger:
+            for quiet in (True, False, True, False):
+                Note.perform_later(str(ledger), "done")
+                call_command("jobs_workoff", quiet=quiet)
+                said.append(capsys.readouterr().out)
+                assert (logger.handlers, logger.level) == ([], logging.NOTSET)
+        assert [text.count("RUNNING") for text in said] == [0, 1, 0, 1]
+        assert said[0] == said[2] == ""
+        assert "Started: " not in "".join(said)
+
+    def test_the_handler_is_taken_off_after_an_error_too(self, monkeypatch):
+        monkeypatch.setattr(
+            "django_delayed.management.commands.jobs_workoff.work_off", lambda *_, **__: 1 / 0
+        )
+        with logging_unconfigured() as logger:
+            with pytest.raises(ZeroDivisionError):
+                call_command("jobs_workoff")
+            assert (logger.handlers, logger.level) == ([], logging.NOTSET)
 
     def test_discarded_jobs_are_counted_apart_and_are_no_failures(self, capsys, tmp_path):
         gone = Post.objects.create(title="a")

@@ -1,6 +1,7 @@
-"""The settings of the processes that the tests of the worker start: quick to come up, and without a LOGGING.
+"""The settings of the processes that tests start: quick to come up, and without a LOGGING of their own.
 
 DELAYED    DJANGO_DELAYED, as JSON
+LOGGING    the setting, as JSON
 APPS       more of INSTALLED_APPS
 """
 
@@ -14,7 +15,7 @@ INSTALLED_APPS = ["rangefilter", "django_delayed", "tests.playground", *environ.
 MIDDLEWARE = []
 TEMPLATES = []
 ROOT_URLCONF = "tests.playground.urls"
-LOGGING = {}
+LOGGING = json.loads(environ.get("LOGGING", "{}"))
 DJANGO_DELAYED = json.loads(environ.get("DELAYED", "{}"))
 DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | json.loads(
     environ.get("DATABASE_OPTIONS", "{}")

@@ -10,6 +10,7 @@ from ...supervisor.supervisor import Supervisor
 from ...worker.configuration import ENVIRONMENT_VARIABLE, Start
 from ...worker.main import run_worker
 from ..base import WorkerCommand, require_tables
+from ..terminal import log_in_terminal
 
 
 class Command(WorkerCommand):
@@ -19,7 +20,9 @@ class Command(WorkerCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run as the supervisor, or as the worker that it started."""
-        self.log_to_terminal(options)
         if start := os.environ.pop(ENVIRONMENT_VARIABLE, None):
-            sys.exit(run_worker(Start.load(start)))
-        Supervisor(self.configuration(options), check=require_tables).run()
+            with log_in_terminal(options["verbosity"], options["quiet"]):
+                sys.exit(run_worker(Start.load(start)))
+        configuration = self.configuration(options)
+        with self.shown_in_terminal(configuration, options):
+            Supervisor(configuration, check=require_tables).run()

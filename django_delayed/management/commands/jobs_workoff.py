@@ -31,9 +31,9 @@ class Command(WorkerCommand):
         configuration = self.configuration(options)
         require_tables()
         in_terminal = self.stdout.isatty() and options["verbosity"] == 1 and not options["quiet"]
-        self.log_to_terminal({**options, "quiet": options["quiet"] or in_terminal})
         progress = Progress(self.stdout if in_terminal else None)
-        completed = work_off(configuration, on_settled=progress.count)
+        with self.shown_in_terminal(configuration, {**options, "quiet": options["quiet"] or in_terminal}):
+            completed = work_off(configuration, on_settled=progress.count)
         if not options["quiet"]:
             self.stdout.write(f"\r{progress}" if in_terminal else str(progress))
         if not completed:
@@ -48,7 +48,8 @@ class Progress:
     def __init__(self, terminal: OutputWrapper | None) -> None:
         self.terminal = terminal
         self.performed = self.failed = self.discarded = 0
-        self._began = self._drawn = time.monotonic()
+        self._began = time.monotonic()
+        self._draw()
 
     def __str__(self) -> str:
         took = time.monotonic() - self._began
@@ -63,7 +64,11 @@ class Progress:
         self.performed += 1
         self.failed += not isinstance(outcome, Finished | Discarded)
         self.discarded += isinstance(outcome, Discarded)
-        if self.terminal and time.monotonic() - self._drawn > REDRAW:
-            self._drawn = time.monotonic()
+        if time.monotonic() - self._drawn > REDRAW:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        if self.terminal:
             self.terminal.write(f"\r{self}", ending="")
             self.terminal.flush()

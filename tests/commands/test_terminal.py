@@ -1,0 +1,68 @@
+"""What a command shows in a terminal, whatever LOGGING says."""
+
+import json
+
+import pytest
+from tests.playground.jobs import Note
+from tests.stories.markdown import ROOT, blocks
+
+CONSOLE = {"class": "logging.StreamHandler"}
+
+
+def logging_of(root=None, ours=None, handler=None):
+    """A LOGGING with a handler `console`, and what the root logger and ours have."""
+    loggers = {} if ours is None else {"django_delayed": ours}
+    handlers = {"console": {**CONSOLE, **(handler or {})}}
+    return {"version": 1, "handlers": handlers, "loggers": loggers, "root": root or {}}
+
+
+LOUD = {"handlers": ["console"], "level": "INFO"}
+FILE = {"class": "logging.FileHandler", "filename": "/dev/null"}
+HIDING = {
+    "the root logger from WARNING on": logging_of({"handlers": ["console"], "level": "WARNING"}),
+    "a handler from ERROR on": logging_of(LOUD, handler={"level": "ERROR"}),
+    "a file": logging_of(LOUD, handler=FILE),
+    "nothing": logging_of(ours=LOUD, handler={"class": "logging.NullHandler"}),
+    "our logger from ERROR on": logging_of(LOUD, {"level": "ERROR"}),
+}
+
+
+@pytest.mark.parametrize("name", ["jobs_work", "jobs_workoff"])
+@pytest.mark.parametrize("where", HIDING)
+def test_a_command_shows_once_that_it_has_started_where_its_log_is_not_shown(command, ledger, name, where):
+    Note.perform_later(str(ledger), "done")
+    run = command(name, "--sleep-delay", "0", environment={"LOGGING": json.dumps(HIDING[where])})
+    assert run.ends() == 0
+    assert ledger.lines == ["done"]
+    assert len(run.said(rf"^Started: host:.* pid:{run.pid}, all queues, database default ")) == 1
+    assert not run.said("RUNNING|Worker|Supervisor")
+    run = command(name, "--sleep-delay", "0", "--quiet", environment={"LOGGING": json.dumps(HIDING[where])})
+    assert (run.ends(), run.output) == (0, "")
+
+
+def snippet():
+    """The first LOGGING of the page, as JSON."""
+    page = next(block for block in blocks(ROOT / "docs/deployment.md") if "LOGGING" in block.text)
+    given = {}
+    exec(page.text, given)
+    return given["LOGGING"]
+
+
+SHOWING = {
+    "no LOGGING": {},
+    "the root logger from INFO on": logging_of(LOUD),
+    "our logger": logging_of(ours=LOUD),
+    "a level of ours": logging_of({"handlers": ["console"], "level": "WARNING"}, {"level": "INFO"}),
+    "the page": snippet(),
+    "the page and the root logger": {**snippet(), "root": LOUD},
+}
+
+
+@pytest.mark.parametrize("name", ["jobs_work", "jobs_workoff"])
+@pytest.mark.parametrize("where", SHOWING)
+def test_a_command_whose_log_is_shown_shows_each_line_once_and_no_other(command, ledger, name, where):
+    Note.perform_later(str(ledger), "done")
+    run = command(name, "--sleep-delay", "0", environment={"LOGGING": json.dumps(SHOWING[where])})
+    assert run.ends() == 0
+    assert len(run.said("Note #\\d+ RUNNING")) == len(run.said("Worker .* started")) == 1
+    assert not run.said("^Started: ")
