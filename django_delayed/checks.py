@@ -15,6 +15,7 @@ from . import conf
 from .calls.proxies import DelayMixin
 from .databases import VENDORS
 from .mail.transport import problems as mail_problems
+from .serialization.providers import problems as context_problems
 
 
 @register()
@@ -56,6 +57,14 @@ def check_delay(**_: Any) -> list[CheckMessage]:
         for model in apps.get_models()
         if issubclass(model, DelayMixin) and inspect.getattr_static(model, "delay") is not delay
     ]
+
+
+@register()
+def check_context(**_: Any) -> list[CheckMessage]:
+    """Providers of CONTEXT that cannot be imported, or lack a function."""
+    if any(_wrong_settings()):
+        return []
+    return [Error(sentence, id="django_delayed.E011") for sentence in context_problems()]
 
 
 @register()

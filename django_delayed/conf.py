@@ -133,6 +133,13 @@ def _queue_attributes(value: Any, name: str) -> Mapping[str, Mapping[str, int]]:
     return value
 
 
+def _providers(value: Any, name: str) -> Mapping[str, str]:
+    texts = [*value, *value.values()] if isinstance(value, Mapping) else [None]
+    if not all(isinstance(text, str) and text for text in texts):
+        raise TypeError(f'{name} must be a dict like {{"tenant": "shop.context.Tenant"}}, not {value!r}.')
+    return value
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The settings in force. Durations are timedeltas; in DJANGO_DELAYED, a bare number is seconds."""
@@ -150,6 +157,7 @@ class Settings:
     DELAY_JOBS: bool | Callable[..., Any] = _setting(True, _boolean_or_callable)
     ENQUEUE: str = _setting("transaction", _enqueue_mode)
     DATABASE: str = _setting("default", _text)
+    CONTEXT: Mapping[str, str] = _setting(dict, _providers)
     TRUSTED_MODULES: tuple[str, ...] = _setting(tuple, _modules)
     MAX_ARGUMENTS_SIZE: int = _setting(1024 * 1024, _count)
     MAX_MAIL_SIZE: int = _setting(25 * 1024 * 1024, _count)

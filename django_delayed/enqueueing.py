@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -89,9 +89,8 @@ def _perform_inline(job: Job, row: DelayedJob) -> None:
     """Perform the job at once, as a worker would load it from its row; its error is the caller's."""
     row.run_at = row.created_at = timezone.now()
     job.enqueued(row)
-    loaded = type(job).load(row)
-    with loaded.in_context():
-        loaded.run()
+    with ExitStack() as stack:
+        type(job).load(row, stack.enter_context).run()
 
 
 # Where and when the INSERT happens: the setting ENQUEUE.

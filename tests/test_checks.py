@@ -156,3 +156,12 @@ def test_manage_check_shows_the_error_and_no_traceback(manage_with, given):
 def test_manage_check_and_migrate_print_no_warning(manage_with):
     assert "System check identified no issues" in manage_with("{}", "check", "--database", "default").stdout
     assert manage_with("{}", "migrate", "--verbosity", "0").stderr == ""
+
+
+@pytest.mark.parametrize(
+    "path", ["nowhere.at.all", "tests.blog.context.Nothing", "tests.blog.context.Incomplete"]
+)
+def test_a_provider_of_context_that_is_none_is_an_error(settings, path):
+    settings.DJANGO_DELAYED = {"CONTEXT": {"good": "tests.blog.context.RequestId", "mine": path}}
+    [error] = [message for message in run_checks() if message.id == "django_delayed.E011"]
+    assert error.msg.startswith("DJANGO_DELAYED['CONTEXT']['mine']: ")

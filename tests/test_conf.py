@@ -27,6 +27,7 @@ def test_the_defaults_are_those_of_the_documentation():
             "DELAY_JOBS": True,
             "ENQUEUE": "transaction",
             "DATABASE": "default",
+            "CONTEXT": {},
             "TRUSTED_MODULES": (),
             "MAX_ARGUMENTS_SIZE": 1024**2,
             "MAX_MAIL_SIZE": 25 * 1024**2,
@@ -87,6 +88,7 @@ WRONG = [
     *(("DEFAULT_QUEUE", value) for value in ("q" * 256, "a\nb", "\0")),
     *(("DELAY_JOBS", value) for value in (1, "yes", None)),
     *(("ENQUEUE", value) for value in ("commit", None, True, ["transaction"])),
+    *(("CONTEXT", value) for value in ([], None, "shop.context", {"tenant": None}, {5: "a.b"}, {"": "a.b"})),
     *(("TRUSTED_MODULES", value) for value in ("shop.extra", 5, None, [5], [None])),
     *(
         ("QUEUE_ATTRIBUTES", value)

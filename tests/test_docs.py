@@ -29,6 +29,7 @@ TYPES = {
     "_text": "text",
     "queue_name": "text",
     "_modules": "list of texts",
+    "_providers": "dict of texts",
     "_queue_attributes": "dict",
     "_enqueue_mode": '`"transaction"`, `"on_commit"` or `"immediate"`',
     "_duration": "duration",

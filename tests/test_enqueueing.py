@@ -14,14 +14,14 @@ from django_delayed.signals import job_enqueued, job_finished, job_started
 from tests.blog import jobs
 from tests.blog.jobs import CleanUpJob, Curious, Hooked, Plain
 from tests.blog.models import Post
-from tests.blog.work import work_off
+from tests.blog.work import load, work_off
 
 # What a database that locks as a whole cannot do.
 one_writer = not connection.features.has_select_for_update
 
 
 def numbers():
-    return [args[0] for args in (jobs.Job.load(row).args for row in DelayedJob.objects.order_by("pk"))]
+    return [args[0] for args in (load(row).args for row in DelayedJob.objects.order_by("pk"))]
 
 
 # One row

@@ -6,7 +6,8 @@ import inspect
 import logging
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
+from contextvars import copy_context
 
 from ..exceptions import JobInterrupted, JobTimeout
 from ..jobs import Job
@@ -36,20 +37,28 @@ def perform(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | 
     with signals_kept(), session:
         try:
             job_started.send_robust(sender=Job, delayed_job=row)
-            return _attempt(row, session, on_load)
+            # What a job sets in a ContextVar does not reach the next one.
+            return copy_context().run(_attempt_in_context, row, session, on_load)
         except JobInterrupted:
             session.disconnect()
             return Released()
 
 
-def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None) -> Outcome:
+def _attempt_in_context(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None) -> Outcome:
+    with ExitStack() as stack:
+        return _attempt(row, session, on_load, stack)
+
+
+def _attempt(
+    row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None, context: ExitStack
+) -> Outcome:
     job: Job | None = None
     began = time.perf_counter()
     try:
-        job = Job.load(row)
+        job = Job.load(row, context.enter_context)
         if on_load:
             on_load(job)
-        with job.in_context(), callers_transactions_kept():
+        with callers_transactions_kept():
             run_within(job.run_time, row.name, job.run)
         session.check_transactions()
         return Finished(job, time.perf_counter() - began)
@@ -70,8 +79,7 @@ def _call_error_hooks(row: DelayedJob, outcome: EndedByError) -> None:
     for name in _ERROR_HOOKS[type(outcome)]:
         hook = _hook_of_class(outcome.job_class, name) if job is None else getattr(job, name)
         try:
-            with nullcontext() if job is None else job.in_context():
-                hook(outcome.exception)
+            hook(outcome.exception)
         except JobInterrupted:
             raise
         except BaseException as error:

@@ -49,7 +49,6 @@ class Job:
     _checked: ClassVar[tuple[Any, Any, Options]] = (None, None, {})
     # With two underscores: a subclass may have attributes of these names.
     __row: DelayedJob | None = None
-    __context: Context = Context()
 
     def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         check_fit(f"{type(self).__qualname__}.perform", self.perform, args, kwargs)
@@ -182,10 +181,10 @@ class Job:
         if type(self).perform is Job.perform:
             raise TypeError(f"{self.name} has no perform() yet.")
         try:
-            payload = dump_class(type(self)) | self.dump_arguments()
+            payload = dump_class(type(self)) | self.dump_arguments() | Context.current().dump()
         except SerializationError as error:
             raise SerializationError(f"{self.name}: {str(error).rstrip('.')}.") from error
-        text = arguments.to_json(payload | Context.current().dump())
+        text = arguments.to_json(payload)
         if len(text) > (limit := getattr(settings, self.size_setting)):
             raise SerializationError(
                 f"{self.name}: its arguments take {len(text):,} bytes of at most {limit:,}"
@@ -198,14 +197,19 @@ class Job:
         return arguments.encode_call(self.args, self.kwargs)
 
     @classmethod
-    def load(cls, row: DelayedJob) -> Job:
-        """The job that a row holds. Raises DeserializationError when its code or a record is gone."""
+    def load(cls, row: DelayedJob, enter: Callable[[AbstractContextManager[None]], object]) -> Job:
+        """The job that a row holds. Raises DeserializationError when its code or a record is gone.
+
+        `enter` is called first, with the block to load and to perform the job in: the language and the time
+        zone of its enqueue are active there, and what CONTEXT carries is restored.
+        """
         payload, found = read_payload(row, Job)
+        enter(Context.load(payload).active())
         try:
             job = found.load_arguments(payload)
         except (KeyError, TypeError, RecursionError) as error:
             raise DeserializationError(f"The arguments of {row.name} no longer fit: {error}") from error
-        job.__row, job.__context = row, Context.load(payload)
+        job.__row = row
         return job
 
     @classmethod
@@ -213,10 +217,6 @@ class Job:
         """The job from its payload. Raises TypeError and KeyError for a payload that does not fit."""
         args, kwargs = arguments.decode_call(payload)
         return cls(*args, **kwargs)
-
-    def in_context(self) -> AbstractContextManager[None]:
-        """The block to perform a loaded job in: the language and the time zone of its enqueue are active."""
-        return self.__context.active()
 
     # Performing, in memory.
 

@@ -1,11 +1,11 @@
-"""The language and the time zone in which a job is enqueued, and then performed."""
+"""The language, the time zone and what a project adds, in which a job is enqueued, and then performed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from datetime import timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,21 +14,26 @@ from django.utils import timezone as django_timezone
 from django.utils import translation
 
 from ..exceptions import DeserializationError, SerializationError
+from .providers import capture, restored
 
 _LANGUAGE = re.compile(r"[A-Za-z0-9@_-]{1,64}")  # it becomes part of a path
 
 
 @dataclass(frozen=True)
 class Context:
-    """A language and a time zone; None stands for no translation and for the TIME_ZONE of the project."""
+    """A language, a time zone, and the values of CONTEXT's providers as JSON data.
+
+    None stands for no translation and for the TIME_ZONE of the project.
+    """
 
     language: str | None = None
     zone: tzinfo | None = None
+    carried: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def current(cls) -> Context:
-        """What is active now."""
-        return cls(translation.get_language(), django_timezone.get_current_timezone())
+        """What is active now. Raises SerializationError."""
+        return cls(translation.get_language(), django_timezone.get_current_timezone(), capture())
 
     def dump(self) -> dict[str, Any]:
         """The context as the part of a payload."""
@@ -37,7 +42,8 @@ class Context:
         except SerializationError:
             # An unusual class of tzinfo: the job is performed in the worker's own zone.
             zone = None
-        return {"language": self.language, "timezone": zone}
+        context = {"context": self.carried} if self.carried else {}
+        return {"language": self.language, "timezone": zone, **context}
 
     @classmethod
     def load(cls, payload: dict[str, Any]) -> Context:
@@ -45,12 +51,16 @@ class Context:
         language = payload.get("language")
         if language is not None and not (isinstance(language, str) and _LANGUAGE.fullmatch(language)):
             raise DeserializationError(f"{language!r} is not a language.")
-        return cls(language, decode_zone(payload.get("timezone")))
+        carried = payload.get("context", {})
+        if not isinstance(carried, dict):
+            raise DeserializationError(f"{carried!r} is no context.")
+        return cls(language, decode_zone(payload.get("timezone")), carried)
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """The block in which language and time zone are active."""
-        with translation.override(self.language), django_timezone.override(self.zone):
+        """The block in which language and time zone are active, and the rest is restored."""
+        others = restored(self.carried) if self.carried else nullcontext()
+        with translation.override(self.language), django_timezone.override(self.zone), others:
             yield
 
 

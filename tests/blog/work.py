@@ -1,8 +1,10 @@
 """Work off the queue in the process of the tests, or put a row there that no enqueue would write."""
 
 import json
+from contextlib import ExitStack
 
 from django.db import connection
+from django_delayed import Job
 from django_delayed.databases import DatabaseNow, insert
 from django_delayed.execution import perform as execution
 from django_delayed.execution.session import Session
@@ -16,6 +18,12 @@ def claim():
     """The next ready row, claimed."""
     [row] = DelayedJob.objects.claim(WORKER, 1)
     return row
+
+
+def load(row):
+    """The job of the row."""
+    with ExitStack() as stack:
+        return Job.load(row, stack.enter_context)
 
 
 def perform(row, **options):

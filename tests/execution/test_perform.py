@@ -292,7 +292,7 @@ def test_hooks_of_the_class_run_when_the_database_is_away_while_a_job_is_loaded(
     jobs.HookedByClass.perform_later(1)
     DelayedJob.objects.update(max_attempts=2)
     away = OperationalError("away")
-    monkeypatch.setattr(Job, "load", lambda row: (_ for _ in ()).throw(away))
+    monkeypatch.setattr(Job, "load", lambda row, enter: (_ for _ in ()).throw(away))
     _, outcome = perform_next()
     assert isinstance(outcome, Rescheduled)
     assert diary == [("on_error", jobs.HookedByClass, away)]

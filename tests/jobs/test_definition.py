@@ -174,5 +174,4 @@ def test_a_job_may_keep_what_it_likes_under_ordinary_private_names(db, diary):
     job._row = job._context = job._checked = {"mine": 1}
     row = enqueue(job)
     assert job.delayed_job.id == row.pk
-    with job.in_context():
-        assert job.run() == (1,)
+    assert job.run() == (1,)

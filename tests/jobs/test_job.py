@@ -13,7 +13,7 @@ from django_delayed.models import DelayedJob
 from tests.blog import jobs
 from tests.blog.jobs import CleanUpJob, Curious, Hooked, HookedOnce, Plain
 from tests.blog.models import Post
-from tests.blog.work import perform_next, work_off, write
+from tests.blog.work import load, perform_next, work_off, write
 
 pytestmark = pytest.mark.django_db
 
@@ -106,7 +106,7 @@ def test_the_payload_is_ascii_json():
     row = Plain.perform_later("ü\U0001f600", 2**70)
     assert row.payload.isascii()
     assert json.loads(row.payload)["args"] == ["ü\U0001f600", 2**70]
-    assert Job.load(row).args == ("ü\U0001f600", 2**70)
+    assert load(row).args == ("ü\U0001f600", 2**70)
 
 
 # Hooks
@@ -306,7 +306,7 @@ def test_a_zone_that_cannot_travel_leaves_the_worker_its_own(diary):
 
 def test_a_job_is_loaded_from_its_row(post):
     row = CleanUpJob.perform_later(post, dry_run=True)
-    job = Job.load(DelayedJob.objects.get())
+    job = load(DelayedJob.objects.get())
     assert (type(job), job.args, job.kwargs) == (CleanUpJob, (post,), {"dry_run": True})
     assert job.delayed_job.id == row.pk
     assert (row.name, row.about) == ("CleanUpJob", f"blog.post:{post.pk}")
@@ -441,7 +441,7 @@ def test_a_name_that_no_longer_leads_anywhere_is_said_in_the_error():
 def test_loading_a_row_takes_one_query_for_each_record(post, django_assert_num_queries):
     row = CleanUpJob.perform_later(post)
     with django_assert_num_queries(1):
-        Job.load(row)
+        load(row)
 
 
 def test_the_payload_says_when_it_was_written_nowhere():
