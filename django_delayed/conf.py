@@ -61,6 +61,10 @@ def queue_name(value: Any, name: str) -> str:
     return str(value)
 
 
+def _optional_queue_name(value: Any, name: str) -> str | None:
+    return None if value is None else queue_name(value, name)
+
+
 def _setting(default: Any, check: Callable[[Any, str], Any]) -> Any:
     factory: dict[str, Any] = {"default_factory": default} if callable(default) else {"default": default}
     return dataclasses.field(**factory, metadata={"check": check})
@@ -162,6 +166,8 @@ class Settings:
     MAX_ARGUMENTS_SIZE: int = _setting(1024 * 1024, _count)
     MAX_MAIL_SIZE: int = _setting(25 * 1024 * 1024, _count)
     EMAIL_BACKEND: str = _setting(SMTP, _text)
+    # None: DEFAULT_QUEUE.
+    MAIL_QUEUE: str | None = _setting(None, _optional_queue_name)
     SHUTDOWN_TIMEOUT: timedelta = _setting(timedelta(seconds=25), _duration)
     LEASE: timedelta = _setting(timedelta(seconds=60), _positive_duration)
     # None: as DEBUG says.

@@ -17,6 +17,10 @@ class RecordNotFound(DeserializationError):
     """A model instance that the job is about no longer exists."""
 
 
+class MailRefused(DelayedError):
+    """A mail server has refused a mail for good, for each of its recipients. The job fails at once."""
+
+
 class WorkerCrashed(DelayedError):
     """Recorded for a job whose worker's process died while it performed the job."""
 

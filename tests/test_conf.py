@@ -32,6 +32,7 @@ def test_the_defaults_are_those_of_the_documentation():
             "MAX_ARGUMENTS_SIZE": 1024**2,
             "MAX_MAIL_SIZE": 25 * 1024**2,
             "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+            "MAIL_QUEUE": None,
             "SHUTDOWN_TIMEOUT": timedelta(seconds=25),
             "LEASE": timedelta(seconds=60),
             "RELOAD": False,
@@ -85,7 +86,11 @@ WRONG = [
     *((name, value) for name in ("DESTROY_FAILED_JOBS", "RELOAD") for value in (1, "yes", [])),
     *((name, 2**31) for name in (*COUNTS, "DEFAULT_PRIORITY")),
     *((name, timedelta(days=40_000)) for name in DURATIONS),
-    *(("DEFAULT_QUEUE", value) for value in ("q" * 256, "a\nb", "\0")),
+    *(
+        (name, value)
+        for name in ("DEFAULT_QUEUE", "MAIL_QUEUE")
+        for value in ("q" * 256, "a\nb", "\0", "a,b", 7)
+    ),
     *(("DELAY_JOBS", value) for value in (1, "yes", None)),
     *(("ENQUEUE", value) for value in ("commit", None, True, ["transaction"])),
     *(("CONTEXT", value) for value in ([], None, "shop.context", {"tenant": None}, {5: "a.b"}, {"": "a.b"})),

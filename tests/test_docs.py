@@ -28,6 +28,7 @@ TYPES = {
     "_boolean_or_callable": "boolean or function",
     "_text": "text",
     "queue_name": "text",
+    "_optional_queue_name": "text or None",
     "_modules": "list of texts",
     "_providers": "dict of texts",
     "_queue_attributes": "dict",

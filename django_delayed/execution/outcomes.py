@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import Error as DatabaseError
 
 from ..conf import CENTURY, from_now
-from ..exceptions import JobTimeout, WorkerCrashed
+from ..exceptions import JobTimeout, MailRefused, WorkerCrashed
 from ..jobs import Job
 from ..jobs.classes import class_of
 from ..jobs.job import default_wait
@@ -96,7 +96,7 @@ def decide(
     job_class = (class_of(row, Job) or Job) if job is None else type(job)
     how: Any = {"exception": error, "job_class": job_class, "duration": duration}
     # What could not be loaded now cannot be loaded later, unless the database was unavailable.
-    is_final = job is None and not isinstance(error, DatabaseError)
+    is_final = isinstance(error, MailRefused) or (job is None and not isinstance(error, DatabaseError))
     if (job is not None or is_final) and isinstance(error, job_class.discard_on):
         return Discarded(job, text, **how)
     if is_final or row.attempts >= row.max_attempts:

@@ -6,15 +6,22 @@ from typing import Any, ClassVar
 
 from django.core.mail import EmailMessage
 
+from ..conf import settings
 from ..exceptions import DeserializationError
 from ..jobs import Job
 from .messages import dump, load
 from .transport import deliver
 
 
+def mail_queue() -> str:
+    """The queue of mail for which the caller names none."""
+    return settings.MAIL_QUEUE or settings.DEFAULT_QUEUE
+
+
 class MailJob(Job, tag="mail"):
     """A message on its way."""
 
+    queue = mail_queue
     size_setting: ClassVar[str] = "MAX_MAIL_SIZE"
 
     def perform(self, message: EmailMessage, using: str | None) -> None:

@@ -19,6 +19,7 @@ from ..jobs.signatures import check_fit, check_kind
 from ..options import Layers, check_options
 from ..serialization import arguments, names
 from .delivery import check_message
+from .jobs import mail_queue
 from .transport import deliver
 
 logger = logging.getLogger("django_delayed")
@@ -74,6 +75,8 @@ class Mail:
 
 class MailerJob(Job, tag="mailer"):
     """A mail that is rendered when it is sent. Raises TypeError for arguments that do not fit its method."""
+
+    queue = mail_queue
 
     def __init__(self, mail: Mail, /, *args: Any, **kwargs: Any) -> None:
         check_fit(mail.name, mail.function, (None, *args), kwargs)

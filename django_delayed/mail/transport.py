@@ -14,17 +14,18 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.utils.module_loading import import_string
 
 from ..conf import settings
+from .refusals import send
 
 mailers: Any = getattr(mail, "mailers", None)  # from Django 6.1 on
 _delivering: ContextVar[bool] = ContextVar("django_delayed_delivering", default=False)
 
 
 def deliver(message: EmailMessage, using: str | None = None) -> None:
-    """Send the message now. `using` names a mailer of MAILERS. Raises the errors of the transport."""
+    """Send the message now. `using` names a mailer of MAILERS. Raises MailRefused and what `send` raises."""
     backend = transport(using)
     token = _delivering.set(True)
     try:
-        backend.send_messages([message])
+        send(backend, message)
     finally:
         _delivering.reset(token)
 

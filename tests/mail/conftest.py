@@ -20,6 +20,25 @@ class Postbox(Controller):
         super().__init__(self, hostname="127.0.0.1", port=0, ready_timeout=30, server_hostname="mail.example")
         self.envelopes = []
         self.answers = []
+        self.answers_to = {}  # senders and recipients, by their address
+
+    def clear(self):
+        self.envelopes.clear()
+        self.answers.clear()
+        self.answers_to.clear()
+
+    async def handle_MAIL(self, server, session, envelope, address, options):
+        envelope.mail_from = address
+        return self.answers_to.get(address, "250 OK")
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        answer = self.answers_to.get(address, "250 OK")
+        if answer.startswith("250"):
+            envelope.rcpt_tos.append(address)
+        return answer
+
+    async def handle_QUIT(self, server, session, envelope):
+        return self.answers_to.get("QUIT", "221 Bye")
 
     async def handle_DATA(self, server, session, envelope):
         if self.answers:
@@ -47,14 +66,19 @@ def server():
 @pytest.fixture
 def postbox(server, settings):
     """A mail server, and a project whose every mail becomes a job that is sent there."""
-    server.envelopes.clear()
+    server.clear()
+    send_through(settings, server.port)
+    return server
+
+
+def send_through(settings, port):
+    """Make every mail of the project a job that is sent to this port."""
     if HAS_MAILERS:
-        smtp = {"BACKEND": SMTP, "OPTIONS": {"host": "127.0.0.1", "port": server.port}}
+        smtp = {"BACKEND": SMTP, "OPTIONS": {"host": "127.0.0.1", "port": port}}
         settings.MAILERS = {"default": {"BACKEND": OURS, "OPTIONS": {"mailer": "smtp"}}, "smtp": smtp}
     else:
         settings.EMAIL_BACKEND = OURS
-        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
-    return server
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", port
 
 
 @pytest.fixture
