@@ -9,6 +9,7 @@ from django.core.mail import EmailMessage
 from ..conf import settings
 from ..exceptions import DeserializationError
 from ..jobs import Job
+from .headers import fix_headers, new_headers
 from .messages import dump, load
 from .transport import deliver
 
@@ -36,11 +37,13 @@ class MailJob(Job, tag="mail"):
 
     def dump_arguments(self) -> dict[str, Any]:
         message, using = self.args
-        return {"message": dump(message), "using": using}
+        return {"message": dump(message), "using": using, "headers": new_headers()}
 
     @classmethod
     def load_arguments(cls, payload: dict[str, Any]) -> MailJob:
         try:
-            return cls(load(payload["message"]), payload["using"])
+            message = load(payload["message"])
+            fix_headers(message, dict(payload.get("headers", {})))
+            return cls(message, payload["using"])
         except (AttributeError, ValueError) as error:
             raise DeserializationError(f"The payload has a broken message: {error!r}") from error

@@ -19,6 +19,7 @@ from ..jobs.signatures import check_fit, check_kind
 from ..options import Layers, check_options
 from ..serialization import arguments, names
 from .delivery import check_message
+from .headers import Headers, fix_headers, new_headers
 from .jobs import mail_queue
 from .transport import deliver
 
@@ -77,6 +78,7 @@ class MailerJob(Job, tag="mailer"):
     """A mail that is rendered when it is sent. Raises TypeError for arguments that do not fit its method."""
 
     queue = mail_queue
+    headers: Headers = {}
 
     def __init__(self, mail: Mail, /, *args: Any, **kwargs: Any) -> None:
         check_fit(mail.name, mail.function, (None, *args), kwargs)
@@ -93,6 +95,7 @@ class MailerJob(Job, tag="mailer"):
         if not isinstance(message, EmailMessage):
             raise TypeError(f"{self.name}() must return a message of django.core.mail, not {message!r}.")
         check_message(message)
+        fix_headers(message, self.headers)
         deliver(message)
 
     @property
@@ -105,7 +108,7 @@ class MailerJob(Job, tag="mailer"):
 
     def dump_arguments(self) -> dict[str, Any]:
         mail = {"mailer": names.name_of(self.mail.mailer), "method": self.mail.method}
-        return {**mail, **super().dump_arguments()}
+        return {**mail, **super().dump_arguments(), "headers": new_headers()}
 
     @classmethod
     def load_arguments(cls, payload: dict[str, Any]) -> MailerJob:
@@ -117,4 +120,6 @@ class MailerJob(Job, tag="mailer"):
         except AttributeError as error:
             raise DeserializationError(str(error)) from error
         args, kwargs = arguments.decode_call(payload)
-        return cls(mail, *args, **kwargs)
+        job = cls(mail, *args, **kwargs)
+        job.headers = dict(payload.get("headers", {}))
+        return job

@@ -61,7 +61,12 @@ def enqueued(post, customer):
 
 
 def test_each_payload_is_the_stored_one(enqueued):
-    assert {name: json.loads(row.payload) for name, row in enqueued.items()} == STORED
+    payloads = {name: json.loads(row.payload) for name, row in enqueued.items()}
+    for name in ("mail", "mail of a mailer"):
+        # Different for each mail.
+        assert payloads[name]["headers"].keys() == STORED[name]["headers"].keys()
+        payloads[name]["headers"] = STORED[name]["headers"]
+    assert payloads == STORED
 
 
 def test_every_job_class_of_ours_is_stored_by_a_tag(enqueued):
@@ -92,6 +97,17 @@ def test_the_stored_rows_are_worked_off(post, customer, diary, mailoutbox):
         ("plain", tuple(VALUES), {}),
     ]
     assert [mail.subject for mail in mailoutbox] == ["Hello", "Welcome, Ada"]
+    for mail, name in zip(mailoutbox, ("mail", "mail of a mailer"), strict=True):
+        rendered = mail.message()
+        assert {header: rendered[header] for header in STORED[name]["headers"]} == STORED[name]["headers"]
+
+
+@pytest.mark.parametrize("name", ["mail", "mail of a mailer"])
+def test_a_mail_that_was_stored_without_headers_is_sent_too(name, customer, mailoutbox):
+    write({key: value for key, value in STORED[name].items() if key != "headers"}, name)
+    work_off()
+    [mail] = mailoutbox
+    assert mail.message()["Message-ID"]
 
 
 @pytest.mark.parametrize("version", [None, 0, 2, "1", [1]])

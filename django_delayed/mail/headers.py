@@ -1,0 +1,58 @@
+"""The headers that a mail has from its enqueue on: whoever gets it twice can tell that it is one mail."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from django.core.mail import EmailMessage
+
+Headers = dict[str, str]
+
+NAMES = ("Message-ID", "Date")
+
+
+def new_headers() -> Headers:
+    """A Message-ID and the Date of now, as Django itself would write them."""
+    rendered = EmailMessage(from_email="root").message()
+    return {name: str(rendered[name]) for name in NAMES}
+
+
+def fix_headers(message: EmailMessage, headers: Headers) -> None:
+    """Have the message render with these headers, where neither it nor its class sets them itself."""
+    given = {name.lower() for name in message.extra_headers}
+    vars(message)["fixed_headers"] = {name: headers[name] for name in headers if name.lower() not in given}
+    cls: Any = type(message)
+    message.__class__ = _with_headers(cls)
+
+
+class _WithHeaders:
+    """What is put over the class of a message; it goes with copies of the message, pickled ones too."""
+
+    original: type[EmailMessage]
+    extra_headers: dict[str, str]
+    fixed_headers: Headers
+
+    def message(self, **options: Any) -> Any:
+        """As the class of the message renders it."""
+        own = self.extra_headers
+        # Not for longer: transports that call a web service read them, and many services refuse these two.
+        self.extra_headers = own | self.fixed_headers
+        try:
+            return super().message(**options)  # type: ignore[misc]
+        finally:
+            self.extra_headers = own
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        reduced: Any = super().__reduce_ex__(protocol)
+        return _new, (self.original,), *reduced[2:]
+
+
+@functools.cache
+def _with_headers(cls: Any) -> Any:
+    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return type(cls.__name__, (_WithHeaders, cls), {**names, "original": cls})
+
+
+def _new(cls: Any) -> Any:
+    return object.__new__(_with_headers(cls))
