@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core import mail
 from django.core.mail import EmailMessage
-from django.core.mail.backends import smtp
+from django.core.mail.backends import locmem, smtp
 from django.core.mail.backends.base import BaseEmailBackend
 from django.utils.module_loading import import_string
 
@@ -39,13 +40,25 @@ def transport(using: str | None = None) -> BaseEmailBackend:
     """The backend that sends: DJANGO_DELAYED["EMAIL_BACKEND"] if the project sets it.
 
     Otherwise the project's mailer of that name or its default; if that is our EmailBackend, the backend
-    behind it. So mail goes to `mail.outbox` wherever Django's own mail does, as under its test runner.
+    behind it. Under Django's test runner, mail goes where Django's own mail goes, and to `mail.outbox` where
+    that would become a job.
     """
-    if _is_set() and not _has_mailers():
+    is_test = is_in_test_environment()
+    if _is_set() and not _has_mailers() and not is_test:
         return from_path(settings.EMAIL_BACKEND)
     backend: Any = mail.get_connection() if mailers is None else mailers[using or "default"]
     # The class is asked: a mock, or a wrapper with a __getattr__, has every attribute.
-    return backend.backend_behind() if hasattr(type(backend), "backend_behind") else backend
+    is_ours = hasattr(type(backend), "backend_behind")
+    if is_test and (is_ours or any(_aliases_of_ours())):
+        return locmem.EmailBackend()
+    return backend.backend_behind() if is_ours else backend
+
+
+def is_in_test_environment() -> bool:
+    """Whether Django's test runner, or one that does the same, has set up `mail.outbox` in this process."""
+    # Not by the outbox alone: the locmem backend makes one wherever it is used.
+    state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
+    return hasattr(mail, "outbox") and hasattr(state, "saved_data")
 
 
 def from_path(path: str) -> BaseEmailBackend:
@@ -73,7 +86,7 @@ def problems() -> Iterator[str]:
         yield from _problems_of_path(settings.EMAIL_BACKEND)
         return
     configured: dict[str, Any] = django_settings.MAILERS
-    for alias in [alias for alias, config in configured.items() if _is_ours(config.get("BACKEND", ""))]:
+    for alias in _aliases_of_ours():
         mailer = configured[alias].get("OPTIONS", {}).get("mailer")
         if mailer not in configured:
             yield f"{setting_of(alias)} must name the mailer that sends, not {mailer!r}."
@@ -90,8 +103,14 @@ def _problems_of_path(path: str) -> Iterator[str]:
         yield f"{setting_of(None)} cannot be imported: {error}"
 
 
+def _aliases_of_ours() -> Iterator[str]:
+    """The mailers whose mail becomes a job."""
+    configured: dict[str, Any] = django_settings.MAILERS if _has_mailers() else {}
+    return (alias for alias, config in configured.items() if _is_ours(config.get("BACKEND", "")))
+
+
 def _is_set() -> bool:
-    # Django's test runner puts locmem there: no test sends real mail, whatever is set.
+    # Settings for tests name locmem, also in processes that no test runner has started.
     in_settings = "EMAIL_BACKEND" in getattr(django_settings, "DJANGO_DELAYED", {})
     return in_settings and django_settings.EMAIL_BACKEND != "django.core.mail.backends.locmem.EmailBackend"
 

@@ -1,6 +1,7 @@
 import django
 import pytest
 from aiosmtpd.controller import Controller
+from django.core import mail
 from django_delayed.execution.outcomes import Finished
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
@@ -64,7 +65,13 @@ def server():
 
 
 @pytest.fixture
-def postbox(server, settings):
+def no_outbox(monkeypatch):
+    """The mail of this process as outside of tests: sent by the backend that the settings name."""
+    monkeypatch.delattr(mail, "outbox")
+
+
+@pytest.fixture
+def postbox(server, settings, no_outbox):
     """A mail server, and a project whose every mail becomes a job that is sent there."""
     server.clear()
     send_through(settings, server.port)

@@ -11,7 +11,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.backends.locmem import EmailBackend as LocmemBackend
+from django.core.management import call_command
 from django.db import transaction
+from django.test import override_settings
+from django.test.utils import _TestState
 from django.utils import timezone
 from django_delayed import SerializationError
 from django_delayed.execution.outcomes import Rescheduled
@@ -271,7 +274,7 @@ def use_transport(settings, path):
 
 
 @pytest.mark.parametrize("path", [OURS, f"{__name__}.Handing"])
-def test_mail_does_not_go_round_in_circles(path, settings, work):
+def test_mail_does_not_go_round_in_circles(path, settings, work, no_outbox):
     use_transport(settings, path)
     letter().send()
     [outcome] = work()
@@ -329,7 +332,9 @@ def test_a_transport_that_the_project_names_is_the_one(postbox, settings, work_w
 
 
 @only_without_mailers
-def test_under_the_test_runner_no_mail_leaves_whatever_is_named(postbox, settings, work_well):
+def test_settings_that_name_locmem_send_nothing_whatever_the_worker_should_send_by(
+    postbox, settings, work_well
+):
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     settings.DJANGO_DELAYED = {"EMAIL_BACKEND": SMTP}
     deliver_later(letter())
@@ -350,6 +355,84 @@ def test_under_the_test_runner_mail_goes_to_the_outbox(work_well):
     assert [message.subject for message in mail.outbox] == ["Two"]
     work_well()
     assert [message.subject for message in mail.outbox] == ["Two", "One"]
+
+
+class Unreachable(BaseEmailBackend):
+    """A transport that no test may reach."""
+
+    def send_messages(self, email_messages):
+        raise AssertionError("a test has sent a mail")
+
+
+UNREACHABLE = f"{__name__}.Unreachable"
+
+
+def queued_by_the_settings():
+    ours = {"BACKEND": OURS, "OPTIONS": {"mailer": "real"}}
+    if HAS_MAILERS:
+        return {"MAILERS": {"default": ours, "real": {"BACKEND": UNREACHABLE}}}
+    return {"EMAIL_BACKEND": OURS, "DJANGO_DELAYED": {"EMAIL_BACKEND": UNREACHABLE}}
+
+
+WAYS = {
+    "a message": lambda: letter().send(),
+    "Django's send_mail": lambda: mail.send_mail("Hello", "", None, ["a@b.example"]),
+    "our send_mail": lambda: send_mail("Hello", "", None, ["a@b.example"]),
+    "deliver_later": lambda: deliver_later(letter()),
+}
+if HAS_MAILERS:
+    WAYS["the real mailer by name"] = lambda: deliver_later(letter(), using="real")
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("inline", [False, True], ids=["by a worker", "inline"])
+def test_a_test_that_chooses_our_backend_finds_the_mail_in_the_outbox(way, inline):
+    chosen = queued_by_the_settings()
+    chosen["DJANGO_DELAYED"] = {**chosen.get("DJANGO_DELAYED", {}), "DELAY_JOBS": not inline}
+    with override_settings(**chosen):
+        way()
+        assert len(mail.outbox) == inline
+        call_command("jobs_workoff", quiet=True)
+    assert [message.subject for message in mail.outbox] == ["Hello"]
+    assert not DelayedJob.objects.exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*get_connection.*is deprecated")
+def test_a_test_that_names_our_backend_finds_the_mail_in_the_outbox():
+    connection = mail.mailers["default"] if HAS_MAILERS else mail.get_connection(OURS)
+    connection.send_messages([letter()])
+    call_command("jobs_workoff", quiet=True)
+    assert [message.subject for message in mail.outbox] == ["Hello"]
+
+
+def test_a_test_that_chooses_a_backend_of_its_own_finds_the_mail_there(settings, work_well):
+    OutboxOfTheTest.sent.clear()
+    path = f"{__name__}.OutboxOfTheTest"
+    if HAS_MAILERS:
+        settings.MAILERS = {"default": {"BACKEND": path}}
+    else:
+        settings.EMAIL_BACKEND = path
+        settings.DJANGO_DELAYED = {"EMAIL_BACKEND": UNREACHABLE}
+    deliver_later(letter())
+    work_well()
+    assert [message.subject for message in OutboxOfTheTest.sent] == ["Hello"]
+    assert mail.outbox == []
+
+
+class OutboxOfTheTest(BaseEmailBackend):
+    sent = []
+
+    def send_messages(self, email_messages):
+        self.sent.extend(email_messages)
+
+
+def test_the_locmem_backend_outside_of_a_test_keeps_no_mail_from_leaving(postbox, work_well, monkeypatch):
+    monkeypatch.delattr(_TestState, "saved_data")
+    LocmemBackend().send_messages([letter(subject="kept")])
+    letter().send()
+    work_well()
+    assert [message.subject for message in mail.outbox] == ["kept"]
+    assert len(postbox.mails) == 1
 
 
 def test_inline_mail_is_sent_at_once(settings):

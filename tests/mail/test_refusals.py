@@ -117,7 +117,7 @@ def test_a_mail_that_was_accepted_is_not_sent_again_for_an_error_at_the_end_of_t
     assert "The connection to the mail server could not be closed" in caplog.text
 
 
-def test_a_server_that_is_away_is_asked_again(work, settings):
+def test_a_server_that_is_away_is_asked_again(work, settings, no_outbox):
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         send_through(settings, port=deaf.getsockname()[1])
