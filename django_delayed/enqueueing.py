@@ -15,6 +15,7 @@ from django.utils import timezone
 from .conf import settings
 from .databases import DatabaseNow, database, in_callers_transaction, insert
 from .options import Options, check_options, choose_options, evaluate
+from .reports import is_refused, mark, performing
 from .signals import job_enqueued
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def enqueue(job: Job, **options: Any) -> DelayedJob | None:
 
     Options: `queue`, `priority` (lower runs first), `run_at` or `wait_until` (an aware datetime), `wait` (a
     timedelta or seconds). Each is a value or a function that returns one. Returns the row; None when the
-    job's `before_enqueue` returned False. Raises TypeError, ValueError or SerializationError, before any SQL,
+    job's `before_enqueue` returned False, and while the failure of a job is reported that was enqueued by
+    such a report itself. Raises TypeError, ValueError or SerializationError, before any SQL,
     for a job that no worker could perform.
     """
     return enqueue_all([job], **options)[0]
@@ -45,11 +47,13 @@ def enqueue(job: Job, **options: Any) -> DelayedJob | None:
 def enqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
     """Write many jobs down with one INSERT. Options and errors are those of `enqueue`.
 
-    Returns the rows in the order of the jobs; None for each job whose `before_enqueue` returned False.
+    Returns the rows in the order of the jobs; None for each job that is not enqueued, as from `enqueue`.
     """
     checked = check_options(options)
     if not isinstance(jobs, Iterable):
         raise TypeError(f"enqueue_all() takes many jobs, as in enqueue_all([MyJob(…), …]), not {jobs!r}.")
+    if is_refused():
+        return [None for _ in jobs]
     pairs = [(job, build_row(job, checked)) for job in jobs]
     delayed: list[tuple[Job, DelayedJob]] = []
     inline: list[tuple[Job, DelayedJob]] = []
@@ -76,6 +80,7 @@ def build_row(job: Job, options: Options) -> DelayedJob | None:
         priority=chosen["priority"] if "priority" in chosen else _priority_of(queue),
         run_at=DatabaseNow(plus=chosen["wait"]) if "wait" in chosen else chosen.get("run_at", NOW),
         created_at=NOW,
+        extras=mark(),
         **job.row_values(),
     )
     return row
@@ -89,7 +94,7 @@ def _perform_inline(job: Job, row: DelayedJob) -> None:
     """Perform the job at once, as a worker would load it from its row; its error is the caller's."""
     row.run_at = row.created_at = timezone.now()
     job.enqueued(row)
-    with ExitStack() as stack:
+    with ExitStack() as stack, performing(row):
         type(job).load(row, stack.enter_context).run()
 
 

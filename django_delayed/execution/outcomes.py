@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from ..exceptions import JobTimeout, MailRefused, WorkerCrashed
 from ..jobs import Job
 from ..jobs.classes import class_of
 from ..jobs.job import default_wait
+from ..reports import reporting
 from ..serialization.errors import ErrorText, begin_at_application, describe
 from ..signals import fields_of
 
@@ -87,6 +89,12 @@ def is_given_up(outcome: Outcome | EndedByError) -> bool:
     return isinstance(outcome, Failed) or (isinstance(outcome, Crashed) and outcome.wait is None)
 
 
+def report_of(row: DelayedJob, outcome: Outcome) -> AbstractContextManager[None]:
+    """The block in which the outcome is reported, by hooks and signals."""
+    is_failure = isinstance(outcome, Rescheduled | Failed | Crashed)
+    return reporting(row) if is_failure else nullcontext()
+
+
 def decide(
     row: DelayedJob, job: Job | None, error: BaseException, duration: float | None = None
 ) -> Rescheduled | Failed | Discarded:
@@ -130,7 +138,10 @@ def _wait(row: DelayedJob, job: Job | None, error: BaseException) -> timedelta:
         except BaseException as broken:
             # A broken method must not lose the job.
             begin_at_application(broken)
-            logger.exception(
-                "%s: its wait_before_retry() is broken; the default wait is used", row, extra=fields_of(row)
-            )
+            with reporting(row):
+                logger.exception(
+                    "%s: its wait_before_retry() is broken; the default wait is used",
+                    row,
+                    extra=fields_of(row),
+                )
     return min(default_wait(row.attempts), CENTURY)

@@ -12,11 +12,22 @@ from contextvars import copy_context
 from ..exceptions import JobInterrupted, JobTimeout
 from ..jobs import Job
 from ..models import DelayedJob
+from ..reports import performing
 from ..serialization.errors import begin_at_application
 from ..signals import fields_of, job_started
 from .deadline import run_within
 from .isolation import callers_transactions_kept, signals_kept
-from .outcomes import Discarded, EndedByError, Failed, Finished, Outcome, Released, Rescheduled, decide
+from .outcomes import (
+    Discarded,
+    EndedByError,
+    Failed,
+    Finished,
+    Outcome,
+    Released,
+    Rescheduled,
+    decide,
+    report_of,
+)
 from .session import Session
 
 logger = logging.getLogger("django_delayed")
@@ -58,7 +69,7 @@ def _attempt(
         job = Job.load(row, context.enter_context)
         if on_load:
             on_load(job)
-        with callers_transactions_kept():
+        with callers_transactions_kept(), performing(row):
             run_within(job.run_time, row.name, job.run)
         session.check_transactions()
         return Finished(job, time.perf_counter() - began)
@@ -70,7 +81,8 @@ def _attempt(
             session.disconnect()
         begin_at_application(error)
         outcome = decide(row, job, error, time.perf_counter() - began)
-        _call_error_hooks(row, outcome)
+        with report_of(row, outcome):
+            _call_error_hooks(row, outcome)
         return outcome
 
 

@@ -25,6 +25,7 @@ from .outcomes import (
     Released,
     Rescheduled,
     is_given_up,
+    report_of,
 )
 from .session import Session
 
@@ -62,7 +63,8 @@ def announce(performed: Sequence[Performed], session: Session | None = None) -> 
     """
     with (session or Session(keeps=False)) if have_receivers() else nullcontext():
         for row, outcome in performed:
-            _send_signals(row, outcome)
+            with report_of(row, outcome):
+                _send_signals(row, outcome)
 
 
 def _send_signals(row: DelayedJob, outcome: Outcome) -> None:

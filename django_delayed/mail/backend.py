@@ -14,6 +14,7 @@ from django.db import DatabaseError
 from ..conf import settings
 from ..enqueueing import enqueue_all
 from ..exceptions import DelayedError
+from ..reports import is_refused, reporting
 from .jobs import MailJob
 from .transport import from_path, is_delivering, loop_error, mailers, setting_of
 
@@ -56,7 +57,12 @@ class EmailBackend(BaseEmailBackend):
         self.mailer = mailer
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
-        """Enqueue the messages with one INSERT. Returns how many; with `fail_silently`, 0 if that fails."""
+        """Enqueue the messages with one INSERT. Returns how many.
+
+        0 while a failure is reported that must enqueue nothing; with `fail_silently` also if it fails.
+        """
+        if is_refused():
+            return 0
         jobs = [MailJob(message, self.alias) for message in email_messages if message.recipients()]
         try:
             if is_delivering():
@@ -67,8 +73,9 @@ class EmailBackend(BaseEmailBackend):
         except (DatabaseError, DelayedError, ImproperlyConfigured):
             if not self.fail_silently:
                 raise
-            # A warning and not an error: AdminEmailHandler would send another mail through this backend.
-            logger.warning("%d mails could not be enqueued", len(jobs), exc_info=True)
+            # The log may be mailed through this backend.
+            with reporting():
+                logger.warning("%d mails could not be enqueued", len(jobs), exc_info=True)
             return 0
 
     def backend_behind(self) -> BaseEmailBackend:

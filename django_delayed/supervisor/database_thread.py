@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from django.db import connections
 
+from ..reports import reporting
 from ..worker.availability import PeriodicTask
 from ..worker.heartbeat import TICK
 
@@ -54,17 +55,21 @@ class DatabaseThread(threading.Thread):
     def run(self) -> None:
         """Work until `end`."""
         try:
-            while not self._is_over:
-                self._run_requests()
-                for task in self._tasks:
-                    task.run_if_due()
-                self._changed.wait(TICK)
-                self._changed.clear()
-            self._run_requests()
+            with reporting():
+                self._work()
         except BaseException as error:
             self.error = error
         finally:
             connections.close_all()
+
+    def _work(self) -> None:
+        while not self._is_over:
+            self._run_requests()
+            for task in self._tasks:
+                task.run_if_due()
+            self._changed.wait(TICK)
+            self._changed.clear()
+        self._run_requests()
 
     def _run_requests(self) -> None:
         while self._requests:

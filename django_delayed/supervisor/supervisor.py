@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
+from ..reports import reporting
 from ..worker.activity import GRACE
 from ..worker.availability import PeriodicTask
 from ..worker.configuration import Configuration
@@ -44,7 +45,7 @@ class Supervisor:
         wakeup = Wakeup()
         self.database.start()
         try:
-            with Shutdown() as shutdown, stacks_dumped_on_quit(self._dump_stacks):
+            with reporting(), Shutdown() as shutdown, stacks_dumped_on_quit(self._dump_stacks):
                 while not all(manager.has_ended for manager in self.managers):
                     self._stop_if_requested(shutdown)
                     for manager in self.managers:

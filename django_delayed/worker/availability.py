@@ -16,6 +16,7 @@ from django.db import Error, InterfaceError, InternalError, OperationalError, co
 
 from ..conf import settings
 from ..databases import database, in_callers_transaction
+from ..reports import reporting
 from .wakeup import Wakeup
 
 T = TypeVar("T")
@@ -94,15 +95,16 @@ class PeriodicTask:
 def _report(error: Error, pause: float) -> None:
     """Log why a statement is repeated, and close the connection. Raises an error of another kind."""
     text = str(error).strip()
-    if is_permanent(error):
-        logger.error(
-            "The database refuses a statement until somebody repairs it (has `manage.py migrate` run?),"
-            " trying again in %.1f s: %s",
-            pause,
-            text,
-        )
-    elif isinstance(error, UNAVAILABLE):
-        logger.warning("The database is unavailable, trying again in %.1f s: %s", pause, text)
-    else:
-        raise error
+    with reporting():
+        if is_permanent(error):
+            logger.error(
+                "The database refuses a statement until somebody repairs it (has `manage.py migrate` run?),"
+                " trying again in %.1f s: %s",
+                pause,
+                text,
+            )
+        elif isinstance(error, UNAVAILABLE):
+            logger.warning("The database is unavailable, trying again in %.1f s: %s", pause, text)
+        else:
+            raise error
     connections[settings.DATABASE].close()

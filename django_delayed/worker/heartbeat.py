@@ -16,6 +16,7 @@ from ..conf import settings
 from ..databases import DatabaseNow
 from ..execution.outcomes import decide_after_kill
 from ..models import WorkerProcess, all_rows
+from ..reports import reporting
 from .activity import Activity
 from .availability import PeriodicTask
 from .configuration import Configuration
@@ -101,6 +102,11 @@ class HeartbeatThread(threading.Thread):
 
     def run(self) -> None:
         """Work until `stop`."""
+        with reporting():
+            self._work()
+        connections.close_all()
+
+    def _work(self) -> None:
         time_left = settings.SHUTDOWN_TIMEOUT.total_seconds()
         while not self._ended.wait(TICK):
             self._watch.run_if_due()
@@ -108,7 +114,6 @@ class HeartbeatThread(threading.Thread):
             self._end_if_overdue()
             if self._shutdown.requested and (time_left := time_left - TICK) < 0:
                 self._shutdown.insist()
-        connections.close_all()
 
     def stop(self) -> None:
         """End the thread and close its connection."""
