@@ -13,7 +13,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from .conf import settings
-from .databases import DatabaseNow, database, in_callers_transaction, insert
+from .databases import DatabaseNow, check_sizes, database, in_callers_transaction, insert, split
 from .options import Options, check_options, choose_options, evaluate
 from .reports import is_refused, mark, performing
 from .signals import job_enqueued
@@ -21,11 +21,6 @@ from .signals import job_enqueued
 if TYPE_CHECKING:
     from .jobs import Job
     from .models import DelayedJob
-
-# SQLite takes 32,766 variables a statement.
-ROWS_AN_INSERT = 1000
-# MySQL's max_allowed_packet is 16 MiB or more.
-BYTES_AN_INSERT = 4 * 1024 * 1024
 
 NOW: Any = DatabaseNow()
 
@@ -61,6 +56,8 @@ def enqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
         if row is not None:
             (delayed if evaluate(settings.DELAY_JOBS, job) else inline).append((job, row))
     if delayed:
+        # Now, and not when a transaction has committed: the caller is there to see the error.
+        check_sizes(connections[settings.DATABASE], [row for _, row in delayed])
         _MODES[settings.ENQUEUE](delayed)
     for job, row in inline:
         _perform_inline(job, row)
@@ -152,7 +149,7 @@ _MODES: dict[str, Callable[[Pairs], None]] = {
 
 def _write(rows: list[DelayedJob]) -> None:
     connection = connections[settings.DATABASE]
-    chunks = list(_chunks(rows))
+    chunks = list(split(connection, rows))
 
     def write() -> None:
         with transaction.atomic(using=connection.alias) if len(chunks) > 1 else nullcontext():
@@ -160,18 +157,6 @@ def _write(rows: list[DelayedJob]) -> None:
                 insert(connection, chunk)
 
     database(connection).repeat_on_conflict(write)
-
-
-def _chunks(rows: list[DelayedJob]) -> Iterable[list[DelayedJob]]:
-    chunk: list[DelayedJob] = []
-    size = 0
-    for row in rows:
-        if chunk and (len(chunk) == ROWS_AN_INSERT or size + len(row.payload) > BYTES_AN_INSERT):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(row)
-        size += len(row.payload)
-    yield chunk
 
 
 def _notify(pairs: Pairs) -> None:

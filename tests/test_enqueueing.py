@@ -116,7 +116,7 @@ def test_long_payloads_are_spread_over_inserts():
 
 @pytest.mark.django_db(transaction=True)
 def test_all_of_many_jobs_are_written_or_none(monkeypatch):
-    monkeypatch.setattr("django_delayed.enqueueing.ROWS_AN_INSERT", 2)
+    monkeypatch.setattr("django_delayed.databases.inserting.MOST_ROWS", 2)
     broken = [Plain(1), Plain(2), Plain(3)]
     monkeypatch.setattr(broken[2], "max_attempts", 2**80, raising=False)  # no database stores that
     with pytest.raises((DatabaseError, OverflowError)):

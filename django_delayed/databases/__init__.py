@@ -2,7 +2,7 @@
 
 from .base import Database, in_callers_transaction
 from .clock import DatabaseNow
-from .inserting import insert
+from .inserting import check_sizes, insert, split
 from .lanes import LANES_INDEX, Claim, Filters, Lane
 from .vendors import VENDORS, database
 
@@ -14,7 +14,9 @@ __all__ = [
     "DatabaseNow",
     "Filters",
     "Lane",
+    "check_sizes",
     "database",
     "in_callers_transaction",
     "insert",
+    "split",
 ]

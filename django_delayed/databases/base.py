@@ -73,6 +73,10 @@ class Database(ABC):
         """Whether the same statement fails until somebody repairs something."""
         return isinstance(error, ProgrammingError) or self.code_of(error) in self.PERMANENT
 
+    def longest_statement(self) -> int | None:
+        """The most bytes that the server takes as one statement; None where no payload comes near."""
+        return None
+
     # Of a session that jobs use one after the other
 
     def open_session(self, open: Callable[[Any], Any], params: Any) -> Any:

@@ -7,19 +7,70 @@ reconsidered when the support of Django 5.2 ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..conf import INTEGERS
+from ..exceptions import SerializationError
 from .base import SQL
 from .clock import DatabaseNow
 from .vendors import database
 
 RETURNED = ("id", "run_at", "created_at")
+
+# SQLite takes 32,766 variables a statement.
+MOST_ROWS = 1000
+MOST_BYTES = 4 * 1024 * 1024
+# Bytes of payloads. Servers take 1 MiB or more as one statement, in which the payloads are at most twice as
+# long; so fewer are written without a question to the server.
+ALWAYS_FIT = 512 * 1024
+
+R = TypeVar("R", bound=models.Model)
+
+
+def check_sizes(connection: BaseDatabaseWrapper, rows: Sequence[Any]) -> None:
+    """Raise SerializationError for a row that the server would refuse for its size."""
+    if _are_small(rows) or (limit := database(connection).longest_statement()) is None:
+        return
+    for row in rows:
+        if (size := _size_of(row)) > limit:
+            raise SerializationError(
+                f"{row.name}: its INSERT takes {size:,} bytes, and {connection.display_name} takes at most"
+                f" {limit:,} (max_allowed_packet). Raise that on the server, or store the data elsewhere, and"
+                " pass a key to find it by."
+            )
+
+
+def split(connection: BaseDatabaseWrapper, rows: Sequence[R]) -> Iterator[Sequence[R]]:
+    """The rows in their order, as many at a time as one INSERT takes."""
+    if _are_small(rows):
+        yield from (rows[first : first + MOST_ROWS] for first in range(0, len(rows), MOST_ROWS))
+        return
+    most = min(MOST_BYTES, database(connection).longest_statement() or MOST_BYTES)
+    chunk: list[R] = []
+    left = most
+    for row in rows:
+        left -= _size_of(row)
+        if chunk and (len(chunk) == MOST_ROWS or left < 0):
+            yield chunk
+            chunk, left = [], most - _size_of(row)
+        chunk.append(row)
+    yield chunk
+
+
+def _are_small(rows: Sequence[Any]) -> bool:
+    return sum(len(row.payload) for row in rows) <= ALWAYS_FIT
+
+
+def _size_of(row: Any) -> int:
+    """The most bytes that the row takes in an INSERT, whose first words are counted for each."""
+    payload = row.payload
+    escapes = payload.count('"') + payload.count("\\") + payload.count("'")
+    return len(payload) + escapes + 4 * (len(row.name) + len(row.about) + len(row.queue)) + 1500
 
 
 def insert(connection: BaseDatabaseWrapper, rows: Sequence[models.Model]) -> None:

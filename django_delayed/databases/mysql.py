@@ -6,11 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db import Error, models, transaction
 
 from .base import SQL, Database, in_callers_transaction
 from .lanes import Claim, Lane
+
+# Of the sessions that were asked; none can change its own.
+_longest_statements: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
 class MySQL(Database):
@@ -82,6 +86,16 @@ class MySQL(Database):
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         with transaction.atomic(using=self.connection.alias):
             yield
+
+    def longest_statement(self) -> int | None:
+        # The server answers a longer one by closing the connection, and the transaction is lost.
+        self.connection.ensure_connection()
+        session: Any = self.connection.connection
+        if session not in _longest_statements:
+            with self.connection.cursor() as cursor:
+                cursor.execute("SELECT @@max_allowed_packet")
+                [_longest_statements[session]] = cursor.fetchone()
+        return _longest_statements[session]
 
     def code_of(self, error: Error) -> int | str | None:
         return error.args[0] if error.args and isinstance(error.args[0], int) else None
