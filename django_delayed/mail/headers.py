@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
+from datetime import UTC, datetime
+from email.utils import format_datetime, make_msgid
 from typing import Any
 
-from django.core.mail import EmailMessage
+from django.conf import settings as django_settings
+from django.core.mail import DNS_NAME, EmailMessage
+from django.utils import timezone
 
 Headers = dict[str, str]
-
-NAMES = ("Message-ID", "Date")
 
 
 def new_headers() -> Headers:
     """A Message-ID and the Date of now, as Django itself would write them."""
-    rendered = EmailMessage(from_email="root").message()
-    return {name: str(rendered[name]) for name in NAMES}
+    zone = timezone.get_current_timezone() if django_settings.EMAIL_USE_LOCALTIME else UTC
+    return {"Message-ID": make_msgid(domain=str(DNS_NAME)), "Date": format_datetime(datetime.now(zone))}
 
 
 def fix_headers(message: EmailMessage, headers: Headers) -> None:

@@ -8,10 +8,10 @@ from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 from django_delayed.conf import settings as ours
 from django_delayed.execution.outcomes import Failed, Finished, Rescheduled
-from django_delayed.mail import Mailer, deliver_later
+from django_delayed.mail import EmailBackend, Mailer, deliver_later
 from django_delayed.mail.refusals import send
 from django_delayed.models import DelayedJob
-from tests.mail.conftest import send_through
+from tests.mail.conftest import HAS_MAILERS, send_through
 
 pytestmark = pytest.mark.django_db
 
@@ -168,8 +168,11 @@ def test_mail_has_a_queue_whose_attributes_are_its_policy(settings):
         "QUEUE_ATTRIBUTES": {"mail": {"priority": -7}},
         "TRUSTED_MODULES": [__name__],
     }
-    rows = [deliver_later(letter()), GreetingMailer.delay().hello()]
-    assert [(row.queue, row.priority) for row in rows] == [("mail", -7)] * 2
+    deliver_later(letter())
+    GreetingMailer.delay().hello()
+    EmailBackend(**({"alias": "default", "mailer": "smtp"} if HAS_MAILERS else {})).send_messages([letter()])
+    rows = DelayedJob.objects.all()
+    assert [(row.queue, row.priority) for row in rows] == [("mail", -7)] * 3
     assert deliver_later(letter(), queue="bulk").queue == "bulk"
 
 
