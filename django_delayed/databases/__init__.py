@@ -5,6 +5,7 @@ from .clock import DatabaseNow
 from .inserting import check_sizes, insert, split
 from .lanes import LANES_INDEX, Claim, Filters, Lane
 from .vendors import VENDORS, database
+from .watches import Watch
 
 __all__ = [
     "LANES_INDEX",
@@ -14,6 +15,7 @@ __all__ = [
     "DatabaseNow",
     "Filters",
     "Lane",
+    "Watch",
     "check_sizes",
     "database",
     "in_callers_transaction",

@@ -13,6 +13,7 @@ from django.db import DatabaseError, Error, ProgrammingError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .lanes import Claim, Lane
+from .watches import Looks, Watch
 
 T = TypeVar("T")
 SQL = tuple[str, list[Any]]
@@ -75,6 +76,21 @@ class Database(ABC):
 
     def longest_statement(self) -> int | None:
         """The most bytes that the server takes as one statement; None where no payload comes near."""
+        return None
+
+    # Idle workers
+
+    def watch(self, is_one_due: Callable[[], bool]) -> Watch:
+        """What tells an idle worker, on this connection, that rows were written."""
+        return Looks(is_one_due)
+
+    def wake_with_insert(self) -> str:
+        """Wake idle workers once an INSERT is committed; what that has to return for it, as SQL."""
+        self.wake_workers()
+        return ""
+
+    def wake_workers(self) -> None:
+        """Wake idle workers once what was written is committed, where the database can."""
         return None
 
     # Of a session that jobs use one after the other

@@ -78,8 +78,9 @@ def insert(connection: BaseDatabaseWrapper, rows: Sequence[models.Model]) -> Non
     statement, params = _insert_sql(connection, rows)
     with connection.cursor() as cursor:
         if connection.features.can_return_rows_from_bulk_insert:
-            cursor.execute(f"{statement} RETURNING {', '.join(RETURNED)}", params)
-            written = cursor.fetchall()
+            returned = filter(None, (*RETURNED, database(connection).wake_with_insert()))
+            cursor.execute(f"{statement} RETURNING {', '.join(returned)}", params)
+            written = [found[: len(RETURNED)] for found in cursor.fetchall()]
         else:
             cursor.execute(statement, params)
             # One INSERT of known length numbers its rows in sequence in every innodb_autoinc_lock_mode.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import select
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,9 @@ from django.db import Error, models, transaction
 
 from .base import SQL, Database, in_callers_transaction
 from .lanes import Claim, Lane
+from .watches import CHANNEL, LOOK_EVERY, Notifications, Watch, may_notify
+
+logger = logging.getLogger("django_delayed")
 
 
 class PostgreSQL(Database):
@@ -77,6 +81,39 @@ class PostgreSQL(Database):
         # The latter is psycopg2's.
         return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
+    def watch(self, is_one_due: Callable[[], bool]) -> Watch:
+        # psycopg2 has other methods.
+        if self._is_psycopg3:
+            notifications = Notifications(self.connection)
+            if notifications.arrive():
+                return notifications
+        logger.info(
+            "No notifications arrive over this connection, perhaps because of a pooler;"
+            " new jobs are looked for every %.1f s",
+            LOOK_EVERY,
+        )
+        return super().watch(is_one_due)
+
+    def wake_with_insert(self) -> str:
+        if self.connection.in_atomic_block or not self.connection.get_autocommit():
+            self.wake_workers()
+            return ""
+        return f"pg_notify('{CHANNEL}', '')" if may_notify() else ""
+
+    def wake_workers(self) -> None:
+        # In a transaction that somebody manages by hand, Django tells nobody of the commit.
+        if self.connection.in_atomic_block or self.connection.get_autocommit():
+            transaction.on_commit(self._notify, using=self.connection.alias, robust=True)
+
+    def _notify(self) -> None:
+        if may_notify():
+            with self.connection.cursor() as cursor:
+                cursor.execute(f"NOTIFY {CHANNEL}")
+
+    @property
+    def _is_psycopg3(self) -> bool:
+        return hasattr(self.connection.Database, "rows")  # type: ignore[attr-defined]
+
     def reset_session(self) -> bool:
         session: Any = self.connection.connection
         if not self._is_as_opened(session):
@@ -94,7 +131,7 @@ class PostgreSQL(Database):
         """Whether nothing was set on psycopg's object, of which the server does not know."""
         driver: Any = self.connection.Database  # type: ignore[attr-defined]
         # psycopg2 has other attributes.
-        return hasattr(driver, "rows") and (
+        return self._is_psycopg3 and (
             session.isolation_level == self.connection.settings_dict["OPTIONS"].get("isolation_level")
             and session.read_only is None
             and session.deferrable is None

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from contextlib import suppress
+from typing import Any
 
 # Seconds; there is a limit to what select() takes.
 LONGEST = 24 * 3600.0
@@ -24,11 +25,13 @@ class Wakeup:
             # Without it, a signal that arrives just before the sleep would be noticed only after it.
             self._before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
-    def wait(self, seconds: float) -> None:
-        """Sleep at most this long."""
-        select.select([self._reader], [], [], min(max(seconds, 0), LONGEST))
+    def wait(self, seconds: float, fd: int | None = None) -> bool:
+        """Sleep at most this long, or until the file descriptor can be read. Returns whether it was woken."""
+        readers: list[Any] = [self._reader] if fd is None else [self._reader, fd]
+        ready, _, _ = select.select(readers, [], [], min(max(seconds, 0), LONGEST))
         with suppress(BlockingIOError):
             self._reader.recv(4096)
+        return self._reader in ready
 
     def wake(self) -> None:
         """End the present sleep, or the next one; from any thread."""

@@ -24,7 +24,7 @@ from typing import TypeVar
 from django.db import Error, connections
 
 from ..conf import settings
-from ..databases.sessions import close_broken, close_old
+from ..databases.sessions import close_old
 from ..execution.outcomes import Outcome
 from ..execution.perform import perform
 from ..execution.session import Session
@@ -36,6 +36,7 @@ from .availability import LONGEST_PAUSE, UNAVAILABLE, is_permanent, repeat_while
 from .batch_size import BatchSize
 from .configuration import Configuration
 from .heartbeat import RELEASE_AFTER
+from .idle import Idle
 from .reload import CodeWatch
 from .shutdown import Shutdown
 from .wakeup import Wakeup
@@ -74,6 +75,7 @@ class Worker:
         self.on_settled = on_settled
         self.batch_size = BatchSize(configuration.read_ahead)
         self.session = Session()
+        self._idle = Idle(wakeup, shutdown, self._ask, self._is_one_due)
         self._since_reload = 0  # jobs
         self._empty_claims = 0  # in a row, although a row was due
         self._answer_is_missing = False  # that of the last claim
@@ -223,8 +225,10 @@ class Worker:
         logger.debug("Sleeping for %.1f seconds", delay)
         # An idle worker has one connection, the queue's.
         self.session.close()
-        self.wakeup.wait(delay)
-        close_broken(connections[settings.DATABASE])
+        if self.configuration.sleep_delay:
+            self._idle.sleep(delay)
+        else:
+            self.wakeup.wait(delay)
 
     def _code_has_changed(self) -> bool:
         self._since_reload = 0

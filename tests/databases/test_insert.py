@@ -97,7 +97,7 @@ def test_a_failure_is_recorded_in_a_charset_that_refuses_its_text(latin1, add):
     error = describe(ValueError(CRAB))
     with pytest.raises(DatabaseError):
         DelayedJob.objects.fail(row, error)
-    assert settle([(row, Failed(None, error))]) == []
+    assert settle([(row, Failed(None, error, exception=ValueError("it broke")))]) == []
     row = DelayedJob.objects.get()
     assert row.state == "failed"
     assert row.error_message == "a crab \\U0001f980 and a caf\\xe9"

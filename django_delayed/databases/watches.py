@@ -1,0 +1,134 @@
+"""What tells an idle worker of new rows before its sleep is over. A sign that is lost costs one sleep."""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import select
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+logger = logging.getLogger("django_delayed")
+
+# Seconds between two looks.
+LOOK_EVERY = 0.2
+LOOK_AT_VERSION_EVERY = 0.01
+# A process notifies at most this often, in seconds: each commit that does takes a lock of the whole server,
+# which halves the rate of commits.
+NOTIFY_EVERY = 0.05
+CHANNEL = "django_delayed"
+# For a notification to arrive, in seconds.
+ARRIVES_WITHIN = 1.0
+
+
+class Watch(ABC):
+    """A watch of the queue over one connection.
+
+    `pause` is the longest time in seconds until the next call of `has_news`, and `fd`, if there is one, can
+    be read when there are news.
+    """
+
+    fd: int | None = None
+    pause: float
+
+    @abstractmethod
+    def has_news(self) -> bool:
+        """Whether rows may have been written since the last call. Raises an error of the database."""
+
+
+class Looks(Watch):
+    """Asks several times a second whether a row is due."""
+
+    pause = LOOK_EVERY
+
+    def __init__(self, is_one_due: Callable[[], bool]) -> None:
+        self._is_one_due = is_one_due
+
+    def has_news(self) -> bool:
+        return self._is_one_due()
+
+
+class DataVersion(Watch):
+    """Asks SQLite whether another connection has committed anything, which takes microseconds."""
+
+    pause = LOOK_AT_VERSION_EVERY
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._session: Any = connection.connection
+        self._version = 0
+
+    def has_news(self) -> bool:
+        before, [self._version] = self._version, self._session.execute("PRAGMA data_version").fetchone()
+        return self._version != before
+
+
+class Notifications(Watch):
+    """Listens to PostgreSQL's notifications, on the connection of the queue."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._session: Any = connection.connection
+        self._has_heard = False
+        self._look_again_at = math.inf
+        self.fd: int = self._session.fileno()
+        self._session.add_notify_handler(lambda _: self._hear())
+        with connection.wrap_database_errors:
+            self._session.execute(f"LISTEN {CHANNEL}")
+
+    @property
+    def pause(self) -> float:  # type: ignore[override]
+        return max(self._look_again_at - time.monotonic(), 0)
+
+    def has_news(self) -> bool:
+        self._read()
+        if self._has_heard:
+            self._has_heard = False
+            # What is enqueued just after a notification notifies nobody.
+            self._look_again_at = time.monotonic() + 2 * NOTIFY_EVERY
+            return True
+        if time.monotonic() < self._look_again_at:
+            return False
+        self._look_again_at = math.inf
+        return True
+
+    def arrive(self) -> bool:
+        """Whether a notification of another connection arrives: a pooler may hold them back."""
+        channel = f"{CHANNEL}_{secrets.token_hex(8)}"
+        other = connections.create_connection(self._connection.alias)
+        with self._connection.wrap_database_errors:
+            self._session.execute(f"LISTEN {channel}")
+            with other.cursor() as cursor:
+                cursor.execute(f"NOTIFY {channel}")
+            other.close()
+            select.select([self.fd], [], [], ARRIVES_WITHIN)
+            self._read()
+            self._session.execute(f"UNLISTEN {channel if self._has_heard else '*'}")
+        return self._has_heard
+
+    def _read(self) -> None:
+        with self._connection.wrap_database_errors:
+            self._session.pgconn.consume_input()
+            while self._session.pgconn.notifies():
+                self._hear()
+
+    def _hear(self) -> None:
+        self._has_heard = True
+
+
+_notified_at = -math.inf  # on the monotonic clock
+
+
+def may_notify() -> bool:
+    """Whether this process has not notified for NOTIFY_EVERY; if so, it does so now."""
+    global _notified_at
+    now = time.monotonic()
+    if now - _notified_at < NOTIFY_EVERY:
+        return False
+    _notified_at = now
+    return True

@@ -1,0 +1,59 @@
+"""The sleep of an idle worker, which ends when rows are written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from django.db import Error, connections
+
+from ..conf import settings
+from ..databases import Watch, database
+from ..databases.sessions import close_broken
+from .shutdown import Shutdown
+from .wakeup import Wakeup
+
+
+class Idle:
+    """Sleeps, and watches the queue over the connection of the queue.
+
+    `ask` runs a statement; `is_one_due` is the statement for databases that tell nobody of new rows.
+    """
+
+    def __init__(
+        self,
+        wakeup: Wakeup,
+        shutdown: Shutdown,
+        ask: Callable[[Callable[[], bool]], bool],
+        is_one_due: Callable[[], bool],
+    ) -> None:
+        self._wakeup = wakeup
+        self._shutdown = shutdown
+        self._ask = ask
+        self._is_one_due = is_one_due
+        # The watch, and the session on which it was begun.
+        self._watch: Watch | None = None
+        self._session: Any = None
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep at most this long; less when rows are written, a signal arrives or a statement fails."""
+        # The next claim meets the error too, and reports it.
+        with suppress(Error):
+            self._sleep_until(time.monotonic() + seconds)
+        close_broken(connections[settings.DATABASE])
+
+    def _sleep_until(self, end: float) -> None:
+        while (left := end - time.monotonic()) > 0 and not self._shutdown.requested:
+            watch = self._current_watch()
+            if self._ask(watch.has_news) or self._wakeup.wait(min(left, watch.pause), watch.fd):
+                return
+
+    def _current_watch(self) -> Watch:
+        connection = connections[settings.DATABASE]
+        connection.ensure_connection()
+        if self._watch is None or self._session is not connection.connection:
+            self._session = connection.connection
+            self._watch = database(connection).watch(self._is_one_due)
+        return self._watch

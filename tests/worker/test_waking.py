@@ -1,0 +1,191 @@
+"""An idle worker begins a new job at once, however long it would have slept."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+from django.db import connection, transaction
+from django_delayed import enqueue_all
+from django_delayed.databases import watches
+from django_delayed.models import DelayedJob
+from tests.blog.jobs import Plain
+from tests.connections import needs_server, wrapped
+from tests.playground.jobs import Note
+from tests.playground.processes import command, ledger, no_job_is_left, until
+
+__all__ = ["command", "ledger"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="has no notifications")
+# Longer than a test waits for anything.
+ASLEEP = ("--sleep-delay", "600")
+
+
+@pytest.fixture
+def idle(command, ledger):
+    """Start a worker; it has performed a job and sleeps."""
+
+    def start(**options):
+        worker = command("jobs_work", *ASLEEP, **options)
+        Note.perform_later(str(ledger), "first")
+        ledger.has("first")
+        until(no_job_is_left)
+        return worker
+
+    return start
+
+
+def one(ledger):
+    Note.perform_later(str(ledger), "woken")
+
+
+def several(ledger):
+    enqueue_all([Note(str(ledger), "woken"), Note(str(ledger), "other")])
+
+
+def in_a_transaction(ledger):
+    with transaction.atomic():
+        Note.perform_later(str(ledger), "woken")
+        with transaction.atomic():
+            Note.perform_later(str(ledger), "other")
+
+
+def on_commit(ledger):
+    with transaction.atomic():
+        transaction.on_commit(lambda: Note.perform_later(str(ledger), "woken"))
+
+
+def one_after_the_other(ledger):
+    Note.perform_later(str(ledger), "other")
+    ledger.has("other")
+    Note.perform_later(str(ledger), "woken")
+
+
+def in_a_moment(ledger):
+    Note.set(wait=0.5).perform_later(str(ledger), "woken")
+
+
+ENQUEUES = [one, several, in_a_transaction, on_commit, one_after_the_other, in_a_moment]
+
+
+@pytest.mark.parametrize("enqueue", ENQUEUES, ids=lambda function: function.__name__)
+def test_an_idle_worker_is_woken(idle, ledger, enqueue):
+    worker = idle()
+    enqueue(ledger)
+    ledger.has("woken")
+    until(no_job_is_left)
+    assert worker.stop() == 0
+
+
+def test_none_of_many_jobs_that_come_one_by_one_is_slept_through(idle, ledger):
+    worker = idle()
+    for number in range(60):
+        Note.perform_later(str(ledger), f"job {number}")
+        time.sleep(0.013)  # so that most come while the one before has been performed
+    until(no_job_is_left)
+    assert len([line for line in ledger.lines if line.startswith("job")]) == 60
+    assert worker.stop() == 0
+
+
+@needs_server
+def test_a_worker_whose_connection_was_lost_in_its_sleep_is_woken_again(idle, ledger):
+    worker = idle()
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        else:
+            cursor.execute(
+                "SELECT id FROM information_schema.processlist"
+                " WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+            )
+            for [id] in cursor.fetchall():
+                cursor.execute(f"KILL {id}")
+    Note.perform_later(str(ledger), "again")
+    ledger.has("again")
+    until(no_job_is_left)
+    Note.perform_later(str(ledger), "and again")
+    ledger.has("and again")
+    assert worker.stop() == 0
+
+
+@on_postgresql
+def test_jobs_of_one_transaction_notify_once(monkeypatch):
+    monkeypatch.setattr(watches, "NOTIFY_EVERY", 600)
+    notified = []
+
+    def note(execute, sql, params, many, context):
+        notified.extend(["NOTIFY"] if "notify" in sql.lower() else [])
+        return execute(sql, params, many, context)
+
+    monkeypatch.setattr(watches, "_notified_at", -1000)
+    with wrapped(note), transaction.atomic():
+        for number in range(5):
+            Plain.perform_later(number)
+    assert notified == ["NOTIFY"]
+
+
+@on_postgresql
+def test_a_transaction_that_is_rolled_back_notifies_nobody(monkeypatch):
+    notified = []
+
+    def note(execute, sql, params, many, context):
+        notified.extend(["NOTIFY"] if "notify" in sql.lower() else [])
+        return execute(sql, params, many, context)
+
+    monkeypatch.setattr(watches, "_notified_at", -1000)
+    with wrapped(note), transaction.atomic():
+        Plain.perform_later("never")
+        transaction.set_rollback(True)
+    assert notified == []
+    assert not DelayedJob.objects.exists()
+
+
+@pytest.fixture
+def pooler(tmp_path):
+    """The port of a PgBouncer in transaction mode before this database."""
+    given = connection.settings_dict
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    path = tmp_path / "pgbouncer.ini"
+    path.write_text(
+        f"[databases]\n{given['NAME']} = host={given['HOST']} port={given['PORT']} user={given['USER']}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\nunix_socket_dir =\n"
+        f"pool_mode = transaction\n"
+    )
+    path.chmod(0o644)
+    for folder in (path.parent, *path.parents[1:3]):
+        folder.chmod(0o755)
+    as_user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    process = subprocess.Popen(
+        [shutil.which("pgbouncer") or "/usr/sbin/pgbouncer", "-q", *as_user, str(path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def is_up():
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    until(is_up)
+    yield port
+    process.terminate()
+    process.wait()
+
+
+@on_postgresql
+@pytest.mark.skipif(not os.path.exists("/usr/sbin/pgbouncer"), reason="PgBouncer is not installed")
+def test_behind_a_pooler_a_worker_looks_for_jobs(idle, ledger, pooler):
+    worker = idle(environment={"PGPORT": str(pooler)})
+    worker.has_said("No notifications arrive over this connection, perhaps because of a pooler")
+    Note.perform_later(str(ledger), "woken")
+    ledger.has("woken")
+    until(no_job_is_left)
+    assert worker.stop() == 0
+    assert not worker.said("Traceback")
