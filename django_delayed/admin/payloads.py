@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from ..serialization.arguments import TYPE
+from ..serialization.scalars import TYPE
 
 LONGEST_CALL = 2000  # characters
 LONGEST_VALUE = 200

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,7 @@ def method_in(payload: dict[str, Any]) -> str:
 
 def _load_target(payload: dict[str, Any]) -> Any:
     if "class" not in payload:
-        return arguments.decode(payload["target"])
+        return arguments.decode(payload.get("target"))
     return names.resolve_class(payload["class"])
 
 
@@ -132,9 +132,9 @@ class CallJob(Job, tag="call"):
         return {**self.call.dump(), **super().dump_arguments()}
 
     @classmethod
-    def load_arguments(cls, payload: dict[str, Any]) -> CallJob:
-        args, kwargs = arguments.decode_call(payload)
-        return cls(Call.load(payload), *args, **kwargs)
+    def load_arguments(cls, payload: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        args, kwargs = super().load_arguments(payload)
+        return (Call.load(payload), *args), kwargs
 
 
 class DelayedCall:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import Error as DatabaseError
 
 from ..conf import CENTURY, from_now
-from ..exceptions import JobTimeout, MailRefused, WorkerCrashed
+from ..exceptions import DeserializationError, JobTimeout, MailRefused, WorkerCrashed
 from ..jobs import Job
 from ..jobs.classes import class_of
 from ..jobs.job import default_wait
@@ -103,9 +103,12 @@ def decide(
     # The record of a job may be gone while its class is not.
     job_class = (class_of(row, Job) or Job) if job is None else type(job)
     how: Any = {"exception": error, "job_class": job_class, "duration": duration}
-    # What could not be loaded now cannot be loaded later, unless the database was unavailable.
-    is_final = isinstance(error, MailRefused) or (job is None and not isinstance(error, DatabaseError))
-    if (job is not None or is_final) and isinstance(error, job_class.discard_on):
+    # Code and records that are gone do not come back. What else kept the job from being loaded may be over.
+    is_gone = job is None and isinstance(error, DeserializationError)
+    is_final = is_gone or isinstance(error, MailRefused)
+    # While it is loaded, an unavailable database says nothing about the job.
+    is_its_own = job is not None or not isinstance(error, DatabaseError)
+    if is_its_own and isinstance(error, job_class.discard_on):
         return Discarded(job, text, **how)
     if is_final or row.attempts >= row.max_attempts:
         return Failed(job, text, **how)

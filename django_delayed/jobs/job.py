@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -198,25 +198,33 @@ class Job:
 
     @classmethod
     def load(cls, row: DelayedJob, enter: Callable[[AbstractContextManager[None]], object]) -> Job:
-        """The job that a row holds. Raises DeserializationError when its code or a record is gone.
+        """The job that a row holds.
 
         `enter` is called first, with the block to load and to perform the job in: the language and the time
         zone of its enqueue are active there, and what CONTEXT carries is restored.
+
+        Raises DeserializationError when its code or a record is gone. What the project's own code raises, a
+        model's while it is fetched for example, is raised as it is.
         """
         payload, found = read_payload(row, Job)
         enter(Context.load(payload).active())
         try:
-            job = found.load_arguments(payload)
-        except (KeyError, TypeError, RecursionError) as error:
+            args, kwargs = found.load_arguments(payload)
+        except RecursionError as error:
+            if not arguments.is_too_deep(payload):
+                raise
+            raise DeserializationError(f"The arguments of {row.name} are nested too deep.") from error
+        try:
+            job = found(*args, **kwargs)
+        except TypeError as error:
             raise DeserializationError(f"The arguments of {row.name} no longer fit: {error}") from error
         job.__row = row
         return job
 
     @classmethod
-    def load_arguments(cls, payload: dict[str, Any]) -> Self:
-        """The job from its payload. Raises TypeError and KeyError for a payload that does not fit."""
-        args, kwargs = arguments.decode_call(payload)
-        return cls(*args, **kwargs)
+    def load_arguments(cls, payload: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """What the class is called with to make the job again. Raises as `load` does."""
+        return arguments.decode_call(payload)
 
     # Performing, in memory.
 

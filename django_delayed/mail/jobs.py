@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.core.mail import EmailMessage
@@ -40,10 +41,10 @@ class MailJob(Job, tag="mail"):
         return {"message": dump(message), "using": using, "headers": new_headers()}
 
     @classmethod
-    def load_arguments(cls, payload: dict[str, Any]) -> MailJob:
+    def load_arguments(cls, payload: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        message = load(payload.get("message"))
         try:
-            message = load(payload["message"])
             fix_headers(message, dict(payload.get("headers", {})))
-            return cls(message, payload["using"])
-        except (AttributeError, ValueError) as error:
-            raise DeserializationError(f"The payload has a broken message: {error!r}") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise DeserializationError(f"The payload has broken headers: {error!r}") from error
+        return (message, payload.get("using")), {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..exceptions import DeserializationError
 from ..jobs import Job
 from ..jobs.signatures import check_fit, check_kind
 from ..options import Layers, check_options
-from ..serialization import arguments, names
+from ..serialization import names
 from .delivery import check_message
 from .headers import Headers, fix_headers, new_headers
 from .jobs import mail_queue
@@ -53,12 +53,13 @@ def delayed_mail(mailer: type[Mailer], method: str, layers: Layers) -> DelayedCa
 
 
 class Mail:
-    """One mail of a mailer: the method that renders it, looked up once.
+    """One mail of a mailer: the method that renders it, looked up once, and the headers of its enqueue.
 
     Raises AttributeError or TypeError for a method that is not a mail.
     """
 
-    def __init__(self, mailer: type[Mailer], method: str) -> None:
+    def __init__(self, mailer: type[Mailer], method: str, headers: Headers | None = None) -> None:
+        self.headers = headers or {}
         self.mailer = mailer
         self.method = method
         self.name = f"{mailer.__qualname__}.{method}"
@@ -78,7 +79,6 @@ class MailerJob(Job, tag="mailer"):
     """A mail that is rendered when it is sent. Raises TypeError for arguments that do not fit its method."""
 
     queue = mail_queue
-    headers: Headers = {}
 
     def __init__(self, mail: Mail, /, *args: Any, **kwargs: Any) -> None:
         check_fit(mail.name, mail.function, (None, *args), kwargs)
@@ -95,7 +95,7 @@ class MailerJob(Job, tag="mailer"):
         if not isinstance(message, EmailMessage):
             raise TypeError(f"{self.name}() must return a message of django.core.mail, not {message!r}.")
         check_message(message)
-        fix_headers(message, self.headers)
+        fix_headers(message, self.mail.headers)
         deliver(message)
 
     @property
@@ -111,15 +111,13 @@ class MailerJob(Job, tag="mailer"):
         return {**mail, **super().dump_arguments(), "headers": new_headers()}
 
     @classmethod
-    def load_arguments(cls, payload: dict[str, Any]) -> MailerJob:
-        mailer = names.resolve(payload["mailer"])
+    def load_arguments(cls, payload: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        mailer = names.resolve(payload.get("mailer"))
         if not (isinstance(mailer, type) and issubclass(mailer, Mailer)):
             raise DeserializationError(f"{payload['mailer']} is not a Mailer.")
         try:
-            mail = Mail(mailer, method_in(payload))
-        except AttributeError as error:
+            mail = Mail(mailer, method_in(payload), dict(payload.get("headers", {})))
+        except (AttributeError, TypeError, ValueError) as error:
             raise DeserializationError(str(error)) from error
-        args, kwargs = arguments.decode_call(payload)
-        job = cls(mail, *args, **kwargs)
-        job.headers = dict(payload.get("headers", {}))
-        return job
+        args, kwargs = super().load_arguments(payload)
+        return (mail, *args), kwargs

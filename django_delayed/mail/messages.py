@@ -45,9 +45,16 @@ def dump(message: EmailMessage) -> dict[str, Any]:
     return {name: _encode(name, value) for name, value in data.items()}
 
 
-def load(data: dict[str, Any]) -> EmailMessage:
-    """The message that `dump` wrote, ready for a transport."""
-    values = {name: arguments.decode(value) for name, value in data.items()}
+def load(data: Any) -> EmailMessage:
+    """The message that `dump` wrote, ready for a transport. Raises DeserializationError for other data."""
+    values = arguments.decode(data)
+    try:
+        return _message(values)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DeserializationError(f"The payload has a broken message: {error!r}") from error
+
+
+def _message(values: dict[str, Any]) -> EmailMessage:
     name, own = values.pop("class"), values.pop("own")
     cls = RenderedMessage if "mime" in values else _CLASSES[name]
     message = cls()

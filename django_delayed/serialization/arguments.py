@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from enum import Enum, Flag
-from pathlib import Path
+from functools import partial
 from typing import Any
-from uuid import UUID
 
 from django.db import models
 from django.utils.functional import Promise
-from django.utils.safestring import SafeString
 
 from ..exceptions import DeserializationError, SerializationError
-from . import names, records
-from .context import decode_zone, encode_zone
+from . import names, records, scalars
+from .scalars import TYPE
 
-TYPE = "@type"
 # Levels of nesting; far from where Python's own recursion ends.
 DEEPEST = 100
-# Ints from here on are stored in hexadecimal: Python refuses to read long decimals.
-BIG = 2**1024
+# Levels of JSON that so many take at most, each as pairs in a list in a dict.
+DEEPEST_DATA = 4 * DEEPEST
 
 _dump: dict[type, Callable[[Any, int], Any]] = {}
 _load: dict[str, Callable[[Any], Any]] = {}
@@ -37,13 +30,14 @@ def register_type(
     """Make instances of exactly `cls` serializable.
 
     `dump` returns a serializable value; `load` rebuilds the object from it. `name` is what the rows call the
-    type, by default "module.ClassName". Raises ValueError when the name or the class is registered already.
+    type, by default "module.ClassName". After an error of `load` the job is tried again, as after one of its
+    own. Raises ValueError when the name or the class is registered already.
     """
     name = name or f"{cls.__module__}.{cls.__qualname__}"
     if name in _load or cls in _dump:
         raise ValueError(f"{name} is registered already.")
     _dump[cls] = lambda value, depth: {TYPE: name, "value": encode(dump(value), depth + 1)}
-    _load[name] = lambda data: load(decode(data["value"]))
+    _load[name] = lambda data: load(decode(data.get("value")))
 
 
 def to_json(value: Any) -> str:
@@ -99,14 +93,18 @@ def decode_call(payload: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
 def _encode_argument(label: Any, value: Any) -> Any:
     try:
         if isinstance(label, str):
-            _string(label, 0)
+            scalars.text(label)
         return encode(value)
     except SerializationError as error:
         raise SerializationError(f"argument {label!r}: {error}.") from error
 
 
 def decode(data: Any) -> Any:
-    """The value that `encode` wrote. Raises DeserializationError, or RecordNotFound for a lost instance."""
+    """The value that `encode` wrote.
+
+    Raises DeserializationError for data that `encode` does not write, and RecordNotFound for a lost instance.
+    What the project's own code raises, a model's or that of a registered type, is raised as it is.
+    """
     if isinstance(data, list):
         return [decode(item) for item in data]
     if not isinstance(data, dict):
@@ -116,36 +114,18 @@ def decode(data: Any) -> Any:
     load = _load.get(data[TYPE]) if isinstance(data[TYPE], str) else None
     if load is None:
         raise DeserializationError(f"The payload has a value of the unknown type {data[TYPE]!r}.")
-    try:
-        return load(data)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise DeserializationError(f"The payload has a broken {data[TYPE]}: {error!r}") from error
+    return load(data)
 
 
-def _integer(value: int, depth: int) -> Any:
-    return value if -BIG < value < BIG else {TYPE: "int", "value": hex(value)}
-
-
-def _float(value: float, depth: int) -> float:
-    if not math.isfinite(value):
-        raise SerializationError(f"{value} is not a finite number")
-    return value
-
-
-def _string(value: str, depth: int) -> str:
-    if "\0" in value:
-        raise SerializationError("the text has a NUL character, which PostgreSQL cannot store")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise SerializationError(f"the text has a lone surrogate at {error.start}") from None
-    return value
-
-
-def _decimal(value: Decimal, depth: int) -> Any:
-    if not value.is_finite():
-        raise SerializationError(f"{value!r} is not a finite number")
-    return {TYPE: "decimal", "value": str(value)}
+def is_too_deep(data: Any) -> bool:
+    """Whether the data is nested deeper than any that `encode` writes."""
+    level = [data]
+    for _ in range(DEEPEST_DATA):
+        lists = (list(item.values()) if isinstance(item, dict) else item for item in level)
+        level = [item for items in lists if isinstance(items, list) for item in items]
+        if not level:
+            return False
+    return True
 
 
 # Containers
@@ -164,32 +144,20 @@ def _dict(value: dict[Any, Any], depth: int) -> Any:
     for key in value:
         if type(key) is not str:
             raise SerializationError(f"the keys of a dict must be of type str, not {type(key).__name__}")
-    items = {_string(key, depth): encode(item, depth + 1) for key, item in value.items()}
+    items = {scalars.text(key): encode(item, depth + 1) for key, item in value.items()}
     return {TYPE: "dict", "value": list(items.items())} if TYPE in items else items
 
 
-# Times
-
-
-def _span(value: timedelta, depth: int) -> Any:
-    return {TYPE: "timedelta", "value": [value.days, value.seconds, value.microseconds]}
-
-
-def _moment(value: datetime | time, depth: int) -> Any:
-    plain = value.replace(tzinfo=None, fold=0).isoformat()
-    data = {TYPE: type(value).__name__, "value": plain, "zone": encode_zone(value.tzinfo)}
-    return data | {"fold": 1} if value.fold else data
-
-
-def _from_moment(kind: Any) -> Callable[[Any], Any]:
-    return lambda data: kind.fromisoformat(data["value"]).replace(
-        tzinfo=decode_zone(data["zone"]), fold=data.get("fold", 0)
-    )
+# What the project defines
 
 
 def _dump_record(value: models.Model) -> Any:
     label, pk, db = records.reference(value)
     return {TYPE: "record", "model": label, "pk": encode(pk), "db": db}
+
+
+def _load_record(data: Any) -> models.Model:
+    return records.fetch(data.get("model"), decode(data.get("pk")), data.get("db"))
 
 
 def _dump_enum(value: Enum) -> Any:
@@ -204,47 +172,41 @@ def _load_enum(data: Any) -> Any:
     return cls(decode(data["value"])) if issubclass(cls, Flag) else cls[data["value"]]
 
 
+def _build(build: Callable[[Any], Any], data: Any) -> Any:
+    try:
+        return build(data)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DeserializationError(f"The payload has a broken {data[TYPE]}: {error!r}") from error
+
+
+def _build_container(build: Callable[[Any], Any], data: Any) -> Any:
+    # What it contains comes first: an error of a model's own code is not one of the container.
+    return _build(build, data | {"value": decode(data.get("value"))})
+
+
+_CONTAINERS: dict[str, Callable[[Any], Any]] = {
+    "tuple": lambda data: tuple(data["value"]),
+    "set": lambda data: set(data["value"]),
+    "frozenset": lambda data: frozenset(data["value"]),
+    # iter(): the pairs stand in a list.
+    "dict": lambda data: dict(iter(data["value"])),
+}
 _dump.update(
     {
-        type(None): lambda value, depth: value,
-        bool: lambda value, depth: value,
-        int: _integer,
-        float: _float,
-        str: _string,
-        SafeString: lambda value, depth: {TYPE: "safe", "value": _string(str(value), depth)},
-        bytes: lambda value, depth: {TYPE: "bytes", "value": base64.b64encode(value).decode("ascii")},
+        **scalars.DUMP,
         list: _list,
         tuple: lambda value, depth: {TYPE: "tuple", "value": _list(value, depth)},
         set: _set,
         frozenset: _set,
         dict: _dict,
-        datetime: _moment,
-        time: _moment,
-        date: lambda value, depth: {TYPE: "date", "value": value.isoformat()},
-        timedelta: _span,
-        Decimal: _decimal,
-        UUID: lambda value, depth: {TYPE: "uuid", "value": str(value)},
-        type(Path()): lambda value, depth: {TYPE: "path", "value": _string(str(value), depth)},
     }
 )
 _load.update(
     {
-        "int": lambda data: int(data["value"], 16),
-        "safe": lambda data: SafeString(data["value"]),
-        "bytes": lambda data: base64.b64decode(data["value"], validate=True),
-        "tuple": lambda data: tuple(decode(data["value"])),
-        "set": lambda data: set(decode(data["value"])),
-        "frozenset": lambda data: frozenset(decode(data["value"])),
-        "dict": lambda data: {key: decode(item) for key, item in data["value"]},
-        "datetime": _from_moment(datetime),
-        "time": _from_moment(time),
-        "date": lambda data: date.fromisoformat(data["value"]),
-        "timedelta": lambda data: timedelta(*data["value"]),
-        "decimal": lambda data: Decimal(data["value"]),
-        "uuid": lambda data: UUID(data["value"]),
-        "path": lambda data: Path(data["value"]),
-        "model": lambda data: records.model_of(data["value"]),
-        "record": lambda data: records.fetch(data["model"], decode(data["pk"]), data["db"]),
-        "enum": _load_enum,
+        **{name: partial(_build, load) for name, load in scalars.LOAD.items()},
+        **{name: partial(_build_container, build) for name, build in _CONTAINERS.items()},
+        "model": lambda data: records.model_of(data.get("value")),
+        "record": _load_record,
+        "enum": partial(_build, _load_enum),
     }
 )

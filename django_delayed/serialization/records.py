@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 from django.apps import apps
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import DataError, connections, models, router
 
 from ..exceptions import DeserializationError, RecordNotFound, SerializationError
+from . import scalars
 
 MOST_DIGITS = 1000  # of a number that is a primary key
 
@@ -48,7 +49,8 @@ def fetch(label: str, pk: Any, db: str | None) -> models.Model:
     """The instance as it is now, past every custom manager.
 
     Raises RecordNotFound when it is gone and DeserializationError when it cannot be looked up, both of which
-    fail the job for good; and the errors of a database that is unavailable, after which it is tried again.
+    fail the job for good. Every other error, of an unavailable database or of the model's own code, is raised
+    as it is: it may not come again.
     """
     model = model_of(label)
     if isinstance(pk, Decimal) and abs(pk.adjusted()) > MOST_DIGITS:
@@ -58,12 +60,27 @@ def fetch(label: str, pk: Any, db: str | None) -> models.Model:
         raise DeserializationError(
             f"The {label} {pk!r} is in the database {db!r}, which DATABASES does not have."
         )
+    found = _look_up(model, pk, db)
     try:
-        return model._base_manager.using(db).get(pk=pk)
-    except ObjectDoesNotExist as error:
-        raise RecordNotFound(f"The {label} with the primary key {pk!r} is gone.") from error
-    except (DataError, ValidationError) as error:
+        # Not get(): the code of the model may raise a DoesNotExist of its own while the instance is made.
+        for record in found:
+            return record
+    except DataError as error:
         raise DeserializationError(f"The {label} {pk!r} cannot be looked up: {error}") from error
+    raise RecordNotFound(f"The {label} with the primary key {pk!r} is gone.")
+
+
+def _look_up(model: type[models.Model], pk: Any, db: str | None) -> models.QuerySet[models.Model]:
+    """The query for the instance, which has not run. Raises DeserializationError for what is no key of it."""
+    try:
+        for part in pk if isinstance(pk, (list, tuple)) else [pk]:
+            if isinstance(part, str):
+                scalars.text(part)
+        return model._base_manager.using(db).filter(pk=pk).order_by()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ValidationError) as error:
+        raise DeserializationError(
+            f"The {model._meta.label_lower} {pk!r} cannot be looked up: {error}"
+        ) from error
 
 
 def about_of(*values: Any) -> str:

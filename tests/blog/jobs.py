@@ -243,7 +243,7 @@ class DiscardedWithItsRecord(Job):
 
 
 class DiscardedWithWhateverIsGone(DiscardedWithItsRecord):
-    discard_on = (DeserializationError, OperationalError)
+    discard_on = (DeserializationError, OperationalError, PermissionError)
 
 
 class HookedByClass(Job):

@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection
 from django.db.backends.signals import connection_created
-from django_delayed import enqueue_all
+from django_delayed import DeserializationError, enqueue_all
 from django_delayed.execution.outcomes import decide
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
@@ -68,7 +68,8 @@ def test_a_plain_job_is_performed_without_a_statement_and_settled_with_one():
 def test_a_job_that_fails_is_settled_with_four_statements_and_the_next_attempt_with_two():
     Plain.perform_later()
     [row] = DelayedJob.objects.claim(W1)
-    statements, _ = statements_of(lambda: settle([(row, decide(row, None, ValueError("it broke")))]))
+    outcome = decide(row, None, DeserializationError("it broke"))
+    statements, _ = statements_of(lambda: settle([(row, outcome)]))
     assert [sql.split()[0] for sql in statements] == ["UPDATE", "UPDATE", "INSERT", "SELECT"]
     DelayedJob.objects.retry()
     [row] = DelayedJob.objects.claim(W1)

@@ -1,9 +1,10 @@
+import json
 import logging
 from datetime import timedelta
 
 import pytest
 from django.db import InterfaceError, OperationalError, ProgrammingError
-from django_delayed import DeserializationError, JobTimeout, RecordNotFound
+from django_delayed import DeserializationError, Job, JobTimeout, RecordNotFound
 from django_delayed.conf import CENTURY
 from django_delayed.execution.outcomes import (
     Discarded,
@@ -56,14 +57,16 @@ def test_whatever_a_job_raises_is_tried_again(error):
     [
         (DeserializationError, Failed),
         (RecordNotFound, Failed),
-        (ImportError, Failed),
-        (SystemExit, Failed),
+        (ImportError, Rescheduled),
+        (SystemExit, Rescheduled),
+        (KeyError, Rescheduled),
+        (ConnectionError, Rescheduled),
         (OperationalError, Rescheduled),
         (InterfaceError, Rescheduled),
         (ProgrammingError, Rescheduled),
     ],
 )
-def test_what_cannot_be_loaded_fails_at_once_unless_the_database_is_away(error, kind):
+def test_only_what_is_gone_fails_at_once_when_a_job_cannot_be_loaded(error, kind):
     outcome = decide(row(), None, error("x"))
     assert (type(outcome), outcome.job) == (kind, None)
     if kind is Rescheduled:
@@ -93,6 +96,24 @@ def test_a_job_is_not_discarded_because_the_database_is_unavailable_while_it_is_
         name="a job", payload=DiscardedWithWhateverIsGone(1).dump(), attempts=1, max_attempts=25
     )
     assert isinstance(decide(written, None, OperationalError("x")), Rescheduled)
+
+
+def test_a_job_that_could_not_be_loaded_is_discarded_on_an_error_of_a_model_that_it_names():
+    payload = DiscardedWithWhateverIsGone(1).dump()
+    written = DelayedJob(name="a job", payload=payload, attempts=1, max_attempts=25)
+    assert isinstance(decide(written, None, PermissionError("key server")), Discarded)
+    assert isinstance(decide(written, None, KeyError("x")), Rescheduled)
+
+
+def test_code_that_ends_the_process_at_its_import_ends_nothing(monkeypatch, tmp_path, settings):
+    (tmp_path / "trusted_and_leaving.py").write_text("raise SystemExit(3)")
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.DJANGO_DELAYED = {"TRUSTED_MODULES": ["trusted_and_leaving"]}
+    payload = json.dumps({"v": 1, "job": "trusted_and_leaving:Job", "args": [], "kwargs": {}})
+    written = DelayedJob(name="a job", payload=payload, attempts=1, max_attempts=25)
+    with pytest.raises(SystemExit):
+        Job.load(written, lambda block: None)
+    assert isinstance(decide(written, None, SystemExit(3)), Rescheduled)
 
 
 @pytest.mark.parametrize(

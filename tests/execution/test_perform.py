@@ -1,5 +1,6 @@
 """One claimed job, performed: every end of it is an outcome."""
 
+import functools
 import gettext
 import json
 import logging
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db import (
     OperationalError,
     connection,
     connections,
     transaction,
 )
+from django.db.models.signals import post_init
 from django_delayed import Job, JobTimeout, RecordNotFound, delay
 from django_delayed.calls.call import CallJob
 from django_delayed.databases import DatabaseNow
@@ -28,10 +31,12 @@ from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.serialization import names
 from django_delayed.signals import job_discarded, job_errored, job_failed, job_finished, job_started
 from tests.blog import jobs
-from tests.blog.jobs import Plain
-from tests.blog.models import Post
+from tests.blog.jobs import CleanUpJob, Plain
+from tests.blog.models import Letter, Post, SealedField
 from tests.blog.work import WORKER, claim, perform, perform_next, write
 from tests.connections import end_connection, needs_server
+
+from shop.mailers import CustomerMailer
 
 ROOT = Path(__file__).parents[2]
 transactional = pytest.mark.django_db(transaction=True)
@@ -443,6 +448,114 @@ def test_a_job_that_loses_its_connection_is_tried_again_and_the_next_has_a_new_o
     assert DelayedJob.objects.get(name="call").state == "retrying"
     perform_next()
     assert diary == [("plain", ("next",), {})]
+
+
+def lose_key(value):
+    raise {"sealed text": ValueError, "sealed key": KeyError}[value]("the key server is away")
+
+
+def miss_profile(sender, instance, **_):
+    User.objects.get(username="nobody")
+
+
+def miss_itself(sender, instance, **_):
+    raise Letter.DoesNotExist("another letter")
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Make the code of the model Letter raise while a letter is fetched; gives the way to stop it."""
+    connected = []
+
+    def start(how):
+        if how in (miss_profile, miss_itself):
+            post_init.connect(how, sender=Letter)
+            connected.append(how)
+        else:
+            monkeypatch.setattr(SealedField, "open", staticmethod(how))
+
+    def stop():
+        monkeypatch.undo()
+        while connected:
+            post_init.disconnect(connected.pop(), sender=Letter)
+
+    yield start, stop
+    stop()
+
+
+def refuse(error):
+    def open_seal(value):
+        raise error
+
+    return open_seal
+
+
+BROKEN_MODELS = {
+    "ValueError of a field": (lose_key, "ValueError"),
+    "TypeError of a field": (refuse(TypeError("no key")), "TypeError"),
+    "KeyError of a field": (refuse(KeyError("key")), "KeyError"),
+    "ValidationError of a field": (refuse(ValidationError("no key")), "ValidationError"),
+    "key server away": (refuse(ConnectionError("no route")), "ConnectionError"),
+    "RecursionError of a field": (refuse(RecursionError("round")), "RecursionError"),
+    "sys.exit() of a field": (refuse(SystemExit(3)), "SystemExit"),
+    "another record missing in post_init": (miss_profile, "DoesNotExist"),
+    "another of the same model missing in post_init": (miss_itself, "DoesNotExist"),
+}
+ENQUEUES = {
+    "target": lambda letter: letter.delay().read(),
+    "argument": lambda letter: delay(jobs.decorated)(letter),
+    "argument of a Job": lambda letter: Plain.perform_later(letter),
+    "in a container": lambda letter: Plain.perform_later({"a": [(letter,)]}),
+    "argument of a Mailer": lambda letter: CustomerMailer.delay().welcome(letter),
+}
+
+
+@pytest.mark.parametrize(("how", "error_class"), BROKEN_MODELS.values(), ids=BROKEN_MODELS)
+@pytest.mark.django_db
+def test_an_error_of_the_models_own_code_while_it_is_fetched_is_tried_again(spoil, diary, how, error_class):
+    row = Letter.objects.create().delay().read()
+    start, stop = spoil
+    start(how)
+    _, outcome = perform_next()
+    stop()
+    assert (type(outcome), outcome.error.error_class.rpartition(".")[2]) == (Rescheduled, error_class)
+    assert outcome.wait == timedelta(seconds=6)
+    DelayedJob.objects.filter(pk=row.pk).update(run_at=row.run_at)
+    assert isinstance(perform_next()[1], Finished)
+    assert diary == [("read", "text")]
+
+
+@pytest.mark.parametrize("enqueue", ENQUEUES.values(), ids=ENQUEUES)
+@pytest.mark.django_db
+def test_it_is_tried_again_wherever_the_record_stands_and_fails_when_it_is_gone(spoil, enqueue):
+    letter = Letter.objects.create()
+    start, stop = spoil
+    start(lose_key)
+    row = enqueue(letter)
+    assert isinstance(perform_next()[1], Rescheduled)
+    stop()
+    letter.delete()
+    DelayedJob.objects.filter(pk=row.pk).update(run_at=row.run_at)
+    _, outcome = perform_next()
+    assert (type(outcome), outcome.error.error_class) == (Failed, "RecordNotFound")
+
+
+@pytest.mark.django_db
+def test_it_is_tried_as_often_as_the_job_says(spoil):
+    row = CleanUpJob.perform_later(Letter.objects.create())
+    DelayedJob.objects.filter(pk=row.pk).update(attempts=CleanUpJob.max_attempts - 1)
+    spoil[0](lose_key)
+    assert isinstance(perform_next()[1], Failed)
+
+
+@pytest.mark.django_db
+def test_a_payload_that_is_nested_deeper_than_any_that_is_written_fails_at_once():
+    # As deep as the JSON of Python 3.11 reads, and deeper than its recursion goes.
+    nested = functools.reduce(lambda inner, _: {"@type": "tuple", "value": [inner]}, range(450), 1)
+    write({"job": "tests.blog.jobs:Plain", "args": [nested], "kwargs": {}})
+    _, outcome = perform_next()
+    assert (type(outcome), outcome.error.error_class) == (Failed, "DeserializationError")
+    assert "are nested too deep" in outcome.error.message
 
 
 @pytest.mark.django_db

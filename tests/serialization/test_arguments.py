@@ -353,6 +353,23 @@ def test_what_a_registered_type_is_dumped_to_has_to_travel_too(money):
         encode(Money(math.nan, "EUR"))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("no such currency"), KeyError("EUR"), ConnectionError("rates"), TypeError("pair")],
+    ids=repr,
+)
+def test_an_error_of_the_code_that_loads_a_registered_type_is_raised_as_it_is(money, error):
+    def fail(data):
+        raise error
+
+    register_type(Point, lambda point: list(point), fail)
+    data = encode(Point(1, 2))
+    for nested in (data, [data], {"a": data}, {"@type": "tuple", "value": [data]}):
+        with pytest.raises(type(error)) as raised:
+            decode(nested)
+        assert raised.value is error
+
+
 # What no `encode` has written
 
 
