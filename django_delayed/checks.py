@@ -14,7 +14,9 @@ from django.db import connections
 from . import conf
 from .calls.proxies import DelayMixin
 from .databases import VENDORS
+from .exceptions import DeserializationError
 from .mail.transport import problems as mail_problems
+from .serialization.names import resolve
 from .serialization.providers import problems as context_problems
 
 
@@ -68,6 +70,14 @@ def check_context(**_: Any) -> list[CheckMessage]:
 
 
 @register()
+def check_aliases(**_: Any) -> list[CheckMessage]:
+    """The new names in ALIASES, which have to lead to code that a job may name."""
+    if any(_wrong_settings()):
+        return []
+    return list(_wrong_aliases())
+
+
+@register()
 def check_mail(**_: Any) -> list[CheckMessage]:
     """A transport that would enqueue its mail again, or cannot be imported."""
     if any(_wrong_settings()):
@@ -81,6 +91,14 @@ def _wrong_settings() -> Iterator[str]:
     except ImproperlyConfigured as error:
         # Not even a dict.
         yield str(error)
+
+
+def _wrong_aliases() -> Iterator[CheckMessage]:
+    for old in conf.settings.ALIASES:
+        try:
+            resolve(old)
+        except DeserializationError as error:
+            yield Error(f"DJANGO_DELAYED: ALIASES[{old!r}]: {error}", id="django_delayed.E006")
 
 
 def _wrong_database() -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,8 @@ SMTP = "django.core.mail.backends.smtp.EmailBackend"
 CENTURY = timedelta(days=36_525)
 # What an integer column holds on every database.
 INTEGERS = range(-(2**31), 2**31)
+# A class or function as a row names it.
+CODE_NAME = re.compile(r"[\w.]+:[\w.]+")
 
 
 def duration(value: timedelta | float, name: str) -> timedelta:
@@ -144,6 +147,18 @@ def _providers(value: Any, name: str) -> Mapping[str, str]:
     return value
 
 
+def _aliases(value: Any, name: str) -> Mapping[str, str]:
+    texts = [*value, *value.values()] if isinstance(value, Mapping) else [None]
+    if not all(isinstance(text, str) and CODE_NAME.fullmatch(text) for text in texts):
+        raise TypeError(f'{name} must be a dict like {{"shop.jobs:Old": "shop.work:New"}}, not {value!r}.')
+    for new in value:
+        for _ in value:
+            new = value.get(new, "")
+        if new in value:
+            raise ValueError(f"{name} leads round in a circle at {new!r}.")
+    return value
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The settings in force. Durations are timedeltas; in DJANGO_DELAYED, a bare number is seconds."""
@@ -163,6 +178,7 @@ class Settings:
     DATABASE: str = _setting("default", _text)
     CONTEXT: Mapping[str, str] = _setting(dict, _providers)
     TRUSTED_MODULES: tuple[str, ...] = _setting(tuple, _modules)
+    ALIASES: Mapping[str, str] = _setting(dict, _aliases)
     MAX_ARGUMENTS_SIZE: int = _setting(1024 * 1024, _count)
     MAX_MAIL_SIZE: int = _setting(25 * 1024 * 1024, _count)
     EMAIL_BACKEND: str = _setting(SMTP, _text)

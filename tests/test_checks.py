@@ -79,6 +79,26 @@ def test_at_once_needs_more_than_one_writer(settings):
     assert [code for code, _ in told()] == ["django_delayed.E004"] * wrong
 
 
+@pytest.mark.parametrize(
+    ("new", "sentence"),
+    [
+        ("tests.blog.jobs:Nothing", "tests.blog.jobs:Nothing does not exist."),
+        ("tests.blog.jobs:timedelta", "tests.blog.jobs:timedelta is datetime:timedelta by its own name."),
+        ("os:system", "os:system may not be named by a job"),
+        ("tests.blog.jobs:resize", None),
+    ],
+)
+def test_an_alias_has_to_lead_to_code_that_a_job_may_name(settings, new, sentence):
+    settings.DJANGO_DELAYED = {"ALIASES": {"tests.blog.gone:resize": new}}
+    errors = told()
+    if sentence is None:
+        assert errors == []
+    else:
+        [(code, message)] = errors
+        assert code == "django_delayed.E006"
+        assert message.startswith(f"DJANGO_DELAYED: ALIASES['tests.blog.gone:resize']: {sentence}")
+
+
 class WithField(DelayMixin, models.Model):
     delay = models.DurationField()
 

@@ -29,6 +29,7 @@ def test_the_defaults_are_those_of_the_documentation():
             "DATABASE": "default",
             "CONTEXT": {},
             "TRUSTED_MODULES": (),
+            "ALIASES": {},
             "MAX_ARGUMENTS_SIZE": 1024**2,
             "MAX_MAIL_SIZE": 25 * 1024**2,
             "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
@@ -95,6 +96,21 @@ WRONG = [
     *(("ENQUEUE", value) for value in ("commit", None, True, ["transaction"])),
     *(("CONTEXT", value) for value in ([], None, "shop.context", {"tenant": None}, {5: "a.b"}, {"": "a.b"})),
     *(("TRUSTED_MODULES", value) for value in ("shop.extra", 5, None, [5], [None])),
+    *(
+        ("ALIASES", value)
+        for value in (
+            [],
+            None,
+            "shop.jobs:Old",
+            {"shop.jobs:Old": 5},
+            {5: "shop.work:New"},
+            {"shop.jobs.Old": "shop.work:New"},
+            {"shop.jobs:Old": "shop.work"},
+            {"shop.jobs:Old": "shop.jobs:Old"},
+            {"shop.jobs:A": "shop.jobs:B", "shop.jobs:B": "shop.jobs:A"},
+            {"shop.jobs:A": "shop.jobs:B", "shop.jobs:B": "shop.jobs:C", "shop.jobs:C": "shop.jobs:B"},
+        )
+    ),
     *(
         ("QUEUE_ATTRIBUTES", value)
         for value in (

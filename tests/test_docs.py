@@ -32,6 +32,7 @@ TYPES = {
     "_modules": "list of texts",
     "_providers": "dict of texts",
     "_queue_attributes": "dict",
+    "_aliases": "dict",
     "_enqueue_mode": '`"transaction"`, `"on_commit"` or `"immediate"`',
     "_duration": "duration",
     "_positive_duration": "duration > 0",

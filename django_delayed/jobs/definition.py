@@ -6,7 +6,7 @@ import inspect
 from itertools import takewhile
 from typing import Any
 
-from ..conf import INTEGERS, duration
+from ..conf import CODE_NAME, INTEGERS, duration
 from ..options import WHEN, check_options
 from .signatures import check_kind
 
@@ -16,7 +16,7 @@ HOOKS = (
 )
 # What a subclass may define.
 OPEN = {
-    *("queue", "priority", "max_attempts", "max_run_time", "discard_on", "wait_before_retry"),
+    *("queue", "priority", "max_attempts", "max_run_time", "discard_on", "aliases", "wait_before_retry"),
     *("perform", "around_perform", *HOOKS),
 }
 
@@ -80,6 +80,12 @@ def _check_attributes(cls: Any, where: str) -> None:
         raise ValueError(f"{where}.max_run_time must be longer than 0 seconds.")
     if not isinstance(cls.discard_on, tuple) or not all(_is_error(error) for error in cls.discard_on):
         raise TypeError(f"{where}.discard_on must be a tuple of exception classes, not {cls.discard_on!r}.")
+    if not isinstance(cls.aliases, tuple) or not all(_is_code_name(name) for name in cls.aliases):
+        raise TypeError(f'{where}.aliases must be a tuple like ("shop.jobs:OldName",), not {cls.aliases!r}.')
+
+
+def _is_code_name(value: Any) -> bool:
+    return isinstance(value, str) and CODE_NAME.fullmatch(value) is not None
 
 
 def _is_error(value: Any) -> bool:

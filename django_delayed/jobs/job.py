@@ -13,6 +13,7 @@ from ..exceptions import DeserializationError, SerializationError
 from ..options import Layers, Options, check_options
 from ..serialization import arguments
 from ..serialization.context import Context
+from ..serialization.names import set_former_names
 from ..serialization.records import about_of
 from .classes import dump_class, read_payload, set_tag
 from .configured import ConfiguredJob
@@ -42,6 +43,7 @@ class Job:
     max_attempts: ClassVar[int | None] = None
     max_run_time: ClassVar[timedelta | float | None] = None
     discard_on: ClassVar[tuple[type[BaseException], ...]] = ()
+    aliases: ClassVar[tuple[str, ...]] = ()
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -60,6 +62,8 @@ class Job:
         if tag:
             set_tag(cls, tag)
         check_definition(cls, Job)
+        # Not those that it inherits: these are its parent's.
+        set_former_names(cls, vars(cls).get("aliases", ()))
 
     def __repr__(self) -> str:
         values = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]

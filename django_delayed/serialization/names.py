@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Sequence
 from importlib import import_module
-from types import FunctionType
+from types import FunctionType, NoneType
 from typing import Any
 
 from django.apps import apps
@@ -16,6 +17,12 @@ from ..conf import settings
 from ..exceptions import DeserializationError, SerializationError
 
 _MISSING = object()
+# Of Jobs, by the name that they had before: the own name of the class.
+_former_names: dict[str, str] = {}
+_IF_IT_MOVED = (
+    "If it has moved, give its new name in DJANGO_DELAYED['ALIASES'] or its old one in the aliases of the"
+    " Job, or import it at the old place; then retry the job."
+)
 
 
 def name_of(thing: Any) -> str:
@@ -38,7 +45,7 @@ def _name_of(thing: Any) -> str:
         )
     name = f"{module}:{qualname}"
     try:
-        found = resolve(name)
+        found = _find(name)
     except DeserializationError as error:
         raise SerializationError(str(error)) from error
     if found is not thing:
@@ -49,35 +56,29 @@ def _name_of(thing: Any) -> str:
 
 
 def resolve(name: Any) -> Any:
-    """The class or function of this name. Imports nothing but modules of installed apps and TRUSTED_MODULES.
+    """The class or function that a row means by this name: what has it, or what had it before.
 
-    Raises DeserializationError for every other name, and when the code is gone or cannot be imported.
+    A former name is one of ALIASES, one of a Job's aliases, or a name under which the old module still
+    imports the code. It leads to the code's own name, which has to be one that a row may ask for. Imports
+    nothing but modules of installed apps and TRUSTED_MODULES. Raises DeserializationError for every other
+    name, and when the code is gone or cannot be imported.
     """
-    module_name, _, qualname = name.partition(":") if isinstance(name, str) else ("", "", "")
-    parts = [*module_name.split("."), *qualname.split(".")]
-    if not all(part.isidentifier() for part in parts):
-        raise DeserializationError(f"{name!r} is not the name of a class or function.")
-    if any(part.startswith("_") for part in parts):
-        raise DeserializationError(
-            f"{name} is private; jobs may only name public code in importable modules."
-        )
-    if not is_trusted(module_name):
-        raise DeserializationError(
-            f"{name} may not be named by a job: its module is not in any of INSTALLED_APPS (Django's do"
-            " not count); add its app there, or the module to DJANGO_DELAYED['TRUSTED_MODULES']."
-        )
-    found = _import(module_name)
-    for part in qualname.split("."):
-        # Statically: a name from a row must not run a property or a __getattr__.
-        found = inspect.getattr_static(found, part, _MISSING)
+    try:
+        return _find(name)
+    except DeserializationError as error:
+        if not isinstance(name, str) or ":" not in name:
+            raise
+        if name in settings.ALIASES:
+            return resolve(settings.ALIASES[name])
+        if name in _former_names:
+            return _find(_former_names[name])
+        found = _imported_at(name)
         if found is _MISSING:
-            raise DeserializationError(f"{name} does not exist.")
-    # Not isinstance(): it would evaluate a lazy object, such as settings or a SimpleLazyObject.
-    if type(found) is staticmethod:
-        found = found.__func__
-    if _own_name(found) != (module_name, qualname):
-        raise DeserializationError(f"{name} is not defined there; jobs name code by where it is defined.")
-    return found
+            if not isinstance(error.__cause__, (ModuleNotFoundError, NoneType)):
+                # The module is there, and broken.
+                raise
+            raise DeserializationError(f"{str(error).rstrip('.')}. {_IF_IT_MOVED}") from error.__cause__
+    return _check_own_name(name, found)
 
 
 def resolve_class(name: Any) -> type:
@@ -86,6 +87,76 @@ def resolve_class(name: Any) -> type:
     if not isinstance(found, type):
         raise DeserializationError(f"{name} is not a class.")
     return found
+
+
+def set_former_names(thing: Any, names: Sequence[str]) -> None:
+    """Have waiting rows find the class by these names too. Raises TypeError for a former name of another."""
+    own = ":".join(_own_name(thing))
+    for name in names:
+        if _former_names.setdefault(name, own) != own:
+            raise TypeError(f"{name} is an alias of {_former_names[name]} already, and {own} names it too.")
+
+
+def _find(name: Any) -> Any:
+    """The class or function whose own name this is. Raises DeserializationError."""
+    module, qualname = _parts_of(name)
+    found = _look_up(module, qualname)
+    if found is _MISSING:
+        raise DeserializationError(f"{name} does not exist.")
+    if _own_name(found) != (module, qualname):
+        raise DeserializationError(f"{name} is not defined there; jobs name code by where it is defined.")
+    return found
+
+
+def _imported_at(name: str) -> Any:
+    """What a module imports under this name, when it is something that has a name of its own."""
+    try:
+        found = _look_up(*_parts_of(name))
+    except DeserializationError:
+        return _MISSING
+    return found if all(isinstance(part, str) for part in _own_name(found)) else _MISSING
+
+
+def _check_own_name(name: str, found: Any) -> Any:
+    """What was found, if its own name leads to it and a row may ask for that. Raises DeserializationError."""
+    own = ":".join(_own_name(found))
+    try:
+        itself = _find(own)
+    except DeserializationError as error:
+        raise DeserializationError(f"{name} is {own} by its own name. {error}") from error
+    if itself is not found:
+        raise DeserializationError(f"{name} is {own} by its own name, and that is another object.")
+    return found
+
+
+def _parts_of(name: Any) -> tuple[str, str]:
+    """The module and the qualified name. Raises DeserializationError for a name that no row may have."""
+    module, _, qualname = name.partition(":") if isinstance(name, str) else ("", "", "")
+    parts = [*module.split("."), *qualname.split(".")]
+    if not all(part.isidentifier() for part in parts):
+        raise DeserializationError(f"{name!r} is not the name of a class or function.")
+    if any(part.startswith("_") for part in parts):
+        raise DeserializationError(
+            f"{name} is private; jobs may only name public code in importable modules."
+        )
+    if not is_trusted(module):
+        raise DeserializationError(
+            f"{name} may not be named by a job: its module is not in any of INSTALLED_APPS (Django's do"
+            " not count); add its app there, or the module to DJANGO_DELAYED['TRUSTED_MODULES']."
+        )
+    return module, qualname
+
+
+def _look_up(module: str, qualname: str) -> Any:
+    found: Any = _import(module)
+    first, *inner = qualname.split(".")
+    # Statically: a name from a row must not run a property or a __getattr__.
+    found = inspect.getattr_static(found, first, _MISSING)
+    for part in inner:
+        # Only through classes: what a module imports has a module of its own to be named by.
+        found = inspect.getattr_static(found, part, _MISSING) if issubclass(type(found), type) else _MISSING
+    # Not isinstance(): it would evaluate a lazy object, such as settings or a SimpleLazyObject.
+    return found.__func__ if type(found) is staticmethod else found
 
 
 def _own_name(found: Any) -> tuple[Any, Any]:

@@ -4,13 +4,16 @@ import functools
 import os
 import subprocess
 from datetime import timedelta
+from enum import Enum
 from fractions import Fraction
 from os import system  # noqa: F401 - for a row that names it here
 
+from django.core.mail import EmailMessage
 from django.db import OperationalError
 from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
 from django_delayed import DeserializationError, Job, RecordNotFound
+from django_delayed.mail import Mailer
 
 from . import diary
 
@@ -112,6 +115,23 @@ class Plain(Job):
     def perform(self, /, *args, **kwargs):
         diary.write("plain", args, kwargs)
         return args
+
+
+class Mood(Enum):
+    GOOD = "good"
+
+
+class NoticeMailer(Mailer):
+    def notice(self, text):
+        return EmailMessage(text, "…", "a@example.com", ["b@example.com"])
+
+
+class Renamed(Plain):
+    aliases = ("tests.blog.jobs:OldName", "tests.blog.gone:OlderName")
+
+
+class RenamedChild(Renamed):
+    """The aliases of its parent are not its own."""
 
 
 class Unwritten(Job):

@@ -84,8 +84,17 @@ class Initialised:
         ({"discard_on": LookupError}, TypeError, "tuple of exception classes"),
         ({"discard_on": [LookupError]}, TypeError, "tuple of exception classes"),
         ({"discard_on": ("LookupError",)}, TypeError, "tuple of exception classes"),
+        ({"aliases": "shop.jobs:Old"}, TypeError, r'aliases must be a tuple like \("shop.jobs:OldName",\)'),
+        ({"aliases": ["shop.jobs:Old"]}, TypeError, "aliases must be a tuple"),
+        ({"aliases": ("shop.jobs.Old",)}, TypeError, "aliases must be a tuple"),
+        ({"aliases": (Job,)}, TypeError, "aliases must be a tuple"),
+        (
+            {"aliases": ("tests.blog.jobs:OldName",)},
+            TypeError,
+            "OldName is an alias of tests.blog.jobs:Renamed already, and tests.jobs.test_definition:MyJob",
+        ),
     ],
-    ids=range(30),
+    ids=range(35),
 )
 def test_a_mistake_in_a_job_is_an_error_at_its_definition(attributes, error, sentence):
     with pytest.raises(error, match=sentence):

@@ -8,6 +8,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone, translation
 from django_delayed import Job, SerializationError
+from django_delayed.execution.outcomes import Finished
 from django_delayed.jobs.job import DelayedJobView
 from django_delayed.models import DelayedJob
 from tests.blog import jobs
@@ -435,7 +436,67 @@ def test_a_row_that_no_enqueue_has_written_fails_at_once_and_says_why(payload, d
 def test_a_name_that_no_longer_leads_anywhere_is_said_in_the_error():
     write({**PLAIN, "job": "tests.blog.jobs:RenamedJob"})
     perform_next()
-    assert DelayedJob.objects.get().error_message == "tests.blog.jobs:RenamedJob does not exist."
+    message = DelayedJob.objects.get().error_message
+    assert message.startswith(
+        "tests.blog.jobs:RenamedJob does not exist. If it has moved, give its new name in"
+    )
+    for way in ("DJANGO_DELAYED['ALIASES']", "the aliases of the Job", "import it at the old place"):
+        assert way in message
+
+
+WAITING = {
+    "function": {"job": "call", "function": "tests.blog.{}:resize", "args": [1], "kwargs": {}},
+    "class method": {
+        "job": "call",
+        "class": "tests.blog.{}:Cleaner",
+        "method": "clean",
+        "args": [1],
+        "kwargs": {},
+    },
+    "Job": {"job": "tests.blog.{}:Plain", "args": [1], "kwargs": {}},
+    "Enum": {
+        "job": "tests.blog.jobs:Plain",
+        "args": [{"@type": "enum", "class": "tests.blog.{}:Mood", "value": "GOOD"}],
+        "kwargs": {},
+    },
+    "Mailer": {
+        "job": "mailer",
+        "mailer": "tests.blog.{}:NoticeMailer",
+        "method": "notice",
+        "args": ["a"],
+        "kwargs": {},
+    },
+    "class that defines the method": {
+        "job": "call",
+        "target": {"@type": "record", "model": "blog.post", "pk": 9, "db": "default"},
+        "method": "archive",
+        "owner": "tests.blog.{}:Article",
+        "args": [],
+        "kwargs": {},
+    },
+}
+
+
+@pytest.mark.parametrize("where", ["former", "gone"])
+@pytest.mark.parametrize("payload", WAITING.values(), ids=WAITING)
+def test_a_waiting_job_whose_code_has_moved_is_performed(settings, diary, mailoutbox, payload, where):
+    Post.objects.create(pk=9, title="a")
+    names = {"Article": "models", "resize": "jobs", "Cleaner": "jobs", "Plain": "jobs", "Mood": "jobs"}
+    names |= {"NoticeMailer": "jobs"}
+    settings.DJANGO_DELAYED = {
+        "ALIASES": {
+            f"tests.blog.gone:{name}": f"tests.blog.{module}:{name}" for name, module in names.items()
+        }
+    }
+    write(json.loads(json.dumps(payload).replace("{}:", f"{where}:")))
+    assert isinstance(perform_next()[1], Finished)
+    assert len(diary) + len(mailoutbox) == 1
+
+
+def test_a_waiting_job_is_performed_by_the_job_that_names_it_in_its_aliases(diary):
+    write({**PLAIN, "job": "tests.blog.jobs:OldName"})
+    perform_next()
+    assert [entry[0] for entry in diary] == ["plain"]
 
 
 def test_loading_a_row_takes_one_query_for_each_record(post, django_assert_num_queries):

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from types import FunctionType
 
 import pytest
 from django.db import InterfaceError
@@ -155,6 +156,86 @@ def test_every_other_name_is_refused(name):
         resolve(name)
 
 
+# Code that has moved
+
+
+FORMER = {
+    "function": ("tests.blog.former:resize", jobs.resize),
+    "Job": ("tests.blog.former:Plain", jobs.Plain),
+    "Job under another name": ("tests.blog.former:SweepJob", jobs.CleanUpJob),
+    "class": ("tests.blog.former:Cleaner", jobs.Cleaner),
+    "class inside": ("tests.blog.former:Cleaner.Inner", jobs.Cleaner.Inner),
+    "Enum": ("tests.blog.former:Mood", jobs.Mood),
+    "Mailer": ("tests.blog.former:NoticeMailer", jobs.NoticeMailer),
+    "model": ("tests.blog.former:Article", models.Article),
+}
+
+
+@pytest.mark.parametrize(("name", "thing"), FORMER.values(), ids=FORMER)
+def test_an_import_at_the_old_place_leads_to_code_that_has_moved(name, thing):
+    assert resolve(name) is thing
+    assert name_of(thing) != name  # what is enqueued has the new name
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("tests.blog.former:system", "is not defined there"),
+        (
+            "tests.blog.former:timedelta",
+            "is datetime:timedelta by its own name. datetime:timedelta may not be",
+        ),
+        ("tests.blog.former:os.system", "does not exist"),
+        ("tests.blog.former:jobs.resize", "does not exist"),
+        ("tests.blog.former:jobs", "is not defined there"),
+        ("tests.blog.former:Plain.perform_later", "is django_delayed.jobs.job:Job.perform_later by its own"),
+        ("tests.blog.former:shrink", "is tests.blog.jobs:resize by its own name, and that is another object"),
+        ("tests.blog.former:Cleaner.level", "is not defined there"),
+        ("tests.blog.former:Nothing", "does not exist"),
+    ],
+)
+def test_an_import_leads_to_nothing_that_a_row_may_not_name_itself(name, sentence):
+    with pytest.raises(DeserializationError, match=sentence):
+        resolve(name)
+
+
+@pytest.mark.parametrize(
+    "new", [name_of(thing) for _, thing in FORMER.values()] + ["tests.blog.former:resize"], ids=str
+)
+@pytest.mark.parametrize("old", ["tests.blog.jobs:Nothing", "tests.blog.gone:it", "gone.app:it"])
+def test_the_setting_aliases_leads_to_code_that_has_moved(settings, old, new):
+    settings.DJANGO_DELAYED = {"ALIASES": {"first.of:all": old, old: new}}
+    assert resolve(old) is resolve(new)
+    assert resolve("first.of:all") is resolve(new)
+
+
+@pytest.mark.parametrize("new", ["os:system", "tests.blog.jobs:timedelta", "tests.stranger:greet", "a.b:c"])
+def test_the_setting_aliases_leads_to_nothing_that_a_row_may_not_name_itself(settings, new):
+    settings.DJANGO_DELAYED = {"ALIASES": {"tests.blog.jobs:Nothing": new}}
+    with pytest.raises(DeserializationError, match="may not be named by a job"):
+        resolve("tests.blog.jobs:Nothing")
+
+
+@pytest.mark.parametrize("name", ["tests.blog.jobs:OldName", "tests.blog.gone:OlderName"])
+def test_an_alias_of_a_job_leads_to_it(name):
+    assert resolve(name) is jobs.Renamed
+
+
+def test_an_alias_does_not_hide_code_that_has_the_name_itself(settings):
+    settings.DJANGO_DELAYED = {"ALIASES": {"tests.blog.jobs:resize": "tests.blog.jobs:decorated"}}
+    assert resolve("tests.blog.jobs:resize") is jobs.resize
+
+
+def test_what_is_enqueued_is_named_by_where_it_is_defined(settings):
+    settings.DJANGO_DELAYED = {"ALIASES": {"tests.blog.jobs:Impostor": "tests.blog.jobs:Cleaner"}}
+    with pytest.raises(SerializationError, match="a worker would find <class"):
+        name_of(Impostor)
+    imported = FunctionType((lambda: None).__code__, {}, "resize")
+    imported.__module__, imported.__qualname__ = "tests.blog.former", "resize"
+    with pytest.raises(SerializationError, match="is not defined there"):
+        name_of(imported)
+
+
 def test_a_module_may_be_trusted_by_name(settings):
     with pytest.raises(DeserializationError):
         resolve("tests.conftest:ROOT")
@@ -188,8 +269,10 @@ def test_a_module_that_fails_at_its_import_is_an_error_of_its_own(monkeypatch, t
     )
     monkeypatch.syspath_prepend(tmp_path)
     settings.DJANGO_DELAYED = {"TRUSTED_MODULES": ["trusted_and_broken", "trusted_and_away"]}
-    with pytest.raises(DeserializationError, match="cannot be imported: ZeroDivisionError"):
+    with pytest.raises(DeserializationError, match=r"imported: ZeroDivisionError: division by zero$"):
         resolve("trusted_and_broken:Job")
+    with pytest.raises(DeserializationError, match=r"imported: ModuleNotFoundError: .* If it has moved"):
+        resolve("tests.blog.gone:Job")
     with pytest.raises(InterfaceError):  # the database may come back
         resolve("trusted_and_away:Job")
 
