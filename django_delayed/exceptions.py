@@ -21,6 +21,10 @@ class MailRefused(DelayedError):
     """A mail server has refused a mail for good, for each of its recipients. The job fails at once."""
 
 
+class UnknownType(DelayedError):
+    """A row has a value of a type that this process has not registered; another one may have. Tried again."""
+
+
 class WorkerCrashed(DelayedError):
     """Recorded for a job whose worker's process died while it performed the job."""
 

@@ -81,7 +81,8 @@ def _pairs(pairs: Any) -> str:
 
 def _record(data: dict[str, Any]) -> str:
     elsewhere = "" if data["db"] in (None, "default") else f" in {data['db']}"
-    return f"{data['model']} {_value(data['pk'])}{elsewhere}"
+    key = " ".join(data["key"]) if "key" in data else _value(data["pk"])
+    return f"{data['model']} {key}{elsewhere}"
 
 
 def _moment(data: dict[str, Any]) -> str:

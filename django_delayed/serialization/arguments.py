@@ -11,7 +11,7 @@ from typing import Any
 from django.db import models
 from django.utils.functional import Promise
 
-from ..exceptions import DeserializationError, SerializationError
+from ..exceptions import DelayedError, DeserializationError, SerializationError, UnknownType
 from . import names, records, scalars
 from .scalars import TYPE
 
@@ -102,7 +102,8 @@ def _encode_argument(label: Any, value: Any) -> Any:
 def decode(data: Any) -> Any:
     """The value that `encode` wrote.
 
-    Raises DeserializationError for data that `encode` does not write, and RecordNotFound for a lost instance.
+    Raises DeserializationError for data that `encode` does not write, RecordNotFound for a lost instance, and
+    UnknownType for a type that this process has not registered.
     What the project's own code raises, a model's or that of a registered type, is raised as it is.
     """
     if isinstance(data, list):
@@ -113,8 +114,17 @@ def decode(data: Any) -> Any:
         return {key: decode(item) for key, item in data.items()}
     load = _load.get(data[TYPE]) if isinstance(data[TYPE], str) else None
     if load is None:
-        raise DeserializationError(f"The payload has a value of the unknown type {data[TYPE]!r}.")
+        raise _unknown_type(data[TYPE])
     return load(data)
+
+
+def _unknown_type(name: Any) -> DelayedError:
+    if not isinstance(name, str):
+        return DeserializationError(f"The payload has a value of the type {name!r}, which is no name.")
+    return UnknownType(
+        f"The payload has a value of the unknown type {name!r}. If it is one of yours, call register_type()"
+        " where workers run it too: in models.py or in AppConfig.ready()."
+    )
 
 
 def is_too_deep(data: Any) -> bool:
@@ -153,11 +163,17 @@ def _dict(value: dict[Any, Any], depth: int) -> Any:
 
 def _dump_record(value: models.Model) -> Any:
     label, pk, db = records.reference(value)
-    return {TYPE: "record", "model": label, "pk": encode(pk), "db": db}
+    try:
+        key = {"pk": encode(pk)}
+    except SerializationError:
+        key = {"key": [encode(part) for part in records.key_as_text(value)]}
+    return {TYPE: "record", "model": label, **key, "db": db}
 
 
 def _load_record(data: Any) -> models.Model:
-    return records.fetch(data.get("model"), decode(data.get("pk")), data.get("db"))
+    model = records.model_of(data.get("model"))
+    pk = records.key_from_text(model, data["key"]) if "key" in data else decode(data.get("pk"))
+    return records.fetch(model, pk, data.get("db"))
 
 
 def _dump_enum(value: Enum) -> Any:

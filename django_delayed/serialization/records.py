@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 from django.apps import apps
@@ -45,14 +46,53 @@ def reference(record: models.Model) -> tuple[str, Any, str | None]:
     return label, record.pk, router.db_for_write(record.__class__, instance=record)
 
 
-def fetch(label: str, pk: Any, db: str | None) -> models.Model:
+def key_as_text(record: models.Model) -> list[str]:
+    """The primary key as its field writes it for fixtures, a text for each of its columns.
+
+    Raises SerializationError when these texts do not lead back to it.
+    """
+    # Not type(): request.user is a lazy stand-in for a user.
+    model, pk = record.__class__, record.pk
+    fields = _key_fields(model)
+    parts = zip(fields, pk if len(fields) > 1 else [pk], strict=True)
+    texts = [field.value_to_string(SimpleNamespace(**{field.attname: part})) for field, part in parts]
+    try:
+        leads_back = key_from_text(model, texts) == pk
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ValidationError):
+        leads_back = False
+    if not leads_back:
+        raise SerializationError(
+            f"the primary key of the {label_of(model)}, {pk!r}, is no plain value, and its field does not"
+            " make it again: to_python() has to take what value_to_string() returns"
+        )
+    return texts
+
+
+def key_from_text(model: type[models.Model], texts: Any) -> Any:
+    """The primary key that `key_as_text` wrote. What its field raises is raised as it is."""
+    parts = [field.to_python(text) for field, text in zip(_key_fields(model), texts, strict=True)]
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def _key_fields(model: type[models.Model]) -> list[Any]:
+    """The fields of the key; of one that is a foreign key, the field that it refers to."""
+    fields: list[Any] = []
+    field: Any
+    for field in model._meta.pk_fields:
+        while field.remote_field:
+            field = field.target_field
+        fields.append(field)
+    return fields
+
+
+def fetch(model: type[models.Model], pk: Any, db: str | None) -> models.Model:
     """The instance as it is now, past every custom manager.
 
     Raises RecordNotFound when it is gone and DeserializationError when it cannot be looked up, both of which
     fail the job for good. Every other error, of an unavailable database or of the model's own code, is raised
     as it is: it may not come again.
     """
-    model = model_of(label)
+    label = model._meta.label_lower
     if isinstance(pk, Decimal) and abs(pk.adjusted()) > MOST_DIGITS:
         # To turn it into the integer of a key would take hours.
         raise DeserializationError(f"The {label} cannot have a primary key of {pk.adjusted():,} digits.")
@@ -78,9 +118,8 @@ def _look_up(model: type[models.Model], pk: Any, db: str | None) -> models.Query
                 scalars.text(part)
         return model._base_manager.using(db).filter(pk=pk).order_by()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ValidationError) as error:
-        raise DeserializationError(
-            f"The {model._meta.label_lower} {pk!r} cannot be looked up: {error}"
-        ) from error
+        label = model._meta.label_lower
+        raise DeserializationError(f"The {label} {pk!r} cannot be looked up: {error}") from error
 
 
 def about_of(*values: Any) -> str:

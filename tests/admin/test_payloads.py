@@ -89,6 +89,16 @@ def test_a_type_of_the_project_shows_what_it_stores():
     assert call_in(payload(value)) == "ImportFeed(shop.Money(value=[5, 'EUR']))"
 
 
+def test_a_record_whose_key_is_no_plain_value_is_shown_with_what_its_field_wrote():
+    record = {"@type": "record", "model": "shop.ticket", "db": "default"}
+    payload = {
+        "job": "a:B",
+        "args": [{**record, "key": ["T-7"]}, {**record, "key": ["T-7", "3"]}],
+        "kwargs": {},
+    }
+    assert call_in(json.dumps(payload)) == "B(shop.ticket T-7, shop.ticket T-7 3)"
+
+
 def test_a_record_elsewhere_says_where():
     assert call_in(payload(POST | {"db": "archive"})) == "ImportFeed(shop.post 9 in archive)"
 

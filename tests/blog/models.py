@@ -153,6 +153,67 @@ class Letter(DelayMixin, models.Model):
         diary.write("read", self.text)
 
 
+class Code:
+    """A primary key that is no plain type, and of which str() tells nothing."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __eq__(self, other):
+        return isinstance(other, Code) and self.number == other.number
+
+    def __hash__(self):
+        return hash(self.number)
+
+
+class CodeField(models.BigAutoField):
+    """Has keys like "T-7", as HashidField has keys like "Xk9"."""
+
+    def from_db_value(self, value, expression, connection):
+        return None if value is None else Code(value)
+
+    def to_python(self, value):
+        return Code(int(value.removeprefix("T-"))) if isinstance(value, str) else value
+
+    def get_prep_value(self, value):
+        return value.number if isinstance(value, Code) else super().get_prep_value(value)
+
+    def value_to_string(self, obj):
+        return f"T-{self.value_from_object(obj).number}"
+
+
+class SilentCodeField(CodeField):
+    def value_to_string(self, obj):
+        return "a code"
+
+
+class Ticket(DelayMixin, models.Model):
+    id = CodeField(primary_key=True)
+
+    def use(self, *others):
+        diary.write("use", self.pk, others)
+
+
+class Season(Ticket):
+    """Its key is that of its parent."""
+
+
+class Refund(Ticket):
+    ticket = models.OneToOneField(Ticket, models.CASCADE, primary_key=True, parent_link=True)
+
+
+class Seat(models.Model):
+    """A part of its key is no plain type."""
+
+    pk = models.CompositePrimaryKey("ticket", "number")
+    ticket = models.ForeignKey(Ticket, models.CASCADE)
+    number = models.IntegerField()
+
+
+class Silent(DelayMixin, models.Model):
+    id = SilentCodeField(primary_key=True)
+
+
 class Passage(models.Model):
     """Its key has two columns."""
 

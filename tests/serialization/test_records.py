@@ -3,15 +3,33 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
 from django.db import connection, models, transaction
 from django.db.migrations.state import ModelState, ProjectState
 from django.utils.functional import SimpleLazyObject
 from django_delayed import DeserializationError, RecordNotFound, SerializationError
+from django_delayed.execution.outcomes import Finished
 from django_delayed.models import DelayedJob
 from django_delayed.serialization import records
 from django_delayed.serialization.arguments import decode, encode, from_json, to_json
 from tests.blog.jobs import CleanUpJob, Plain
-from tests.blog.models import Article, Draft, Fancy, Passage, Post, Token, Word
+from tests.blog.models import (
+    Article,
+    Code,
+    CodeField,
+    Draft,
+    Fancy,
+    Passage,
+    Post,
+    Refund,
+    Season,
+    Seat,
+    Silent,
+    Ticket,
+    Token,
+    Word,
+)
+from tests.blog.work import perform_next
 
 pytestmark = pytest.mark.django_db
 
@@ -54,6 +72,54 @@ def test_an_instance_comes_back_as_its_own_class(make):
     record = make()
     back = round_trip(record)
     assert (type(back), back.pk) == (type(record), record.pk)
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda: Ticket.objects.create(pk=Code(7)), ["T-7"]),
+        (lambda: Season.objects.create(pk=Code(7)), ["T-7"]),
+        (lambda: Refund.objects.create(pk=Code(7)), ["T-7"]),
+        (lambda: Seat.objects.create(ticket=Ticket.objects.create(pk=Code(7)), number=3), ["T-7", "3"]),
+    ],
+    ids=["own", "inherited", "renamed", "part of several columns"],
+)
+def test_a_key_that_is_no_plain_value_travels_as_its_field_writes_it(make, key):
+    record = make()
+    label = type(record)._meta.label_lower
+    assert encode(record) == {"@type": "record", "model": label, "key": key, "db": "default"}
+    back = round_trip(type(record).objects.get())
+    assert (type(back), back.pk) == (type(record), record.pk)
+    type(record).objects.all().delete()
+    with pytest.raises(RecordNotFound):
+        decode({"@type": "record", "model": label, "key": key, "db": "default"})
+
+
+def test_a_job_about_an_instance_with_such_a_key_is_performed(diary):
+    ticket, other = Ticket.objects.create(pk=Code(7)), Ticket.objects.create(pk=Code(8))
+    ticket.delay().use(other, [other])
+    assert isinstance(perform_next()[1], Finished)
+    assert diary == [("use", Code(7), (other, [other]))]
+
+
+def test_a_key_that_its_field_does_not_make_again_is_refused_at_the_call():
+    for number in (7, 8):
+        silent = Silent.objects.create(pk=Code(number))
+        with pytest.raises(SerializationError, match=r"key of the blog\.silent.*what value_to_string"):
+            silent.delay().refresh_from_db()
+    assert not DelayedJob.objects.exists()
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), ValidationError("no"), KeyError("T-7")], ids=repr)
+def test_an_error_of_the_field_that_makes_such_a_key_is_raised_as_it_is(monkeypatch, error):
+    data = encode(Ticket.objects.create(pk=Code(7)))
+
+    def fail(field, value):
+        raise error
+
+    monkeypatch.setattr(CodeField, "to_python", fail)
+    with pytest.raises(type(error)):
+        decode(data)
 
 
 def test_a_child_and_its_parent_are_two_references(post):
@@ -202,4 +268,4 @@ def test_without_a_router_an_instance_is_fetched_from_where_it_was_read(post):
 @pytest.mark.parametrize("text", ["1E+999999999", "-1E+1000000", "1E-999999"])
 def test_a_key_that_would_take_hours_to_convert_is_refused(text):
     with pytest.raises(DeserializationError, match="cannot have a primary key of"):
-        records.fetch("blog.post", Decimal(text), "default")
+        records.fetch(Post, Decimal(text), "default")
