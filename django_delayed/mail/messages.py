@@ -134,10 +134,7 @@ def _can_be_stored(value: Any) -> bool:
 def _encode(name: str, value: Any) -> Any:
     if name == "own":
         return {key: _encode(key, item) for key, item in value.items()}
-    try:
-        return arguments.encode(value)
-    except SerializationError as error:
-        raise SerializationError(f"its {name}: {error}") from error
+    return arguments.encode_as(f"its {name}", value)
 
 
 def _django_class(message: EmailMessage) -> type[EmailMessage]:

@@ -12,7 +12,7 @@ from django.db import models
 from django.utils.functional import Promise
 
 from ..exceptions import DelayedError, DeserializationError, SerializationError, UnknownType
-from . import names, records, scalars
+from . import names, records, refusals, scalars
 from .scalars import TYPE
 
 # Levels of nesting; far from where Python's own recursion ends.
@@ -68,17 +68,30 @@ def encode(value: Any, depth: int = 0) -> Any:
         return _dump_enum(value)
     if isinstance(value, type) and issubclass(value, models.Model):
         return {TYPE: "model", "value": records.label_of(value)}
-    raise SerializationError(
-        f"a {type(value).__module__}.{type(value).__qualname__} cannot be serialized; pass something simpler,"
-        " or register its type with django_delayed.register_type()"
-    )
+    base = scalars.base_of(value)
+    data = None if base is None else scalars.DUMP[base](value, depth)
+    if data is None or not _leads_back(data, value):
+        raise SerializationError(refusals.refusal(value))
+    return data
+
+
+def encode_as(label: str, value: Any) -> Any:
+    """As `encode`; the error says what the value is, and where in it the part stands that is refused."""
+    try:
+        return encode(value)
+    except SerializationError as error:
+        place = refusals.place_in(value, _is_refused, DEEPEST)
+        raise SerializationError(f"{label}, {place}: {error}" if place else f"{label}: {error}") from error
 
 
 def encode_call(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call as JSON data. Raises SerializationError that names the argument."""
     return {
-        "args": [_encode_argument(number, value) for number, value in enumerate(args, 1)],
-        "kwargs": {name: _encode_argument(name, value) for name, value in kwargs.items()},
+        "args": [encode_as(f"argument {number}", value) for number, value in enumerate(args, 1)],
+        "kwargs": {
+            encode_as("the name of an argument", name): encode_as(f"argument {name!r}", value)
+            for name, value in kwargs.items()
+        },
     }
 
 
@@ -90,13 +103,20 @@ def decode_call(payload: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     return decode(args), {name: decode(value) for name, value in kwargs.items()}
 
 
-def _encode_argument(label: Any, value: Any) -> Any:
+def _is_refused(value: Any) -> bool:
     try:
-        if isinstance(label, str):
-            scalars.text(label)
-        return encode(value)
-    except SerializationError as error:
-        raise SerializationError(f"argument {label!r}: {error}.") from error
+        encode(value)
+    except SerializationError:
+        return True
+    return False
+
+
+def _leads_back(data: Any, value: Any) -> bool:
+    try:
+        return bool(decode(from_json(to_json(data))) == value)
+    except Exception:
+        # The class of the value may do anything where it is compared.
+        return False
 
 
 def decode(data: Any) -> Any:
@@ -153,7 +173,8 @@ def _set(value: set[Any] | frozenset[Any], depth: int) -> Any:
 def _dict(value: dict[Any, Any], depth: int) -> Any:
     for key in value:
         if type(key) is not str:
-            raise SerializationError(f"the keys of a dict must be of type str, not {type(key).__name__}")
+            kind = type(key).__name__
+            raise SerializationError(f"the keys of a dict must be of type str, not {kind}; write str(…)")
     items = {scalars.text(key): encode(item, depth + 1) for key, item in value.items()}
     return {TYPE: "dict", "value": list(items.items())} if TYPE in items else items
 

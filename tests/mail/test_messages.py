@@ -380,7 +380,7 @@ def test_a_subclass_that_sends_itself_is_refused_as_nobody_would_ask_it_to():
         {"class": "EmailMessage", "own": {}, "attachments": [["zip", "x"]]},
         {"class": "EmailMessage", "own": {}, "attachments": [7]},
         {"class": "EmailMessage", "own": {}, "attachments": [["mime", 7]]},
-        {"class": "EmailMessage", "own": {"@type": "nothing"}, "attachments": []},
+        {"class": "EmailMessage", "own": {"@type": ["nothing"]}, "attachments": []},
     ],
 )
 def test_a_message_written_by_hand_becomes_a_failed_job(message, service, work):
