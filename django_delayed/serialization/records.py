@@ -12,6 +12,7 @@ from django.db import DataError, connections, models, router
 
 from ..exceptions import DeserializationError, RecordNotFound, SerializationError
 from . import scalars
+from .deletion import is_being_deleted
 
 MOST_DIGITS = 1000  # of a number that is a primary key
 
@@ -34,7 +35,7 @@ def model_of(label: Any) -> type[models.Model]:
 
 
 def reference(record: models.Model) -> tuple[str, Any, str | None]:
-    """Label, primary key and database of a saved instance. Raises SerializationError for any other.
+    """Label, primary key and database of a saved instance. Raises SerializationError for any other one.
 
     The database is the one that the instance is written to, where a router reads from replicas: a replica may
     lag behind, or be gone when the job is performed.
@@ -43,6 +44,11 @@ def reference(record: models.Model) -> tuple[str, Any, str | None]:
     label = label_of(record.__class__)
     if record.pk is None or record._state.adding:
         raise SerializationError(f"the {label} is not saved, so no worker could fetch it; save it first")
+    if is_being_deleted(record):
+        raise SerializationError(
+            f"the {label} is being deleted, so no worker could fetch it; pass its primary key or the values"
+            " that the job needs, to a function, a class method or a Job"
+        )
     return label, record.pk, router.db_for_write(record.__class__, instance=record)
 
 

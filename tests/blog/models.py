@@ -153,6 +153,15 @@ class Letter(DelayMixin, models.Model):
         diary.write("read", self.text)
 
 
+class Remark(DelayMixin, models.Model):
+    """Goes with its post."""
+
+    post = models.ForeignKey(Post, models.CASCADE)
+
+    def count(self):
+        diary.write("count", self.pk)
+
+
 class Code:
     """A primary key that is no plain type, and of which str() tells nothing."""
 
