@@ -45,6 +45,18 @@ def check_definition(cls: Any, base: type) -> None:
     _check_attributes(cls, where)
 
 
+class NotInitialized:
+    """The args and kwargs of a Job whose __init__ is another than ours, as that of @dataclass is."""
+
+    def __get__(self, job: Any, owner: type) -> Any:
+        if job is None:
+            return self
+        raise TypeError(
+            f"{owner.__qualname__} has an __init__ of its own, perhaps from @dataclass. A Job takes the"
+            " arguments of perform(): write def perform(self, …) with them, and leave the decorator out."
+        )
+
+
 def own_names(base: type) -> set[str]:
     """Names that Job uses internally; a subclass must not override them."""
     names = {*vars(base), *base.__annotations__}

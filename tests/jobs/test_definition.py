@@ -1,7 +1,10 @@
+import dataclasses
+import inspect
 from datetime import timedelta
 
 import pytest
-from django_delayed import Job, enqueue
+from django_delayed import Job, enqueue, enqueue_all
+from django_delayed.models import DelayedJob
 from tests.blog import jobs as blog_jobs
 
 
@@ -135,6 +138,63 @@ def test_a_name_that_is_one_letter_off_is_an_error_that_says_what_was_meant(name
 def test_a_mixin_may_not_override_what_a_job_uses_itself_either():
     with pytest.raises(TypeError, match="must not override __init__"):
         define(bases=(Initialised, Job))
+
+
+def as_dataclass(**options):
+    @dataclasses.dataclass(**options)
+    class Remind(Job):
+        post: int
+        urgent: bool = False
+
+        def perform(self):
+            raise AssertionError("it has no arguments")
+
+    return Remind
+
+
+def with_replaced_init():
+    remind = define(perform=plain)
+    remind.__init__ = lambda self, post: None
+    return remind
+
+
+REPLACED = {
+    "dataclass": as_dataclass,
+    "dataclass without eq": lambda: as_dataclass(eq=False, repr=False),
+    "replaced by hand": with_replaced_init,
+}
+USES = {
+    "perform_later": lambda remind: remind.perform_later(5),
+    "set": lambda remind: remind.set(queue="mail").perform_later(5),
+    "enqueue": lambda remind: enqueue(remind(5)),
+    "enqueue_all": lambda remind: enqueue_all([remind(5), remind(6)]),
+    "perform_now": lambda remind: remind.perform_now(5),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("make", REPLACED.values(), ids=REPLACED)
+def test_a_job_whose_init_is_replaced_is_an_error_at_its_first_use(db, make, use):
+    with pytest.raises(TypeError, match=r"has an __init__ of its own, perhaps from @dataclass.*def perform"):
+        use(make())
+    assert not DelayedJob.objects.exists()
+
+
+def test_a_dataclass_with_slots_and_a_child_of_one_are_errors_at_their_definition():
+    with pytest.raises(TypeError, match="Remind must not override __init__"):
+        as_dataclass(slots=True)
+    with pytest.raises(TypeError, match="Child must not override __init__"):
+        type("Child", (as_dataclass(),), {})
+
+
+def test_a_dataclass_that_makes_no_init_is_a_job_like_others(db):
+    remind = as_dataclass(init=False)
+    remind.perform = lambda self, post: post
+    assert remind.perform_now(5) == 5
+
+
+def test_a_job_class_can_be_looked_through():
+    assert dict(inspect.getmembers(blog_jobs.Plain))["perform"] is blog_jobs.Plain.perform
 
 
 def test_settings_are_not_read_when_a_job_is_defined(settings):
