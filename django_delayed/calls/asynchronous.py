@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from ..jobs.signatures import check_kind
@@ -12,6 +14,10 @@ from .methods import bind
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
+
+
+# What enqueues a call elsewhere.
+OF_OTHER_SYSTEMS = {"delay", "apply_async", "perform_later", "perform_async", "enqueue"}
 
 
 def handle_asynchronously(method: Any = None, **options: Any) -> Any:
@@ -27,25 +33,28 @@ def handle_asynchronously(method: Any = None, **options: Any) -> Any:
 
 
 class AsynchronousMethod:
-    """A method whose calls become jobs; knows the class that defines it."""
+    """A method whose calls become jobs; knows the class that defines it.
+
+    It has the attributes of the method, those that other decorators have set on it too.
+    """
 
     undelayed: Any = None
 
     def __init__(self, method: Any, options: Options) -> None:
-        if isinstance(method, AsynchronousMethod):
+        if isinstance(method, (AsynchronousMethod, BoundAsynchronousMethod)):
             raise TypeError(f"{method.__qualname__} is handled asynchronously already; decorate it once.")
         if not inspect.isfunction(method) and not isinstance(method, (classmethod, staticmethod)):
             raise TypeError(f"handle_asynchronously is for methods, not for a {type(method).__name__}.")
         check_kind(method.__qualname__, method)
         if method.__name__.startswith("_"):
             raise TypeError(f"{method.__qualname__} is private; a job may only name public methods.")
+        # First: an attribute of the method may have the name of one of ours.
+        functools.update_wrapper(self, method)  # type: ignore[arg-type]
+        self.__qualname__: str = method.__qualname__
         self.undelayed = method
         self.name: str = method.__name__
         self.owner: type | None = None
         self.options = options
-        self.__doc__ = method.__doc__
-        self.__name__: str = method.__name__
-        self.__qualname__: str = method.__qualname__
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.owner, self.name = owner, name
@@ -61,8 +70,8 @@ class AsynchronousMethod:
 
     def _misplaced(self) -> TypeError:
         return TypeError(
-            f"{self.__qualname__}: handle_asynchronously is for methods that a class body defines, and "
-            "stands outside @classmethod, @staticmethod and @property; for a function, write "
+            f"{self.undelayed.__qualname__}: handle_asynchronously is for methods that a class body defines,"
+            " and stands outside @classmethod, @staticmethod and @property; for a function, write "
             "delay(function)(…)."
         )
 
@@ -72,7 +81,11 @@ class AsynchronousMethod:
 
 
 class BoundAsynchronousMethod:
-    """A method with its instance or class: calling it enqueues, `.now(…)` calls it."""
+    """A method with its instance or class: calling it enqueues, `.now(…)` calls it.
+
+    To `inspect`, to Django's signals and to packages that look for methods with a mark, it is the method or
+    the function that it would be without the decorator.
+    """
 
     # A template that names it must not enqueue a job.
     alters_data = True
@@ -80,7 +93,23 @@ class BoundAsynchronousMethod:
     def __init__(self, method: AsynchronousMethod, target: Any) -> None:
         self.method = method
         self.target = target
-        self.__doc__, self.__name__ = method.__doc__, method.__name__
+        self.__doc__, self.__module__ = method.__doc__, method.__module__
+        self.__wrapped__ = method.undelayed
+        if not isinstance(target, type) or isinstance(method.undelayed, classmethod):
+            self.__self__, self.__func__ = target, method
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        # inspect.ismethod() and inspect.isfunction() ask isinstance(), and packages find methods by them.
+        return MethodType if "__self__" in vars(self) else FunctionType
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OF_OTHER_SYSTEMS and not hasattr(self.method.undelayed, name):
+            raise AttributeError(
+                f"A call of {self.__qualname__} is enqueued as it stands: write .{self.__name__}(…), or with"
+                f" options .delay(…).{self.__name__}(…)."
+            )
+        return getattr(self.method.undelayed, name)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
         return self.delayed(())(*args, **kwargs)

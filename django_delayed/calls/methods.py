@@ -111,6 +111,8 @@ def is_function(thing: Any) -> bool:
     """Whether it is a function that a module defines, decorated or not."""
     if inspect.isfunction(thing):
         return True
+    if undelayed(thing) is not thing:
+        return False
     return callable(thing) and hasattr(thing, "__wrapped__") and not isinstance(thing, type)
 
 

@@ -23,11 +23,12 @@ def delay(target: Any, **options: Any) -> Any:
     any other target, TypeError or ValueError for wrong options.
     """
     layers: Layers = (check_options(options),)
+    # First: it passes for a method.
+    if isinstance(target, BoundAsynchronousMethod):
+        return target.delayed(layers)
     if inspect.ismethod(target):
         _check_is_found(target)
         return getattr(DelayProxy(target.__self__, layers), target.__name__)
-    if isinstance(target, BoundAsynchronousMethod):
-        return target.delayed(layers)
     if isinstance(target, (type, models.Model)):
         return DelayProxy(target, layers)
     if is_function(target):

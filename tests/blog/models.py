@@ -1,11 +1,13 @@
 """Models of every kind that a job may be about."""
 
+import functools
 import uuid
 from datetime import UTC, datetime
 from functools import cached_property
 
 from django.db import models
 from django_delayed import DelayMixin, handle_asynchronously
+from django_fsm import FSMField, transition
 
 from . import diary
 
@@ -160,6 +162,41 @@ class Remark(DelayMixin, models.Model):
 
     def count(self):
         diary.write("count", self.pk)
+
+
+def saved(method):
+    """A decorator as projects have it: what the method has changed is saved."""
+
+    @functools.wraps(method)
+    def save(self, *args, **kwargs):
+        result = method(self, *args, **kwargs)
+        self.save()
+        return result
+
+    save.mark = "saves"
+    return save
+
+
+class Order(DelayMixin, models.Model):
+    """Its states are those of django-fsm-2."""
+
+    state = FSMField(default="new")
+
+    @handle_asynchronously(queue="orders")
+    @saved
+    @transition(field="state", source="new", target="paid", conditions=[lambda order: order.pk != 13])
+    def pay(self, amount=5):
+        """Take the money."""
+        diary.write("pay", self.pk, amount)
+
+    @handle_asynchronously
+    @transition(field=state, source="paid", target="shipped", permission=lambda order, user: user.is_staff)
+    def ship(self):
+        diary.write("ship", self.pk)
+
+    @transition(field="state", source="*", target="cancelled")
+    def cancel(self):
+        diary.write("cancel", self.pk)
 
 
 class Code:
