@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.db import models
 from django.db.models import Q
@@ -116,6 +116,14 @@ class DelayedJob(models.Model):
     def state(self) -> State:
         """The one state that the row is in, by the clock of this machine."""
         return state_of(self)
+
+    @property
+    def send(self) -> NoReturn:
+        """What a message has and a row has not; it says what to write."""
+        raise AttributeError(
+            "The mail is enqueued, and the worker sends it: leave .send() out. Only a message has it, as in"
+            " UserMailer().welcome(user).send(), without delay()."
+        )
 
 
 def all_rows() -> DelayedJobQuerySet:

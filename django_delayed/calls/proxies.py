@@ -33,6 +33,8 @@ def delay(target: Any, **options: Any) -> Any:
         return DelayProxy(target, layers)
     if is_function(target):
         return delayed(Call(target), layers)
+    if isinstance(target, Job):
+        raise TypeError("A Job needs no delay(): write enqueue(job), with the options of delay().")
     raise TypeError(
         f"delay() takes a function, a bound method, a saved model instance or a class, not "
         f"{type(target).__name__}, which a worker could not find."

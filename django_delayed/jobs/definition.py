@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from itertools import takewhile
-from typing import Any
+from typing import Any, NoReturn
 
 from ..conf import CODE_NAME, INTEGERS, duration
 from ..options import WHEN, check_options
@@ -45,6 +45,17 @@ def check_definition(cls: Any, base: type) -> None:
     _check_attributes(cls, where)
 
 
+class NoDelay:
+    """`delay` of a Job, which has none: it says what to write."""
+
+    def __get__(self, job: Any, owner: type) -> NoReturn:
+        name = owner.__qualname__
+        raise AttributeError(
+            f"A Job needs no delay(): write {name}.perform_later(…), or with options"
+            f" {name}.set(…).perform_later(…)."
+        )
+
+
 class NotInitialized:
     """The args and kwargs of a Job whose __init__ is another than ours, as that of @dataclass is."""
 
@@ -60,7 +71,7 @@ class NotInitialized:
 def own_names(base: type) -> set[str]:
     """Names that Job uses internally; a subclass must not override them."""
     names = {*vars(base), *base.__annotations__}
-    return {name for name in names if not name.startswith("_")} - OPEN
+    return {name for name in names if not name.startswith("_")} - OPEN - {"delay"}
 
 
 def _check_spelling(where: str, defined: set[str]) -> None:

@@ -17,7 +17,7 @@ from ..serialization.names import set_former_names
 from ..serialization.records import about_of
 from .classes import dump_class, read_payload, set_tag
 from .configured import ConfiguredJob
-from .definition import NotInitialized, check_definition
+from .definition import NoDelay, NotInitialized, check_definition
 from .hooks import run_with_hooks
 from .signatures import check_fit
 from .view import DelayedJobView
@@ -45,6 +45,7 @@ class Job:
     discard_on: ClassVar[tuple[type[BaseException], ...]] = ()
     aliases: ClassVar[tuple[str, ...]] = ()
 
+    delay = NoDelay()
     args: tuple[Any, ...] = NotInitialized()  # type: ignore[assignment]
     kwargs: dict[str, Any] = NotInitialized()  # type: ignore[assignment]
     layers: Layers = ()

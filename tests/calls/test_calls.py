@@ -232,7 +232,7 @@ REFUSED = {
         "cannot fetch this PublishedManager",
     ),
     "coroutine": (lambda post: delay(post.delay()), TypeError, "not DelayProxy"),
-    "job": (lambda post: delay(jobs.Plain()), TypeError, "not Plain"),
+    "job": (lambda post: delay(jobs.Plain()), TypeError, r"write enqueue\(job\)"),
 }
 
 
@@ -506,6 +506,13 @@ OF_OTHER_SYSTEMS = {
     "none after a class": (lambda post: Post.delay.rebuild(), r"write \.delay\(\)\.rebuild\(…\)"),
     "no method": (lambda post: post.delay()(), r"Name the method to call: Post\.delay"),
     "a Job": (lambda post: delay(jobs.Plain)(1), r"write Plain\.perform_later\(…\)"),
+    "delay of a Job": (lambda post: jobs.Plain.delay(1), r"write Plain\.perform_later\(…\), or with"),
+    "delay of a Job with options": (lambda post: jobs.Plain(1).delay(queue="a"), r"write Plain\.perform"),
+    "delay of a method": (
+        lambda post: post.bare.delay(1),
+        r"write \.bare\(…\), or with options \.delay\(…\)",
+    ),
+    "delay of a class method": (lambda post: Post.rebuild_later.delay(1), r"write \.rebuild_later\(…\)"),
 }
 
 
@@ -514,6 +521,12 @@ def test_a_call_in_the_form_of_another_system_says_what_to_write(post, call, sen
     with pytest.raises((AttributeError, TypeError), match=sentence):
         call(post)
     assert not DelayedJob.objects.exists()
+
+
+def test_a_job_may_have_a_delay_of_its_own():
+    job = type("Slow", (jobs.Plain,), {"delay": 5})
+    assert (job.delay, job().delay) == (5, 5)
+    assert not hasattr(jobs.Plain, "delay")
 
 
 def test_a_template_calls_no_delay(post):

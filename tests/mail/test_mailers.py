@@ -9,7 +9,7 @@ from django.template import Context, Template
 from django.utils import timezone, translation
 from django_delayed import SerializationError
 from django_delayed.execution.outcomes import Failed, Rescheduled
-from django_delayed.mail import Mailer
+from django_delayed.mail import Mailer, deliver_later
 from django_delayed.models import DelayedJob
 
 from shop.models import Customer, Post
@@ -93,6 +93,22 @@ def test_a_mailer_gives_the_message_at_once_too(customer):
     message = ShopMailer().registration(customer)
     message.send()
     assert mail.outbox[0].to == ["ada@example.com"]
+
+
+@pytest.mark.parametrize(
+    "enqueue",
+    [
+        lambda customer: ShopMailer.delay().registration(customer),
+        lambda customer: ShopMailer.delay(queue="mail").registration(customer),
+        lambda customer: deliver_later(letter()),
+    ],
+    ids=["mailer", "mailer with options", "deliver_later"],
+)
+def test_a_mail_that_is_enqueued_has_no_send_and_says_so(trusted, customer, enqueue):
+    row = enqueue(customer)
+    assert not hasattr(row, "send")
+    with pytest.raises(AttributeError, match=r"the worker sends it: leave \.send\(\) out"):
+        row.send()
 
 
 def test_an_inherited_mail_is_that_of_the_class_it_was_asked_of(postbox, trusted, customer, work_well):
