@@ -4,20 +4,62 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from . import conf
 from .calls.proxies import DelayMixin
 from .databases import VENDORS
-from .exceptions import DeserializationError
+from .exceptions import DeserializationError, SerializationError
+from .jobs import Job
+from .jobs.definition import HOOKS
 from .mail.transport import problems as mail_problems
-from .serialization.names import resolve
+from .serialization.names import name_of, resolve
 from .serialization.providers import problems as context_problems
+
+# What methods of these names do elsewhere, and the hook or method that does it here.
+METHODS_OF_OTHER_SYSTEMS = {
+    # delayed_job
+    "enqueue": "before_enqueue() or after_enqueue()",
+    "before": "before_perform()",
+    "after": "around_perform(), with a finally after its yield",
+    "success": "after_perform()",
+    "error": "on_error()",
+    "failure": "on_failure()",
+    "reschedule_at": "wait_before_retry()",
+    "queue_name": "the attribute queue",
+    # ActiveJob and Sidekiq
+    "around_enqueue": "before_enqueue() and after_enqueue()",
+    "sidekiq_retry_in": "wait_before_retry()",
+    "sidekiq_retries_exhausted": "on_failure()",
+    "perform_async": "nothing: perform_later() enqueues it",
+    "perform_in": "nothing: set(wait=…).perform_later() enqueues it",
+    "perform_at": "nothing: set(run_at=…).perform_later() enqueues it",
+    "perform_bulk": "nothing: enqueue_all() enqueues many",
+    # Celery
+    "apply_async": "nothing: set(…).perform_later() enqueues it",
+    "before_start": "before_perform()",
+    "on_success": "after_perform()",
+    "on_retry": "on_error()",
+    "after_return": "around_perform(), with a finally after its yield",
+}
+ATTRIBUTES_OF_OTHER_SYSTEMS = {
+    "queue_as": "queue",
+    "queue_with_priority": "priority",
+    "sidekiq_options": "queue, priority and max_attempts",
+    "max_retries": "max_attempts, which counts the first attempt too",
+    "default_retry_delay": "wait_before_retry(), a method",
+    "retry_backoff": "wait_before_retry(), a method",
+    "autoretry_for": "nothing: a job is tried again after every error",
+    "dont_autoretry_for": "discard_on",
+    "time_limit": "max_run_time",
+    "soft_time_limit": "max_run_time",
+}
 
 
 @register()
@@ -83,6 +125,46 @@ def check_mail(**_: Any) -> list[CheckMessage]:
     if any(_wrong_settings()):
         return []
     return [Error(sentence, id="django_delayed.E010") for sentence in mail_problems()]
+
+
+@register()
+def check_jobs(**_: Any) -> list[CheckMessage]:
+    """Names in Job classes by which other systems ask for a hook or an option, and nothing does here."""
+    if any(_wrong_settings()):
+        return []
+    return [
+        Warning(
+            f"{job_class.__qualname__}.{name} is a name of another system, and nothing asks for it here.",
+            hint=f"Write {ours}; or rename it.",
+            obj=job_class,
+            id="django_delayed.W007",
+        )
+        for job_class in _job_classes(Job)
+        for name, ours in _foreign_names(job_class)
+    ]
+
+
+def _job_classes(base: type[Job]) -> Iterator[type[Job]]:
+    """The Job classes of the project, those that a job may name."""
+    for job_class in base.__subclasses__():
+        yield from _job_classes(job_class)
+        with suppress(SerializationError):
+            name_of(job_class)
+            yield job_class
+
+
+def _foreign_names(job_class: type[Job]) -> Iterator[tuple[str, str]]:
+    # Of its mixins too. Its parents among the Jobs have their own turn.
+    theirs = [cls for cls in job_class.__mro__ if cls is job_class or not issubclass(cls, Job)]
+    for name, value in {name: value for cls in theirs for name, value in vars(cls).items()}.items():
+        if name in ATTRIBUTES_OF_OTHER_SYSTEMS:
+            yield name, ATTRIBUTES_OF_OTHER_SYSTEMS[name]
+        elif callable(value) or isinstance(value, (classmethod, staticmethod)):
+            if name in METHODS_OF_OTHER_SYSTEMS:
+                yield name, METHODS_OF_OTHER_SYSTEMS[name]
+            # As Resque names them: before_perform_log.
+            elif hook := next((hook for hook in HOOKS if name.startswith(f"{hook}_")), None):
+                yield name, f"{hook}()"
 
 
 def _wrong_settings() -> Iterator[str]:

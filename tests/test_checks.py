@@ -1,11 +1,17 @@
+import re
 import subprocess
 import sys
 
+import django_delayed
 import pytest
 from django.apps import apps
 from django.core.checks import run_checks
 from django.db import models
-from django_delayed import DelayMixin, checks
+from django_delayed import DelayMixin, Job, checks
+from django_delayed.jobs.definition import OPEN
+from django_delayed.options import WHEN
+from django_delayed.serialization import names
+from tests.blog import jobs
 from tests.conftest import MANAGE
 
 
@@ -139,6 +145,78 @@ def test_a_field_or_method_called_delay_hides_that_of_the_mixin(monkeypatch, mod
     [error] = checks.check_delay()
     assert (error.id, error.obj) == ("django_delayed.E005", model)
     assert f"{model.__name__}.delay hides the delay()" in error.msg
+
+
+@pytest.fixture
+def define(monkeypatch):
+    """A Job class in an installed app, for the time of the test."""
+
+    def define(bases=(Job,), **attributes):
+        job_class = type("Foreign", bases, {"__module__": "tests.blog.jobs", **attributes})
+        monkeypatch.setattr(jobs, "Foreign", job_class, raising=False)
+        return job_class
+
+    yield define
+    monkeypatch.undo()
+    names._name_of.cache_clear()
+
+
+def hook(self, *args):
+    pass
+
+
+FOREIGN = {name: (hook, ours) for name, ours in checks.METHODS_OF_OTHER_SYSTEMS.items()}
+FOREIGN |= {name: (1, ours) for name, ours in checks.ATTRIBUTES_OF_OTHER_SYSTEMS.items()}
+FOREIGN |= {
+    "before_perform_log": (hook, "before_perform()"),
+    "on_failure_notify": (staticmethod(hook), "on_failure()"),
+    "after_enqueue_count": (classmethod(hook), "after_enqueue()"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_name_of_another_system_in_a_job_is_a_warning_that_names_ours(define, name):
+    value, ours = FOREIGN[name]
+    job_class = define(**{name: value})
+    [warning] = checks.check_jobs()
+    assert (warning.id, warning.obj) == ("django_delayed.W007", job_class)
+    assert warning.msg.startswith(f"Foreign.{name} is a name of another system")
+    assert warning.hint == f"Write {ours}; or rename it."
+
+
+def test_a_name_of_ours_is_none_of_another_system():
+    assert not {*checks.METHODS_OF_OTHER_SYSTEMS, *checks.ATTRIBUTES_OF_OTHER_SYSTEMS} & OPEN
+    for name, ours in FOREIGN.items():
+        named = re.findall(r"\b[a-z]+_[a-z_]+\b", ours[1])
+        assert all(one in WHEN or hasattr(Job, one) or hasattr(django_delayed, one) for one in named), name
+
+
+def test_the_mixin_of_a_job_is_looked_at_and_its_parent_once(define):
+    class Logging:
+        def on_success(self):
+            pass
+
+    parent = define((Logging, Job), failure=hook)
+    child = type("Child", (parent,), {"__module__": "tests.blog.jobs"})
+    assert sorted(warning.msg.split()[0] for warning in checks.check_jobs() if warning.obj is parent) == [
+        "Foreign.failure",
+        "Foreign.on_success",
+    ]
+    assert [warning for warning in checks.check_jobs() if warning.obj is child] == []
+
+
+@pytest.mark.parametrize("value", [5, "text", None, hook])
+def test_what_is_no_hook_elsewhere_may_have_any_name(define, value):
+    define(**({"report": value, "errors": value} if callable(value) else {"error": value, "after": value}))
+    assert checks.check_jobs() == []
+
+
+def test_a_class_that_no_job_may_name_is_not_looked_at():
+    class Local(Job):
+        def success(self):
+            pass
+
+    assert checks.check_jobs() == []
 
 
 @pytest.fixture

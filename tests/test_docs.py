@@ -149,6 +149,14 @@ def test_every_flag_of_a_command_is_one(page):
         assert set(re.findall(r"manage\.py (jobs_\w+)", line)) <= set(flags), line
 
 
+def test_every_system_check_stands_in_the_settings_page():
+    source = (ROOT / "django_delayed/checks.py").read_text()
+    listed = re.findall(
+        r"^\| `django_delayed\.([EW]\d{3})` \|", (ROOT / "docs/settings.md").read_text(), re.M
+    )
+    assert sorted(listed) == sorted(set(re.findall(r"\b[EW]\d{3}\b", source)))
+
+
 def test_every_command_stands_in_the_readme():
     readme = (ROOT / "README.md").read_text()
     for name in get_commands():
