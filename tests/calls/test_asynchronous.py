@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.dispatch import Signal
 from django_delayed import SerializationError, delay, handle_asynchronously
+from django_delayed.execution.outcomes import Finished
 from django_delayed.models import DelayedJob
 from django_fsm import TransitionNotAllowed, can_proceed, has_transition_perm
 from tests.blog.models import Order, Post
@@ -97,6 +98,18 @@ def test_a_transition_is_enqueued_and_made_by_the_worker(order, diary):
     Order.objects.update(state="new")
     work_off()
     assert diary == [("pay", order.pk, 7), ("pay", order.pk, 5)]
+
+
+def test_what_is_not_saved_does_not_travel_and_does_not_stay(order):
+    order.state = "paid"
+    order.ship()
+    assert perform_next()[1].error.error_class.endswith("TransitionNotAllowed")
+    order.save()
+    DelayedJob.objects.all().delete()
+    order.ship()
+    assert isinstance(perform_next()[1], Finished)
+    order.refresh_from_db()
+    assert order.state == "paid"
 
 
 def test_a_transition_is_made_at_once_with_now(order, diary):
