@@ -259,6 +259,7 @@ def test_a_session_that_was_lost_is_not_used_again(lose):
         current = connections["default"]
         if lose == "within":
             end_connection(current)
+            until(lambda: connection.vendor == "mysql" or database(current).has_lost_session())
     if lose == "between" and current.connection is not None:
         end_connection(current)
         until(database(current).has_lost_session)
