@@ -19,6 +19,7 @@ CENTURY = timedelta(days=36_525)
 INTEGERS = range(-(2**31), 2**31)
 # A class or function as a row names it.
 CODE_NAME = re.compile(r"[\w.]+:[\w.]+")
+_OF_PATTERNS = frozenset("*?[")
 
 
 def duration(value: timedelta | float, name: str) -> timedelta:
@@ -61,6 +62,9 @@ def queue_name(value: Any, name: str) -> str:
     if value != value.strip() or "," in value:
         # No worker could be told to serve it: --queues separates names by commas, and strips them.
         raise ValueError(f"{name} must have no comma, and no space at its ends: {value!r}.")
+    if value.startswith("!") or not _OF_PATTERNS.isdisjoint(value):
+        # In --queues it would be a pattern, and name other queues too.
+        raise ValueError(f"{name} must have none of * ? [ and no ! at its start, as patterns do: {value!r}.")
     return str(value)
 
 
@@ -130,9 +134,10 @@ def _modules(value: Any, name: str) -> tuple[str, ...]:
 
 
 def _queue_attributes(value: Any, name: str) -> Mapping[str, Mapping[str, int]]:
-    if not isinstance(value, Mapping) or not all(isinstance(queue, str) for queue in value):
+    if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a dict of queue names, not {value!r}.")
     for queue, attributes in value.items():
+        queue_name(queue, f"A key of {name}")
         if not isinstance(attributes, Mapping) or set(attributes) - {"priority"}:
             raise ValueError(f'{name}[{queue!r}] must be a dict with the key "priority", not {attributes!r}.')
         if "priority" in attributes:

@@ -90,7 +90,7 @@ WRONG = [
     *(
         (name, value)
         for name in ("DEFAULT_QUEUE", "MAIL_QUEUE")
-        for value in ("q" * 256, "a\nb", "\0", "a,b", 7)
+        for value in ("q" * 256, "a\nb", "\0", "a,b", "mail_*", "!mail", 7)
     ),
     *(("DELAY_JOBS", value) for value in (1, "yes", None)),
     *(("ENQUEUE", value) for value in ("commit", None, True, ["transaction"])),
@@ -122,6 +122,9 @@ WRONG = [
             {"mail": {"priority": None}},
             {"mail": {"urgency": 1}},
             {5: {"priority": 1}},
+            {"mail_*": {"priority": 1}},
+            {"mail, index": {"priority": 1}},
+            {" mail": {"priority": 1}},
         )
     ),
 ]

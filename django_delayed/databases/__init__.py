@@ -3,7 +3,7 @@
 from .base import Database, in_callers_transaction
 from .clock import DatabaseNow
 from .inserting import check_sizes, insert, split
-from .lanes import LANES_INDEX, Claim, Filters, Lane
+from .lanes import LANES_INDEX, Claim, Filters, Lane, is_named
 from .vendors import VENDORS, database
 from .watches import Watch
 
@@ -20,5 +20,6 @@ __all__ = [
     "database",
     "in_callers_transaction",
     "insert",
+    "is_named",
     "split",
 ]

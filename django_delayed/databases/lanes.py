@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import lru_cache
 
 LANES_INDEX = "delayed_job_lanes"
 
@@ -20,7 +22,10 @@ class Lane:
 
 @dataclass(frozen=True)
 class Filters:
-    """The lanes that a worker serves: all queues when none is named; both bounds are inclusive."""
+    """The lanes that a worker serves: all queues when none is named; both bounds are inclusive.
+
+    `queues` are names, patterns such as "mail_*", and exceptions from them such as "!mail_slow".
+    """
 
     queues: tuple[str, ...] = ()
     min_priority: int | None = None
@@ -35,10 +40,20 @@ class Filters:
     def serve(self, lane: Lane) -> bool:
         """Whether rows of this lane are for this worker."""
         return (
-            (not self.queues or lane.queue in self.queues)
+            (not self.queues or is_named(lane.queue, self.queues))
             and (self.min_priority is None or lane.priority >= self.min_priority)
             and (self.max_priority is None or lane.priority <= self.max_priority)
         )
+
+
+@lru_cache(maxsize=1000)
+def is_named(queue: str, patterns: tuple[str, ...]) -> bool:
+    """Whether the patterns name the queue: one of them, or all are exceptions, and no exception does."""
+    named = [pattern for pattern in patterns if not pattern.startswith("!")]
+    excepted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    return (not named or any(fnmatchcase(queue, pattern) for pattern in named)) and not any(
+        fnmatchcase(queue, pattern) for pattern in excepted
+    )
 
 
 def _new_token() -> int:

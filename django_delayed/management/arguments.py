@@ -30,15 +30,18 @@ def positive(text: str) -> int:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Queue names from the command line, separated by commas. Raises ValueError if there is none."""
+    """Names and patterns of queues from the command line, separated by commas.
+
+    Raises ValueError if there is none, or one is a "!" with nothing or another behind it.
+    """
     queues = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not queues:
+    if not queues or any(name == "!" or name.startswith("!!") for name in queues):
         raise ValueError(text)
     return queues
 
 
 def add_queues(parser: CommandParser, help: str) -> None:
-    """Add the flag for names of queues, the same for every command."""
+    """Add the flag for names and patterns of queues, the same for every command."""
     parser.add_argument(
         "--queue",
         "--queues",
@@ -46,7 +49,7 @@ def add_queues(parser: CommandParser, help: str) -> None:
         type=names,
         action="append",
         metavar="A,B",
-        help=f"{help}; may be given several times.",
+        help=f"{help}: names, patterns (mail_*), all but some (!slow); may be given several times.",
     )
 
 

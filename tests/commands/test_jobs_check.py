@@ -36,6 +36,16 @@ def test_an_empty_queue_is_healthy(capsys):
     assert capsys.readouterr().out == "No job is late; none is due.\n"
 
 
+@pytest.mark.parametrize(("queues", "is_late"), [("m*", True), ("!mail", False), ("*,!m*", False)])
+def test_it_checks_the_queues_of_a_pattern(queues, is_late):
+    job(HOUR, queue="mail")
+    if is_late:
+        with pytest.raises(CommandError, match="A job has been due"):
+            call_command("jobs_check", queues=queues)
+    else:
+        call_command("jobs_check", queues=queues)
+
+
 def test_a_job_that_has_been_due_for_more_than_five_minutes_is_late(capsys):
     job(timedelta(minutes=4))
     call_command("jobs_check")

@@ -84,6 +84,10 @@ def test_one_pass_performs_what_is_ready_and_ends(command, ledger):
         (["--queue", "index"], {"QUEUES": "mail"}, ["index 0"]),
         (["--min-priority", "-9"], {"MIN_PRIORITY": "5"}, ["default -5", "index 0", "mail 5"]),
         ([], {"QUEUES": "", "MIN_PRIORITY": ""}, ["default -5", "index 0", "mail 5"]),
+        (["--queues", "*"], {}, ["default -5", "index 0", "mail 5"]),
+        (["--queues", "m*,i*"], {}, ["index 0", "mail 5"]),
+        (["--queues", "!mail"], {"QUEUES": "mail"}, ["default -5", "index 0"]),
+        ([], {"QUEUES": "!mail, !ind*"}, ["default -5"]),
     ],
 )
 @pytest.mark.django_db
@@ -125,6 +129,8 @@ def test_the_environment_wins_over_the_settings(settings, monkeypatch, flags, en
         (["--read-ahead", "all"], {}, "invalid positive value: 'all'"),
         (["--min-priority", "high"], {}, "invalid int value: 'high'"),
         (["--queue", " , "], {}, "invalid names value"),
+        (["--queue", "mail,!"], {}, "invalid names value: 'mail,!'"),
+        (["--queue", "!!mail"], {}, "invalid names value: '!!mail'"),
         (["--min-priority", "5", "--max-priority", "4"], {}, "no job is between them"),
         ([], {"SLEEP_DELAY": "soon"}, "SLEEP_DELAY has an invalid value: 'soon'"),
         ([], {"READ_AHEAD": "0"}, "READ_AHEAD has an invalid value: '0'"),

@@ -102,6 +102,29 @@ def test_queues_whose_names_look_alike_are_two_queues(add, pair):
         assert claimed(limit=10, queues=(queue,)) == [queue]
 
 
+@pytest.mark.parametrize(
+    ("patterns", "served"),
+    [
+        (["mail_*"], {"mail_de", "mail_en", "mail_slow"}),
+        (["mail_??"], {"mail_de", "mail_en"}),
+        (["mail_[de]?"], {"mail_de", "mail_en"}),
+        (["*"], {"mail", "mail_de", "mail_en", "mail_slow", "index"}),
+        (["!mail_slow"], {"mail", "mail_de", "mail_en", "index"}),
+        (["*", "!mail*"], {"index"}),
+        (["mail_*", "index", "!*_slow"], {"mail_de", "mail_en", "index"}),
+        (["!mail*", "mail_de"], set()),
+        (["Mail*"], set()),
+    ],
+    ids=" ".join,
+)
+def test_queues_are_served_by_patterns_and_all_but_some(add, patterns, served):
+    for queue in ("mail", "mail_de", "mail_en", "mail_slow", "index"):
+        add(queue, queue=queue, due=-1)
+    filters = {"queues": tuple(patterns)}
+    assert (DelayedJob.objects.next_due(Filters(**filters)) is not None) == bool(served)
+    assert set(claimed(limit=10, **filters)) == served
+
+
 @pytest.mark.parametrize("queue", ["", "q'uo\"te", "100% %s", "back\\slash", "日本語", "🦀", "x" * 255])
 def test_a_queue_may_have_any_name(add, queue):
     add("a", queue=queue, due=-1)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...databases import DatabaseNow
+from ...databases import DatabaseNow, is_named
 from ...models import all_rows
 from ...states import DelayedJobQuerySet
 from ...stats import count_by_state
 from ..arguments import add_queues, queues_of, seconds, span_of
 from ..base import require_tables
+
+
+def _queues_in(rows: DelayedJobQuerySet) -> Iterable[str]:
+    return rows.order_by().values_list("queue", flat=True).distinct()
 
 
 class Command(BaseCommand):
@@ -53,7 +58,8 @@ class Command(BaseCommand):
         if options["failed"]:
             rows = rows.failed()
         if queues := queues_of(options):
-            rows = rows.filter(queue__in=queues)
+            named = [queue for queue in _queues_in(rows) if is_named(queue, queues)]
+            rows = rows.filter(queue__in=named)
         if options["older_than"] is not None:
             since = "failed_at__lt" if options["failed"] else "created_at__lt"
             rows = rows.filter(**{since: DatabaseNow(plus=-span_of(options["older_than"], "older_than"))})

@@ -10,6 +10,7 @@ from ...supervisor.supervisor import Supervisor
 from ...worker.configuration import ENVIRONMENT_VARIABLE, Start
 from ...worker.main import run_worker
 from ..base import WorkerCommand, require_tables
+from ..queues import warn_of_unknown_queues
 from ..terminal import log_in_terminal
 
 
@@ -24,5 +25,10 @@ class Command(WorkerCommand):
             with log_in_terminal(options["verbosity"], options["quiet"]):
                 sys.exit(run_worker(Start.load(start)))
         configuration = self.configuration(options)
+
+        def check() -> None:
+            require_tables()
+            warn_of_unknown_queues(configuration.filters)
+
         with self.shown_in_terminal(configuration, options):
-            Supervisor(configuration, check=require_tables).run()
+            Supervisor(configuration, check).run()

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError, CommandParser, OutputWrapp
 from ...execution.outcomes import Discarded, Finished, Outcome, Released
 from ...worker.work_off import work_off
 from ..base import WorkerCommand, require_tables
+from ..queues import warn_of_unknown_queues
 
 REDRAW = 0.1  # seconds between two drawings of the progress
 
@@ -33,6 +34,7 @@ class Command(WorkerCommand):
         in_terminal = self.stdout.isatty() and options["verbosity"] == 1 and not options["quiet"]
         progress = Progress(self.stdout if in_terminal else None)
         with self.shown_in_terminal(configuration, {**options, "quiet": options["quiet"] or in_terminal}):
+            warn_of_unknown_queues(configuration.filters)
             completed = work_off(configuration, on_settled=progress.count)
         if not options["quiet"]:
             self.stdout.write(f"\r{progress}" if in_terminal else str(progress))

@@ -1,0 +1,71 @@
+"""Queues that are named to a worker: is there anything in the project that knows them?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.db import Error as DatabaseError
+
+from ..calls.asynchronous import AsynchronousMethod
+from ..conf import settings
+from ..databases import Filters, is_named
+from ..jobs import Job
+from ..stats import lanes
+
+logger = logging.getLogger("django_delayed")
+
+
+def warn_of_unknown_queues(filters: Filters) -> None:
+    """Log a warning about each name and pattern that no setting, class or waiting job knows.
+
+    Takes at most one statement, and none when no queue is named.
+    """
+    for pattern in unknown_queues(filters.queues):
+        logger.warning(
+            "No waiting job, no Job class and no setting has a queue %r. If it is not misspelt, name it in"
+            " DJANGO_DELAYED['QUEUE_ATTRIBUTES'], as in {%r: {}}",
+            pattern,
+            pattern,
+        )
+
+
+def unknown_queues(patterns: tuple[str, ...]) -> list[str]:
+    """Those names and patterns that are of no known queue, each without its "!"."""
+    left = [pattern.removeprefix("!") for pattern in patterns]
+    if left:
+        left = _without(left, _declared())
+    if left:
+        try:
+            left = _without(left, {lane.queue for lane in lanes()})
+        except DatabaseError:
+            # Nobody knows, and a worker waits for its database.
+            return []
+    return left
+
+
+def _without(patterns: list[str], queues: set[str]) -> list[str]:
+    return [pattern for pattern in patterns if not any(is_named(queue, (pattern,)) for queue in queues)]
+
+
+def _declared() -> set[str]:
+    """The queues in settings, in classes of jobs and at methods of models."""
+    in_settings = (settings.DEFAULT_QUEUE, settings.MAIL_QUEUE, *settings.QUEUE_ATTRIBUTES)
+    declared = [*in_settings, *_queues_of_classes(Job), *_queues_of_methods()]
+    # It may be a function, which nobody calls here.
+    return {queue for queue in declared if isinstance(queue, str)}
+
+
+def _queues_of_classes(job_class: type[Job]) -> Iterator[Any]:
+    for subclass in job_class.__subclasses__():
+        yield subclass.queue
+        yield from _queues_of_classes(subclass)
+
+
+def _queues_of_methods() -> Iterator[Any]:
+    for model in apps.get_models():
+        for defined in (value for cls in model.__mro__ for value in vars(cls).values()):
+            if isinstance(defined, AsynchronousMethod):
+                yield defined.options.get("queue")
