@@ -83,7 +83,8 @@ def _duration(value: Any, name: str) -> timedelta:
     return span
 
 
-def _positive_duration(value: Any, name: str) -> timedelta:
+def positive_duration(value: Any, name: str) -> timedelta:
+    """A timedelta > 0, as `duration`, of a century at most."""
     if not (span := _duration(value, name)):
         raise ValueError(f"{name} must be longer than 0 seconds.")
     return span
@@ -93,10 +94,11 @@ def _optional_duration(value: Any, name: str) -> timedelta | None:
     return None if value is None else _duration(value, name)
 
 
-def _count(value: Any, name: str) -> int:
-    if (count := integer(value, name)) < 1:
+def count(value: Any, name: str) -> int:
+    """A whole number of at least 1 that an integer column holds. Raises TypeError or ValueError."""
+    if (number := integer(value, name)) < 1:
         raise ValueError(f"{name} must be at least 1, got {value}.")
-    return count
+    return number
 
 
 def _boolean(value: Any, name: str) -> bool:
@@ -133,16 +135,24 @@ def _modules(value: Any, name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _queue_attributes(value: Any, name: str) -> Mapping[str, Mapping[str, int]]:
+def _queue_attributes(value: Any, name: str) -> Mapping[str, Mapping[str, Any]]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a dict of queue names, not {value!r}.")
-    for queue, attributes in value.items():
-        queue_name(queue, f"A key of {name}")
-        if not isinstance(attributes, Mapping) or set(attributes) - {"priority"}:
-            raise ValueError(f'{name}[{queue!r}] must be a dict with the key "priority", not {attributes!r}.')
-        if "priority" in attributes:
-            integer(attributes["priority"], f"{name}[{queue!r}]['priority']")
-    return value
+    return {
+        queue_name(queue, f"A key of {name}"): _attributes(attributes, f"{name}[{queue!r}]")
+        for queue, attributes in value.items()
+    }
+
+
+_ATTRIBUTES = {"priority": integer, "max_attempts": count, "max_run_time": positive_duration}
+
+
+def _attributes(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not _ATTRIBUTES.keys() >= set(value):
+        raise ValueError(
+            f"{name} must be a dict with some of the keys {', '.join(_ATTRIBUTES)}, not {value!r}."
+        )
+    return {key: _ATTRIBUTES[key](attribute, f"{name}[{key!r}]") for key, attribute in value.items()}
 
 
 def _providers(value: Any, name: str) -> Mapping[str, str]:
@@ -169,13 +179,13 @@ class Settings:
     """The settings in force. Durations are timedeltas; in DJANGO_DELAYED, a bare number is seconds."""
 
     # delayed_job's; with its 5 + N**4 seconds between them, 20.4 days in all.
-    MAX_ATTEMPTS: int = _setting(25, _count)
-    MAX_RUN_TIME: timedelta = _setting(timedelta(hours=4), _positive_duration)
+    MAX_ATTEMPTS: int = _setting(25, count)
+    MAX_RUN_TIME: timedelta = _setting(timedelta(hours=4), positive_duration)
     SLEEP_DELAY: timedelta = _setting(timedelta(seconds=5), _duration)
-    READ_AHEAD: int = _setting(100, _count)
+    READ_AHEAD: int = _setting(100, count)
     DEFAULT_QUEUE: str = _setting("default", queue_name)
     DEFAULT_PRIORITY: int = _setting(0, integer)
-    QUEUE_ATTRIBUTES: Mapping[str, Mapping[str, int]] = _setting(dict, _queue_attributes)
+    QUEUE_ATTRIBUTES: Mapping[str, Mapping[str, Any]] = _setting(dict, _queue_attributes)
     DESTROY_FAILED_JOBS: bool = _setting(False, _boolean)
     KEEP_FINISHED_FOR: timedelta | None = _setting(None, _optional_duration)
     DELAY_JOBS: bool | Callable[..., Any] = _setting(True, _boolean_or_callable)
@@ -184,13 +194,13 @@ class Settings:
     CONTEXT: Mapping[str, str] = _setting(dict, _providers)
     TRUSTED_MODULES: tuple[str, ...] = _setting(tuple, _modules)
     ALIASES: Mapping[str, str] = _setting(dict, _aliases)
-    MAX_ARGUMENTS_SIZE: int = _setting(1024 * 1024, _count)
-    MAX_MAIL_SIZE: int = _setting(25 * 1024 * 1024, _count)
+    MAX_ARGUMENTS_SIZE: int = _setting(1024 * 1024, count)
+    MAX_MAIL_SIZE: int = _setting(25 * 1024 * 1024, count)
     EMAIL_BACKEND: str = _setting(SMTP, _text)
     # None: DEFAULT_QUEUE.
     MAIL_QUEUE: str | None = _setting(None, _optional_queue_name)
     SHUTDOWN_TIMEOUT: timedelta = _setting(timedelta(seconds=25), _duration)
-    LEASE: timedelta = _setting(timedelta(seconds=60), _positive_duration)
+    LEASE: timedelta = _setting(timedelta(seconds=60), positive_duration)
     # None: as DEBUG says.
     RELOAD: bool | None = _setting(None, _optional_boolean)
 

@@ -31,10 +31,10 @@ def enqueue(job: Job, **options: Any) -> DelayedJob | None:
     """Write the job down, in the transaction that is open on the queue's database.
 
     Options: `queue`, `priority` (lower runs first), `run_at` or `wait_until` (an aware datetime), `wait` (a
-    timedelta or seconds). Each is a value or a function that returns one. Returns the row; None when the
-    job's `before_enqueue` returned False, and while the failure of a job is reported that was enqueued by
-    such a report itself. Raises TypeError, ValueError or SerializationError, before any SQL,
-    for a job that no worker could perform.
+    timedelta or seconds), `max_attempts`, `max_run_time` (a timedelta or seconds). Each is a value or a
+    function that returns one. Returns the row; None when the job's `before_enqueue` returned False, and while
+    the failure of a job is reported that was enqueued by such a report itself. Raises TypeError, ValueError
+    or SerializationError, before any SQL, for a job that no worker could perform.
     """
     return enqueue_all([job], **options)[0]
 
@@ -72,19 +72,18 @@ def build_row(job: Job, options: Options) -> DelayedJob | None:
         return None
     chosen = choose_options((job.class_options(), *job.layers, options), job.target)
     queue = chosen.get("queue", settings.DEFAULT_QUEUE)
+    of_queue = settings.QUEUE_ATTRIBUTES.get(queue, {})
+    attempts = chosen.get("max_attempts") or job.max_attempts or of_queue.get("max_attempts")
     row: DelayedJob = apps.get_model("django_delayed", "DelayedJob")(
         queue=queue,
-        priority=chosen["priority"] if "priority" in chosen else _priority_of(queue),
+        priority=chosen.get("priority", of_queue.get("priority", settings.DEFAULT_PRIORITY)),
         run_at=DatabaseNow(plus=chosen["wait"]) if "wait" in chosen else chosen.get("run_at", NOW),
+        max_attempts=attempts or settings.MAX_ATTEMPTS,
         created_at=NOW,
         extras=mark(),
-        **job.row_values(),
+        **job.row_values(chosen.get("max_run_time")),
     )
     return row
-
-
-def _priority_of(queue: str) -> int:
-    return settings.QUEUE_ATTRIBUTES.get(queue, {}).get("priority", settings.DEFAULT_PRIORITY)
 
 
 def _perform_inline(job: Job, row: DelayedJob) -> None:

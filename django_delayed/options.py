@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.utils import timezone
 
-from .conf import from_now, integer, queue_name
+from .conf import count, from_now, integer, positive_duration, queue_name
 
 Options = dict[str, Any]
 Layers = tuple[Options, ...]  # of checked options, the uppermost last
@@ -96,4 +96,6 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "priority": integer,
     "run_at": _run_at,
     "wait": _wait,
+    "max_attempts": count,
+    "max_run_time": positive_duration,
 }

@@ -54,7 +54,7 @@ def test_each_value_is_given_out_in_the_type_that_it_has(settings):
         "SLEEP_DELAY": 0,
         "LEASE": 1.5,
         "KEEP_FINISHED_FOR": HOUR,
-        "QUEUE_ATTRIBUTES": {"mail": {"priority": -10}, "other": {}},
+        "QUEUE_ATTRIBUTES": {"mail": {"priority": -10, "max_attempts": 2, "max_run_time": 60}, "other": {}},
         "TRUSTED_MODULES": ["shop.extra"],
         "DELAY_JOBS": bool,
         "DEFAULT_PRIORITY": -5,
@@ -64,7 +64,10 @@ def test_each_value_is_given_out_in_the_type_that_it_has(settings):
     assert timedelta(0) == delayed.SLEEP_DELAY
     assert timedelta(seconds=1.5) == delayed.LEASE
     assert delayed.KEEP_FINISHED_FOR == HOUR
-    assert delayed.QUEUE_ATTRIBUTES["mail"]["priority"] == -10
+    assert {
+        "mail": {"priority": -10, "max_attempts": 2, "max_run_time": timedelta(minutes=1)},
+        "other": {},
+    } == delayed.QUEUE_ATTRIBUTES
     assert delayed.TRUSTED_MODULES == ("shop.extra",)
     assert delayed.DELAY_JOBS is bool
     assert delayed.DEFAULT_PRIORITY == -5
@@ -121,6 +124,9 @@ WRONG = [
             {"mail": {"priority": "5"}},
             {"mail": {"priority": None}},
             {"mail": {"urgency": 1}},
+            {"mail": {"max_attempts": 0}},
+            {"mail": {"max_run_time": "1h"}},
+            {"mail": {"max_run_time": 0}},
             {5: {"priority": 1}},
             {"mail_*": {"priority": 1}},
             {"mail, index": {"priority": 1}},

@@ -21,7 +21,7 @@ from shop.models import Post
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 LIFE = ROOT / "docs/life_of_a_job.md"
 TYPES = {
-    "_count": "whole number ≥ 1",
+    "count": "whole number ≥ 1",
     "integer": "whole number",
     "_boolean": "boolean",
     "_optional_boolean": "boolean or None",
@@ -35,7 +35,7 @@ TYPES = {
     "_aliases": "dict",
     "_enqueue_mode": '`"transaction"`, `"on_commit"` or `"immediate"`',
     "_duration": "duration",
-    "_positive_duration": "duration > 0",
+    "positive_duration": "duration > 0",
     "_optional_duration": "duration or None",
 }
 

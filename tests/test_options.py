@@ -1,22 +1,29 @@
 import functools
+import os
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
+from django.core.mail import EmailMessage
 from django.utils import timezone as django_timezone
-from django_delayed import delay, enqueue
+from django_delayed import Job, delay, enqueue, enqueue_all
+from django_delayed.execution.outcomes import Failed
+from django_delayed.mail import deliver_later, send_mail
 from django_delayed.models import DelayedJob
 from django_delayed.options import check_options, choose_options, evaluate
-from tests.blog.jobs import CleanUpJob, Plain
+from tests.blog.jobs import CleanUpJob, Plain, resize
 from tests.blog.models import Post
+from tests.blog.work import perform_next, write
+from tests.playground.jobs import Sleepy
 
 TOMORROW = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def test_the_options_are_queue_priority_run_at_and_wait():
-    given = {"queue": "mail", "priority": -5, "run_at": TOMORROW}
+def test_the_options_are_queue_priority_run_at_wait_max_attempts_and_max_run_time():
+    given = {"queue": "mail", "priority": -5, "run_at": TOMORROW, "max_attempts": 1}
     assert check_options(given) == given
+    assert check_options({"max_run_time": 90}) == {"max_run_time": timedelta(seconds=90)}
     assert check_options({"wait": 90}) == {"wait": timedelta(seconds=90)}
     assert check_options({"wait": 0.5}) == {"wait": timedelta(milliseconds=500)}
     assert check_options({"wait": timedelta(weeks=1)}) == {"wait": timedelta(weeks=1)}
@@ -70,6 +77,15 @@ def test_none_counts_as_not_given():
         ({"priority": 1.0}, TypeError, "whole number"),
         ({"priority": True}, TypeError, "whole number"),
         ({"priority": 2**31}, ValueError, "32 bits"),
+        ({"max_attempts": 0}, ValueError, "max_attempts must be at least 1, got 0"),
+        ({"max_attempts": -1}, ValueError, "at least 1"),
+        ({"max_attempts": True}, TypeError, "whole number"),
+        ({"max_attempts": 2.0}, TypeError, "whole number"),
+        ({"max_attempts": 2**31}, ValueError, "32 bits"),
+        ({"max_run_time": 0}, ValueError, "max_run_time must be longer than 0 seconds"),
+        ({"max_run_time": -1}, ValueError, "must not be negative"),
+        ({"max_run_time": "1h"}, TypeError, "timedelta or a number of seconds"),
+        ({"max_run_time": timedelta(days=40_000)}, ValueError, "at most 36,525 days"),
     ],
 )
 def test_a_wrong_option_is_an_error_where_the_call_is_made(options, error, sentence):
@@ -158,6 +174,8 @@ def test_a_function_of_c_that_does_not_tell_its_signature_is_called_with_nothing
         ("run_at", date(2100, 1, 1), TypeError),
         ("run_at", datetime(2100, 1, 1), ValueError),
         ("wait", "1h", TypeError),
+        ("max_attempts", 0, ValueError),
+        ("max_run_time", 0, ValueError),
     ],
 )
 def test_what_a_function_returns_is_checked_like_a_literal(name, value, error):
@@ -271,6 +289,66 @@ def test_the_call_wins_over_set_over_the_class_over_the_queue_over_the_defaults(
     assert lane(post.reindex()) == ("index", 20)
     assert lane(post.delay(priority=1).reindex()) == ("index", 1)
     assert lane(post.delay(queue="mail").reindex()) == ("mail", 20)
+
+
+def limits(row):
+    """How often the job of a row is tried, and for how many seconds it may run, as a worker loads it."""
+    return row.max_attempts, Job.load(row).run_time.total_seconds()
+
+
+@pytest.mark.django_db
+def test_the_limits_of_a_job_are_chosen_as_its_queue_and_priority_are(settings):
+    settings.DJANGO_DELAYED = {
+        "QUEUE_ATTRIBUTES": {"mail": {"max_attempts": 5, "max_run_time": 50}, "mute": {}},
+        "MAX_ATTEMPTS": 9,
+        "MAX_RUN_TIME": 90,
+    }
+    post = Post.objects.create(title="a")
+    assert limits(Plain.perform_later()) == (9, 90)
+    assert limits(Plain.set(queue="mute").perform_later()) == (9, 90)
+    assert limits(Plain.set(queue="mail").perform_later()) == (5, 50)
+    assert limits(Plain.set(queue="mail", max_attempts=1).perform_later()) == (1, 50)
+    assert limits(Plain.set(queue="mail", max_run_time=1.5).perform_later()) == (5, 1.5)
+    assert limits(CleanUpJob.set(queue="mail").perform_later(post)) == (8, 300)
+    assert limits(CleanUpJob.set(max_attempts=1, max_run_time=timedelta(hours=1)).perform_later(post)) == (
+        1,
+        3600,
+    )
+    assert limits(CleanUpJob.set(max_attempts=1).set(max_attempts=2).perform_later(post)) == (2, 300)
+    assert limits(enqueue(CleanUpJob(post), max_attempts=3, max_run_time=3)) == (3, 3)
+    assert [limits(row) for row in enqueue_all([Plain(), Plain()], max_attempts=4)] == [(4, 90)] * 2
+
+
+@pytest.mark.django_db
+def test_calls_and_mails_have_limits_too():
+    post = Post.objects.create(title="a")
+    given = {"max_attempts": 2, "max_run_time": 20}
+    message = EmailMessage("Hello", "", "a@example.com", ["b@example.com"])
+    assert limits(post.delay(**given).send_to_twitter()) == (2, 20)
+    assert limits(Post.delay(**given).rebuild()) == (2, 20)
+    assert limits(delay(resize, **given)("a.png")) == (2, 20)
+    assert limits(post.delay(**given).reindex()) == (2, 20)
+    assert limits(post.fragile()) == (1, 10)
+    assert limits(post.delay(max_attempts=2).fragile()) == (2, 10)
+    assert limits(post.delay(max_attempts=lambda it: it.pk + 7).send_to_twitter())[0] == post.pk + 7
+    assert limits(deliver_later(message, **given)) == (2, 20)
+    assert limits(send_mail("Hello", "", None, ["b@example.com"], **given)) == (2, 20)
+
+
+@pytest.mark.django_db
+def test_a_worker_stops_a_job_at_the_max_run_time_of_its_call(settings):
+    settings.DJANGO_DELAYED = {"TRUSTED_MODULES": ["tests.playground"]}
+    Sleepy.set(max_run_time=0.05, max_attempts=1).perform_later(os.devnull, "begun", 30)
+    outcome = perform_next()[1]
+    assert isinstance(outcome, Failed)
+    assert outcome.error.message == "Sleepy ran longer than its max_run_time of 0.05 s."
+
+
+@pytest.mark.parametrize("written", ["soon", -1, [], {"@type": "timedelta"}])
+@pytest.mark.django_db
+def test_a_max_run_time_that_nobody_could_have_written_fails_the_job_alone(written):
+    write({"job": "tests.blog.jobs:Plain", "args": [], "kwargs": {}, "max_run_time": written}, max_attempts=1)
+    assert isinstance(perform_next()[1], Failed)
 
 
 @pytest.mark.django_db

@@ -52,6 +52,7 @@ class Job:
     _checked: ClassVar[tuple[Any, Any, Options]] = (None, None, {})
     # With two underscores: a subclass may have attributes of these names.
     __row: DelayedJob | None = None
+    __max_run_time: float | None = None  # the option, in seconds
 
     def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         check_fit(f"{type(self).__qualname__}.perform", self.perform, args, kwargs)
@@ -162,13 +163,12 @@ class Job:
             cls._checked = cls.queue, cls.priority, options
         return options
 
-    def row_values(self) -> dict[str, Any]:
-        """What the job writes into its row, beside its options. Raises SerializationError."""
+    def row_values(self, max_run_time: timedelta | None = None) -> dict[str, Any]:
+        """What the job writes into its row, beside its other options. Raises SerializationError."""
         return {
             "name": self.name[:255],
             "about": self.about,
-            "payload": self.dump(),
-            "max_attempts": self.max_attempts or settings.MAX_ATTEMPTS,
+            "payload": self.dump(max_run_time),
             "keep_for": settings.KEEP_FINISHED_FOR,
         }
 
@@ -181,7 +181,7 @@ class Job:
 
     size_setting: ClassVar[str] = "MAX_ARGUMENTS_SIZE"
 
-    def dump(self) -> str:
+    def dump(self, max_run_time: timedelta | None = None) -> str:
         """The job as ASCII JSON. Raises SerializationError for what cannot be stored or is too large."""
         if type(self).perform is Job.perform:
             raise TypeError(f"{self.name} has no perform() yet.")
@@ -189,6 +189,8 @@ class Job:
             payload = dump_class(type(self)) | self.dump_arguments() | Context.current().dump()
         except SerializationError as error:
             raise SerializationError(f"{self.name}: {str(error).rstrip('.')}.") from error
+        if max_run_time is not None:
+            payload["max_run_time"] = max_run_time.total_seconds()
         text = arguments.to_json(payload)
         if len(text) > (limit := getattr(settings, self.size_setting)):
             raise SerializationError(
@@ -224,6 +226,7 @@ class Job:
         except TypeError as error:
             raise DeserializationError(f"The arguments of {row.name} no longer fit: {error}") from error
         job.__row = row
+        job.__max_run_time = payload.get("max_run_time")
         return job
 
     @classmethod
@@ -239,6 +242,8 @@ class Job:
 
     @property
     def run_time(self) -> timedelta:
-        """How long this job may run."""
-        limit = self.max_run_time
+        """How long this job may run: as its option says, or its class, its queue, the settings."""
+        limit = self.max_run_time if self.__max_run_time is None else self.__max_run_time
+        if limit is None and self.__row is not None:
+            limit = settings.QUEUE_ATTRIBUTES.get(self.__row.queue, {}).get("max_run_time")
         return settings.MAX_RUN_TIME if limit is None else duration(limit, "max_run_time")

@@ -21,8 +21,9 @@ def deliver_later(message: EmailMessage, *, using: str | None = None, **options:
     """Enqueue a message for a worker to send, with its attachments and alternatives, up to MAX_MAIL_SIZE.
 
     `using` names the mailer (Django 6.1 and its MAILERS); the options are those of a job: queue, priority,
-    run_at or wait_until, wait. Returns its row; None for a message without recipients, which Django does not
-    send either. Raises TypeError, ValueError or SerializationError for a message that could not be sent.
+    run_at or wait_until, wait, max_attempts, max_run_time. Returns its row; None for a message without
+    recipients, which Django does not send either. Raises TypeError, ValueError or SerializationError for a
+    message that could not be sent.
     """
     remove_refused(options)
     check_message(message)

@@ -87,6 +87,10 @@ class Post(Article):
     def ping_later(host):
         diary.write("ping_later", host)
 
+    @handle_asynchronously(max_attempts=1, max_run_time=10)
+    def fragile(self):
+        diary.write("fragile", self.pk)
+
     @handle_asynchronously
     def share(self):
         diary.write("share of Post", self.pk)

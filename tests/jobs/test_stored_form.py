@@ -55,6 +55,7 @@ def enqueued(post, customer):
             "function": delay(resize)("a.png", width=5),
             "job": CleanUpJob.perform_later(post, dry_run=True),
             "values": Plain.perform_later(*VALUES),
+            "max_run_time that was given": delay(resize, max_run_time=90)("b.png"),
             "mail": deliver_later(message),
             "mail of a mailer": CustomerMailer.delay().welcome(customer),
         }
@@ -95,6 +96,7 @@ def test_the_stored_rows_are_worked_off(post, customer, diary, mailoutbox):
         ("resize", "a.png", 5),
         ("clean up", 9, True),
         ("plain", tuple(VALUES), {}),
+        ("resize", "b.png", 100),
     ]
     assert [mail.subject for mail in mailoutbox] == ["Hello", "Welcome, Ada"]
     for mail, name in zip(mailoutbox, ("mail", "mail of a mailer"), strict=True):
