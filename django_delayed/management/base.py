@@ -19,6 +19,7 @@ from ..execution.session import Session
 from ..models import DelayedJob
 from ..worker.availability import UNAVAILABLE
 from ..worker.configuration import ENVIRONMENT_VARIABLE, Configuration
+from ..worker.requirements import why_no_worker
 from .arguments import add_queues, names, positive, queues_of, seconds, span_of
 from .terminal import log_in_terminal, terminal_shows
 
@@ -34,6 +35,12 @@ def require_tables() -> None:
             f"The database {settings.DATABASE!r} has no table {DelayedJob._meta.db_table}:"
             " run `manage.py migrate` first."
         )
+
+
+def require_worker() -> None:
+    """Raise CommandError when no worker can run in this process."""
+    if reason := why_no_worker():
+        raise CommandError(reason)
 
 
 class WorkerCommand(BaseCommand):

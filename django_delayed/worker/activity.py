@@ -39,6 +39,19 @@ class Current:
         return self.limit is not None and self.age > self.limit + GRACE
 
 
+def _new_file() -> int:
+    """The descriptor of a new file of SIZE zeros that has no name. Raises OSError if none can be made."""
+    try:
+        # In memory: it needs no folder that can be written.
+        fd = os.memfd_create("django_delayed")
+    except (AttributeError, OSError):
+        # Only Linux has it, and some sandboxes refuse it.
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, SIZE)
+    return fd
+
+
 class Activity:
     """The shared page: written by both processes, read even while a job holds the GIL, and after a crash.
 
@@ -49,11 +62,7 @@ class Activity:
     """
 
     def __init__(self, fd: int | None = None) -> None:
-        if fd is None:
-            with tempfile.TemporaryFile() as file:
-                fd = os.dup(file.fileno())
-            os.ftruncate(fd, SIZE)
-        self.fd = fd
+        self.fd = _new_file() if fd is None else fd
         self._page = mmap.mmap(self.fd, SIZE)
 
     # The current job

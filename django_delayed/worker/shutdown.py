@@ -37,7 +37,9 @@ def _after_fork_in_child() -> None:
         _listening.clear()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+# Windows has no forks. No worker runs there, but the commands that look at the queue import this.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 class Shutdown:

@@ -1,7 +1,9 @@
 """The shared page of a worker and its supervisor."""
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import timedelta
 
@@ -16,6 +18,30 @@ def activity():
     activity = Activity()
     yield activity
     activity.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has files without a folder")
+def test_it_needs_no_folder_that_can_be_written(monkeypatch):
+    monkeypatch.setattr(tempfile, "TemporaryFile", None)
+    page = Activity()
+    page.begin(7, SECOND)
+    assert page.current().id == 7
+    page.close()
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_where_there_are_no_such_files_it_takes_a_temporary_one(monkeypatch, missing):
+    def refuse(name):
+        raise PermissionError(1, "Operation not permitted")
+
+    if missing:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    else:
+        monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    page = Activity()
+    page.begin(7, SECOND)
+    assert page.current().id == 7
+    page.close()
 
 
 def test_there_is_no_current_job_before_the_first_and_after_the_last(activity):

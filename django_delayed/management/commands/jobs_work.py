@@ -9,7 +9,7 @@ from typing import Any
 from ...supervisor.supervisor import Supervisor
 from ...worker.configuration import ENVIRONMENT_VARIABLE, Start
 from ...worker.main import run_worker
-from ..base import WorkerCommand, require_tables
+from ..base import WorkerCommand, require_tables, require_worker
 from ..queues import warn_of_unknown_queues
 from ..terminal import log_in_terminal
 
@@ -24,6 +24,7 @@ class Command(WorkerCommand):
         if start := os.environ.pop(ENVIRONMENT_VARIABLE, None):
             with log_in_terminal(options["verbosity"], options["quiet"]):
                 sys.exit(run_worker(Start.load(start)))
+        require_worker()
         configuration = self.configuration(options)
 
         def check() -> None:

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser, OutputWrapp
 
 from ...execution.outcomes import Discarded, Finished, Outcome, Released
 from ...worker.work_off import work_off
-from ..base import WorkerCommand, require_tables
+from ..base import WorkerCommand, require_tables, require_worker
 from ..queues import warn_of_unknown_queues
 
 REDRAW = 0.1  # seconds between two drawings of the progress
@@ -29,6 +29,7 @@ class Command(WorkerCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Work; a terminal shows a line of progress instead of the log."""
+        require_worker()
         configuration = self.configuration(options)
         require_tables()
         in_terminal = self.stdout.isatty() and options["verbosity"] == 1 and not options["quiet"]
