@@ -103,6 +103,8 @@ class WorkerCommand(BaseCommand):
             Filters(tuple(dict.fromkeys(queues or ())), lowest, highest),
             span_of(sleep_delay, "sleep_delay"),
             _chosen(options["read_ahead"], "READ_AHEAD", positive, settings.READ_AHEAD),
+            options["verbosity"],
+            options["quiet"],
         )
 
     @contextmanager

@@ -6,13 +6,10 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-
-from django.utils.autoreload import get_child_arguments
 
 from ..conf import settings
 from ..databases import DatabaseNow
@@ -22,6 +19,7 @@ from ..worker.activity import GRACE, Activity, Current
 from ..worker.availability import PeriodicTask
 from ..worker.configuration import ENVIRONMENT_VARIABLE, Configuration, Start
 from ..worker.heartbeat import BatchWatch, heartbeat_interval, send_heartbeat
+from .command_line import worker_command
 
 logger = logging.getLogger("django_delayed")
 
@@ -55,7 +53,7 @@ class Process:
         reader, self._writer = os.pipe()
         start = Start(worker, configuration, self.activity.fd, reader, time.time())
         self._popen = subprocess.Popen(
-            _command(),
+            worker_command(),
             env={**os.environ, ENVIRONMENT_VARIABLE: start.dump()},
             pass_fds=(self.activity.fd, reader),
             # Ctrl-C in a terminal is for the supervisor, which passes it on.
@@ -149,10 +147,3 @@ def _name_of(signum: int) -> str:
     except ValueError:
         # A real-time signal has no name of its own.
         return f"signal {signum}"
-
-
-def _command() -> list[str]:
-    """The command line that started this process, so that the worker does all that manage.py does."""
-    if sys.argv[1:2] == ["jobs_work"]:
-        return get_child_arguments()
-    return [sys.executable, "-m", "django", "jobs_work"]

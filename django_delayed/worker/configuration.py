@@ -28,11 +28,16 @@ def new_worker_id() -> str:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a worker serves and how: its filters, how long it sleeps, how many rows it claims at most."""
+    """What a worker serves and how: its filters, how long it sleeps, how many rows it claims at most.
+
+    `verbosity` and `quiet` say what it writes to its terminal.
+    """
 
     filters: Filters = Filters()
     sleep_delay: timedelta = timedelta(seconds=5)
     read_ahead: int = 100
+    verbosity: int = 1
+    quiet: bool = False
 
     def process(self) -> str:
         """This process and what it serves, for the line that says that it has started."""
@@ -70,4 +75,5 @@ class Start:
         given = data.pop("configuration")
         filters = Filters(**{**given["filters"], "queues": tuple(given["filters"]["queues"])})
         sleep_delay = timedelta(seconds=given["sleep_delay"])
-        return cls(configuration=Configuration(filters, sleep_delay, given["read_ahead"]), **data)
+        configuration = Configuration(**{**given, "filters": filters, "sleep_delay": sleep_delay})
+        return cls(configuration=configuration, **data)

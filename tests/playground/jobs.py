@@ -15,6 +15,8 @@ from django_delayed import Job
 
 POLL = 0.01
 
+schema = "none"
+
 
 def note(ledger, *words):
     """One line, in one write, so that no two processes mix theirs."""
@@ -25,6 +27,13 @@ def note(ledger, *words):
 class Note(Job):
     def perform(self, ledger, word):
         note(ledger, word)
+
+
+class NoteSchema(Job):
+    """In which schema it is performed, as tests/playground/management/commands/with_schema.py says."""
+
+    def perform(self, ledger):
+        note(ledger, schema)
 
 
 class Gated(Job):

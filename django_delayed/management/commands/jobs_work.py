@@ -6,6 +6,10 @@ import os
 import sys
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
+
+from ...supervisor.command_line import worker_command
 from ...supervisor.supervisor import Supervisor
 from ...worker.configuration import ENVIRONMENT_VARIABLE, Start
 from ...worker.main import run_worker
@@ -21,11 +25,17 @@ class Command(WorkerCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run as the supervisor, or as the worker that it started."""
-        if start := os.environ.pop(ENVIRONMENT_VARIABLE, None):
-            with log_in_terminal(options["verbosity"], options["quiet"]):
-                sys.exit(run_worker(Start.load(start)))
+        if text := os.environ.pop(ENVIRONMENT_VARIABLE, None):
+            start = Start.load(text)
+            with log_in_terminal(start.configuration.verbosity, start.configuration.quiet):
+                sys.exit(run_worker(start))
         require_worker()
         configuration = self.configuration(options)
+        try:
+            # At each start of a worker it would be too late to say so.
+            worker_command()
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from None
 
         def check() -> None:
             require_tables()

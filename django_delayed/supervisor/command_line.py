@@ -1,0 +1,48 @@
+"""The command line by which a supervisor starts its workers."""
+
+from __future__ import annotations
+
+import sys
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import get_commands
+from django.utils.autoreload import get_child_arguments
+
+COMMAND = "jobs_work"
+# For a program that cannot be started again. Its worker imports from the same folders.
+_WITHOUT_PROGRAM = (
+    f"import sys; sys.path[:] = sys.argv[1:]; sys.argv[1:] = ['{COMMAND}'];"
+    " from django.core.management import execute_from_command_line; execute_from_command_line(sys.argv)"
+)
+
+
+def worker_command() -> list[str]:
+    """The command line of a worker: the program that this process runs, so that the worker does all it does.
+
+    Raises ImproperlyConfigured when a process of its own would not find the settings.
+    """
+    given = sys.argv[1:]
+    if not given or given[0] not in get_commands() or not (program := _program()):
+        return _without_program()
+    # All of it where it names the command: that may stand behind another one, which chooses a tenant for it.
+    return [*program, *(given if COMMAND in given else [COMMAND])]
+
+
+def _program() -> list[str]:
+    """How this process was started, without its arguments; empty when nobody knows."""
+    try:
+        command = [str(part) for part in get_child_arguments()]
+    except RuntimeError:
+        return []
+    return command[: len(command) - len(sys.argv[1:])]
+
+
+def _without_program() -> list[str]:
+    if django_settings.SETTINGS_MODULE is None:
+        raise ImproperlyConfigured(
+            "The settings of this process come from settings.configure(), and its worker would not find them."
+            f" Write them into a module that DJANGO_SETTINGS_MODULE names, and start {COMMAND} by manage.py."
+        )
+    warnings = [f"-W{option}" for option in sys.warnoptions]
+    return [sys.executable, *warnings, "-c", _WITHOUT_PROGRAM, *sys.path]

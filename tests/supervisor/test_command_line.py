@@ -1,0 +1,148 @@
+"""A worker is started by the program that its supervisor runs, whatever that is."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from tests.playground.jobs import Note, NoteSchema
+from tests.playground.processes import command, ledger
+
+__all__ = ["command", "ledger"]
+
+ROOT = Path(__file__).parents[2]
+ONE_PASS = ("jobs_work", "--sleep-delay", "0")
+
+# A program that makes its paths itself, as many a manage.py does; the environment names none of them.
+PROGRAM = f"""
+import sys
+sys.path += {[str(ROOT), str(ROOT / "testproject")]}
+{{before}}
+import django
+from django.core.management import call_command, execute_from_command_line
+{{run}}
+"""
+CALL = "django.setup(); call_command('jobs_work', **{options})"
+EXECUTE = "execute_from_command_line(sys.argv)"
+
+
+@pytest.fixture
+def program(command, tmp_path):
+    """Run a program of its own with these arguments; `before` is its first line, `run` its last."""
+
+    def start(*arguments, run=EXECUTE, before="", name="run.py", **options):
+        path = tmp_path / "bin" / name
+        path.parent.mkdir()
+        path.write_text(PROGRAM.format(before=before, run=run))
+        environment = {"PYTHONPATH": "", **options.pop("environment", {})}
+        return command(
+            *arguments, start_with=(sys.executable, path), cwd=tmp_path, environment=environment, **options
+        )
+
+    return start
+
+
+def test_a_command_around_it_is_around_the_worker_too(command, ledger):
+    NoteSchema.perform_later(str(ledger))
+    run = command("with_schema", *ONE_PASS, "--schema=acme")
+    assert run.ends() == 0, run.output
+    assert ledger.lines == ["acme"]
+
+
+@pytest.mark.parametrize("name", ["mysite", "run.py", "jobs_work"])
+def test_a_program_of_another_name_starts_it(program, ledger, name):
+    Note.perform_later(str(ledger), "done")
+    run = program(*ONE_PASS, name=name)
+    assert run.ends() == 0, run.output
+    assert ledger.lines == ["done"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--serve", "8000"], ["jobs"]], ids=str)
+def test_a_program_that_calls_it_starts_it_with_its_paths(program, ledger, arguments):
+    Note.perform_later(str(ledger), "done")
+    run = program(*arguments, run=CALL.format(options={"sleep_delay": "0"}))
+    assert run.ends() == 0, run.output
+    assert ledger.lines == ["done"]
+
+
+def test_a_program_that_is_no_file_starts_it(command, ledger):
+    Note.perform_later(str(ledger), "done")
+    run = command(
+        *ONE_PASS,
+        start_with=(sys.executable, "-c", PROGRAM.format(before="", run=EXECUTE)),
+        environment={"PYTHONPATH": ""},
+    )
+    assert run.ends() == 0, run.output
+    assert ledger.lines == ["done"]
+
+
+@pytest.fixture(params=["program", "shell"])
+def called(request, program, command):
+    """Call the command with these options, from a program of its own and from one of Django's commands."""
+
+    def start(**options):
+        if request.param == "program":
+            return program(run=CALL.format(options=options))
+        code = f"from django.core.management import call_command; call_command('jobs_work', **{options})"
+        return command("shell", "-v", "0", "-c", code)
+
+    return start
+
+
+def test_a_call_that_is_quiet_has_a_quiet_worker(called, ledger):
+    Note.perform_later(str(ledger), "done")
+    run = called(sleep_delay="0", quiet=True)
+    assert (run.ends(), run.output) == (0, "")
+    assert ledger.lines == ["done"]
+
+
+def test_a_call_that_is_verbose_has_a_verbose_worker(called):
+    run = called(sleep_delay="0.1", verbosity=2)
+    run.has_said("DEBUG Sleeping")
+    assert run.stop() == 0
+
+
+def test_settings_that_no_other_process_finds_are_refused(program):
+    configure = (
+        "from django.conf import settings; from tests.playground import settings as module;"
+        "settings.configure(**{name: value for name, value in vars(module).items() if name.isupper()})"
+    )
+    run = program(before=configure, run=CALL.format(options={"sleep_delay": "0"}))
+    assert run.ends() == 1
+    assert run.said("CommandError: The settings of this process come from settings.configure()")
+
+
+def test_a_program_that_configures_its_settings_starts_it_all_the_same(program, ledger):
+    Note.perform_later(str(ledger), "done")
+    configure = (
+        "from django.conf import settings; from tests.playground import settings as module;"
+        "settings.configure(**{name: value for name, value in vars(module).items() if name.isupper()})"
+    )
+    run = program(*ONE_PASS, before=configure)
+    assert run.ends() == 0, run.output
+    assert ledger.lines == ["done"]
+
+
+@pytest.mark.parametrize("how", ["by name", "called"])
+def test_django_configurations_choose_the_settings_of_the_worker_too(program, ledger, tmp_path, how):
+    Note.perform_later(str(ledger), "done")
+    (tmp_path / "configured.py").write_text(
+        "from configurations import Configuration\n"
+        "from tests.playground import settings\n"
+        "class Dev(Configuration):\n"
+        "    locals().update({name: value for name, value in vars(settings).items() if name.isupper()})\n"
+    )
+    before = f"sys.path.append({os.fspath(tmp_path)!r})"
+    execute = (
+        "from configurations.management import execute_from_command_line; execute_from_command_line(sys.argv)"
+    )
+    code = "from django.core.management import call_command; call_command('jobs_work', sleep_delay='0')"
+    arguments = ONE_PASS if how == "by name" else ("shell", "-v", "0", "-c", code)
+    # The package has an import hook of a kind that Python warns of.
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "configured",
+        "PYTHONWARNINGS": "error,ignore::ImportWarning,ignore::DeprecationWarning",
+    }
+    run = program(*arguments, "--configuration=Dev", before=before, run=execute, environment=environment)
+    assert run.ends() == 0, run.output
+    assert ledger.lines == ["done"]
