@@ -35,6 +35,8 @@ class Restart:
         """A worker is about to be started, and will read the code."""
         self._sources = SourceWatch() if settings.RELOAD else None
         self._code_is_broken = False
+        # If it ends because the code has changed again, the next one waits for nothing.
+        self._at = 0.0
 
     def worker_failed(self, lived: float, in_a_job: bool) -> None:
         """A worker has ended by itself after so many seconds."""

@@ -53,7 +53,8 @@ class Worker:
     """Claims and performs, in the thread that calls `run`, until it is told to stop.
 
     With a sleep delay of 0 it ends when nothing is ready. With `code`, it ends when a file of the code has
-    changed: after 100 jobs, or when the queue is empty.
+    changed: it looks once a second between two jobs, after 100 jobs at the latest, and when the queue is
+    empty.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Worker:
             worker_started.send_robust(sender=None, worker=self.id, process=process)
         try:
             while not self.shutdown.requested:
-                if self._since_reload >= RELOAD_EVERY and self._code_has_changed():
+                if self.code and self._is_time_to_look(self.code) and self._code_has_changed():
                     return True
                 if batch := self._until_stopped(self._claim):
                     self._perform_batch(batch)
@@ -229,6 +230,9 @@ class Worker:
             self._idle.sleep(delay)
         else:
             self.wakeup.wait(delay)
+
+    def _is_time_to_look(self, code: CodeWatch) -> bool:
+        return self._since_reload >= RELOAD_EVERY or code.is_due
 
     def _code_has_changed(self) -> bool:
         self._since_reload = 0
