@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -43,7 +44,33 @@ def require_worker() -> None:
         raise CommandError(reason)
 
 
-class WorkerCommand(BaseCommand):
+class QueueCommand(BaseCommand):
+    """A command about jobs: what its output cannot encode, such as an umlaut, is written as an escape."""
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        """As Django's."""
+        with _escapes_written(options.get("stdout") or self.stdout, sys.stdout):
+            return super().execute(*args, **options)
+
+
+@contextmanager
+def _escapes_written(*streams: Any) -> Iterator[None]:
+    """A block in which these streams raise no UnicodeEncodeError."""
+    before = [
+        (stream, stream.errors)
+        for stream in streams
+        if getattr(stream, "errors", None) in ("strict", "surrogateescape") and hasattr(stream, "reconfigure")
+    ]
+    for stream, _ in before:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, errors in before:
+            stream.reconfigure(errors=errors)
+
+
+class WorkerCommand(QueueCommand):
     """A command that performs jobs. Flags win over the environment, the environment over the settings."""
 
     requires_migrations_checks = False

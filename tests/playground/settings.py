@@ -2,6 +2,7 @@
 
 DELAYED    DJANGO_DELAYED, as JSON
 LOGGING    the setting, as JSON
+LANGUAGE   the LANGUAGE_CODE
 APPS       more of INSTALLED_APPS
 """
 
@@ -16,6 +17,7 @@ MIDDLEWARE = []
 TEMPLATES = []
 ROOT_URLCONF = "tests.playground.urls"
 LOGGING = json.loads(environ.get("LOGGING", "{}"))
+LANGUAGE_CODE = environ.get("LANGUAGE", "en")
 DJANGO_DELAYED = json.loads(environ.get("DELAYED", "{}"))
 DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | json.loads(
     environ.get("DATABASE_OPTIONS", "{}")

@@ -5,19 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from ...databases import Filters
 from ...stats import lanes, latency
 from ..arguments import add_queues, queues_of, seconds, span_of
-from ..base import require_tables
+from ..base import QueueCommand, require_tables
 
 WARN_ABOVE_LANES = 200  # claims get slower from there on
 LATE, UNKNOWN = 1, 2  # exit codes
 
 
-class Command(BaseCommand):
+class Command(QueueCommand):
     """Exit code 0: no job is late; 1: some are; 2: the database is unavailable."""
 
     help = (

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ...databases import DatabaseNow, is_named
 from ...models import all_rows
 from ...states import DelayedJobQuerySet
 from ...stats import count_by_state
 from ..arguments import add_queues, queues_of, seconds, span_of
-from ..base import require_tables
+from ..base import QueueCommand, require_tables
 
 
 def _queues_in(rows: DelayedJobQuerySet) -> Iterable[str]:
     return rows.order_by().values_list("queue", flat=True).distinct()
 
 
-class Command(BaseCommand):
+class Command(QueueCommand):
     """Prints what it would remove, and asks. It never removes a running job."""
 
     help = "Remove delayed jobs: all that are not running, or some of them."
