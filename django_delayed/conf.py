@@ -188,6 +188,7 @@ class Settings:
     QUEUE_ATTRIBUTES: Mapping[str, Mapping[str, Any]] = _setting(dict, _queue_attributes)
     DESTROY_FAILED_JOBS: bool = _setting(False, _boolean)
     KEEP_FINISHED_FOR: timedelta | None = _setting(None, _optional_duration)
+    KEEP_FAILED_FOR: timedelta | None = _setting(None, _optional_duration)
     DELAY_JOBS: bool | Callable[..., Any] = _setting(True, _boolean_or_callable)
     ENQUEUE: str = _setting("transaction", _enqueue_mode)
     DATABASE: str = _setting("default", _text)

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import claiming
+from .conf import settings
 from .databases import Database, DatabaseNow, Filters, database
 from .fields import ClaimableField
 from .serialization.errors import ErrorText
@@ -66,6 +67,12 @@ STATES: dict[State, tuple[Q, Callable[[Any], bool]]] = {
         lambda row: True,
     ),
 }
+
+
+def _failed_now() -> dict[str, Any]:
+    """The times of a row that fails now."""
+    kept = settings.KEEP_FAILED_FOR
+    return {"failed_at": DatabaseNow(), "expires_at": None if kept is None else DatabaseNow(plus=kept)}
 
 
 def state_of(row: DelayedJob) -> State:
@@ -181,7 +188,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     def fail(self, row: DelayedJob, error: ErrorText, also: Iterable[Statement] = ()) -> bool:
         """running → failed: the job is given up."""
-        return self._record(row, error, {"failed_at": DatabaseNow(), "crashes": 0}, also)
+        return self._record(row, error, {**_failed_now(), "crashes": 0}, also)
 
     def discard_held(self, row: DelayedJob, also: Iterable[Statement] = ()) -> bool:
         """running → gone: the job is not tried again, and its row is not kept."""
@@ -191,7 +198,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         self, row: DelayedJob, error: ErrorText, wait: timedelta | None, also: Iterable[Statement] = ()
     ) -> bool:
         """running → retrying, or failed without a `wait`: the worker's process died in this attempt."""
-        when = {"failed_at": DatabaseNow()} if wait is None else {"run_at": DatabaseNow(plus=wait)}
+        when = _failed_now() if wait is None else {"run_at": DatabaseNow(plus=wait)}
         return self._record(row, error, {**when, "crashes": row.crashes + 1}, also)
 
     def release(self, rows: Iterable[DelayedJob]) -> int:
@@ -218,7 +225,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         """
         logger.error("The rows %s of delayed jobs cannot be read; they are set aside as failed", list(ids))
         error = {"error_class": "UnreadableRow", "error_message": WHY_SET_ASIDE, "last_error": WHY_SET_ASIDE}
-        times = dict.fromkeys(("run_at", "created_at", "failed_at"), DatabaseNow())
+        times = {**dict.fromkeys(("run_at", "created_at"), DatabaseNow()), **_failed_now()}
         new = self.model()
         numbers = {name: getattr(new, name) for name in NUMBERS}
         failed = {**UNLOCKED, **times, **numbers, **error}

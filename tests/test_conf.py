@@ -24,6 +24,7 @@ def test_the_defaults_are_those_of_the_documentation():
             "QUEUE_ATTRIBUTES": {},
             "DESTROY_FAILED_JOBS": False,
             "KEEP_FINISHED_FOR": None,
+            "KEEP_FAILED_FOR": None,
             "DELAY_JOBS": True,
             "ENQUEUE": "transaction",
             "DATABASE": "default",
@@ -54,6 +55,7 @@ def test_each_value_is_given_out_in_the_type_that_it_has(settings):
         "SLEEP_DELAY": 0,
         "LEASE": 1.5,
         "KEEP_FINISHED_FOR": HOUR,
+        "KEEP_FAILED_FOR": 90,
         "QUEUE_ATTRIBUTES": {"mail": {"priority": -10, "max_attempts": 2, "max_run_time": 60}, "other": {}},
         "TRUSTED_MODULES": ["shop.extra"],
         "DELAY_JOBS": bool,
@@ -64,6 +66,7 @@ def test_each_value_is_given_out_in_the_type_that_it_has(settings):
     assert timedelta(0) == delayed.SLEEP_DELAY
     assert timedelta(seconds=1.5) == delayed.LEASE
     assert delayed.KEEP_FINISHED_FOR == HOUR
+    assert timedelta(seconds=90) == delayed.KEEP_FAILED_FOR
     assert {
         "mail": {"priority": -10, "max_attempts": 2, "max_run_time": timedelta(minutes=1)},
         "other": {},
@@ -73,7 +76,8 @@ def test_each_value_is_given_out_in_the_type_that_it_has(settings):
     assert delayed.DEFAULT_PRIORITY == -5
 
 
-DURATIONS = ["MAX_RUN_TIME", "SLEEP_DELAY", "KEEP_FINISHED_FOR", "SHUTDOWN_TIMEOUT", "LEASE"]
+OPTIONAL = ["KEEP_FINISHED_FOR", "KEEP_FAILED_FOR"]
+DURATIONS = [*OPTIONAL, "MAX_RUN_TIME", "SLEEP_DELAY", "SHUTDOWN_TIMEOUT", "LEASE"]
 COUNTS = ["MAX_ATTEMPTS", "READ_AHEAD", "MAX_ARGUMENTS_SIZE", "MAX_MAIL_SIZE"]
 TEXTS = ["DEFAULT_QUEUE", "DATABASE", "EMAIL_BACKEND"]
 WRONG = [
@@ -82,7 +86,7 @@ WRONG = [
         for name in DURATIONS
         for value in (-1, -HOUR, "5", True, [], float("nan"), float("inf"))
     ),
-    *((name, None) for name in DURATIONS if name != "KEEP_FINISHED_FOR"),
+    *((name, None) for name in DURATIONS if name not in OPTIONAL),
     *((name, value) for name in COUNTS for value in (0, -1, 1.5, "5", True, None)),
     *((name, value) for name in TEXTS for value in ("", None, 5, b"x", ["x"])),
     *((name, 0) for name in ("MAX_RUN_TIME", "LEASE")),

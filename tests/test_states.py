@@ -307,6 +307,44 @@ def test_prune_removes_the_rows_that_have_expired():
     assert DelayedJob.objects.prune() == 0
 
 
+FAIL = {
+    "fail": lambda jobs, row: jobs.fail(row, error()),
+    "crash": lambda jobs, row: jobs.crash(row, error(), None),
+    "set_aside": lambda jobs, row: jobs.set_aside([row.pk]),
+}
+
+
+@pytest.mark.parametrize("name", FAIL)
+def test_a_failed_job_expires_only_with_the_setting(settings, name):
+    write()
+    assert FAIL[name](DelayedJob.objects, claim())
+    assert DelayedJob.objects.get().expires_at is None
+    settings.DJANGO_DELAYED = {"KEEP_FAILED_FOR": HOUR}
+    DelayedJob.objects.retry()
+    assert FAIL[name](DelayedJob.objects, claim())
+    row = DelayedJob.objects.get()
+    assert (row.state, row.expires_at - row.failed_at) == ("failed", HOUR)
+    assert DelayedJob.objects.prune() == 0
+
+
+@pytest.mark.parametrize("name", FAIL)
+def test_a_failed_job_that_is_kept_for_no_time_goes_with_its_failed_attempts(settings, name):
+    settings.DJANGO_DELAYED = {"KEEP_FAILED_FOR": 0}
+    write()
+    FAIL[name](DelayedJob.objects, claim())
+    assert DelayedJob.objects.prune() == 1
+    assert not FailedAttempt.objects.exists()
+
+
+def test_an_attempt_that_is_tried_again_does_not_expire(settings):
+    settings.DJANGO_DELAYED = {"KEEP_FAILED_FOR": 0}
+    write()
+    DelayedJob.objects.reschedule(claim(), error(), -HOUR)
+    DelayedJob.objects.crash(claim(), error(), HOUR)
+    assert DelayedJob.objects.prune() == 0
+    assert DelayedJob.objects.get().expires_at is None
+
+
 def test_a_retried_job_does_not_expire():
     write(failed_at=timezone.now(), expires_at=timezone.now() - HOUR)
     assert DelayedJob.objects.retry() == 1
