@@ -38,8 +38,8 @@ LANES_A_STATEMENT, MOST_LANES_A_STATEMENT = 10, 100
 REMEMBER_ABOVE = 100
 REMEMBER_FOR = 1.0  # seconds that a longer list is good for
 
-# What a worker, the job itself and the receivers of signals may ask of a row. None of it may be deferred: a
-# field that is read later cannot be read when the row is deleted by then.
+# What a worker, the job itself and the receivers of signals may ask of a row. None of it may be deferred, but
+# a payload that is large: a field that is read later cannot be read when the row is deleted by then.
 COLUMNS = (
     *("id", "name", "about", "payload", "queue", "priority", "run_at", "attempts", "crashes", "max_attempts"),
     *("last_error", "error_class", "error_message", "error_fingerprint", "locked_at", "locked_by"),
@@ -104,9 +104,14 @@ def _take(rows: DelayedJobQuerySet, claim: Claim, asked: Sequence[Lane]) -> list
         return []
     for row in taken:
         row.__dict__.update(KNOWN)
-    if odd := [row.pk for row in taken if not _is_sound(row)]:
-        rows.set_aside(odd)
-        taken = [row for row in taken if row.pk not in odd]
+    if odd := [row for row in taken if not _is_sound(row)]:
+        for row in odd:
+            if row.payload is None:
+                # It is large: Django reads it when its job is loaded.
+                del row.__dict__["payload"]
+        if unreadable := [row.pk for row in odd if not _is_sound(row)]:
+            rows.set_aside(unreadable)
+            taken = [row for row in taken if row.pk not in unreadable]
     return taken
 
 
@@ -142,7 +147,7 @@ def _is_sound(row: DelayedJob) -> bool:
         {*map(type, numbers)} == {int}
         and row.attempts in ATTEMPTS
         and isinstance(row.run_at, datetime)
-        and isinstance(row.payload, str)
+        and isinstance(row.__dict__.get("payload", ""), str)
     )
 
 

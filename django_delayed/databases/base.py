@@ -7,12 +7,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from django.db import DatabaseError, Error, ProgrammingError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .lanes import Claim, Lane
+from .lanes import LARGEST_PAYLOAD, Claim, Lane
 from .watches import Looks, Watch
 
 T = TypeVar("T")
@@ -43,6 +44,8 @@ class Database(ABC):
 
     CONFLICTS: ClassVar[frozenset[int | str]]
     PERMANENT: ClassVar[frozenset[int | str]]
+    # The function that knows the bytes of a text without reading it.
+    BYTES_OF = "octet_length"
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -136,6 +139,15 @@ class Database(ABC):
             " lock_token = %s, attempts = attempts + 1"
         )
         return columns, [*params, *started_params, claim.worker, claim.token]
+
+    @classmethod
+    @cache
+    def columns_read(cls, columns: Sequence[str], prefix: str = "") -> str:
+        """These columns, as a claim reads them."""
+        payload = f"{prefix}payload"
+        read = {name: f"{prefix}{name}" for name in columns}
+        if_small = f"CASE WHEN {cls.BYTES_OF}({payload}) <= {LARGEST_PAYLOAD} THEN {payload} END"
+        return ", ".join((read | {"payload": f"{if_small} AS payload"}).values())
 
     def utc_offset(self, plus: timedelta) -> timedelta:
         """How far the datetime that Django stores for now + `plus` is from UTC on this connection.

@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 LANES_INDEX = "delayed_job_lanes"
+# Bytes. A batch of larger ones would fill the memory of its worker.
+LARGEST_PAYLOAD = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def _new_token() -> int:
 class Claim:
     """At most `limit` rows for the worker of this id, and the columns of them to read.
 
+    A payload of more than LARGEST_PAYLOAD is left in the table: None is read in its place.
     `token` is random and the same for all rows of the claim: it guards every move of theirs, and no later
     claim has the same one, not even by the same worker.
     """

@@ -51,7 +51,7 @@ class PostgreSQL(Database):
         table, limit = self.table_of(rows.model), claim.limit
         columns, params = self.claimed_columns(claim)
         values = ", ".join(["(%s::text, %s::integer)"] * len(lanes))
-        returned = ", ".join(f"job.{name}" for name in claim.columns)
+        returned = self.columns_read(claim.columns, "job.")
         names = [part for lane in lanes for part in (lane.queue, lane.priority)]
         # MATERIALIZED is a fence: a planner free to inline the LIMIT may run it twice and lock too many rows.
         statement = (

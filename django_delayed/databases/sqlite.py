@@ -29,6 +29,9 @@ class SQLite(Database):
         | {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
     )
 
+    # octet_length() came with 3.43. A payload is ASCII.
+    BYTES_OF = "length"
+
     def now(self, plus: timedelta = timedelta(0)) -> SQL:
         plus += self.utc_offset(plus)
         if not plus:
@@ -69,7 +72,8 @@ class SQLite(Database):
             params += [lane.queue, lane.priority, *now_params, claim.limit]
         statement = (
             f"UPDATE {table} SET {columns} WHERE id IN (SELECT id FROM"
-            f" ({' UNION ALL '.join([due] * len(lanes))}) LIMIT %s) RETURNING {', '.join(claim.columns)}"
+            f" ({' UNION ALL '.join([due] * len(lanes))}) LIMIT %s)"
+            f" RETURNING {self.columns_read(claim.columns)}"
         )
         return list(rows.raw(statement, [*params, claim.limit]))
 

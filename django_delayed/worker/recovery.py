@@ -32,7 +32,7 @@ def release_and_deregister(
     held = all_rows().running().filter(locked_by=worker)
     if decide and current is not None and (row := held.filter(pk=current).first()):
         settle([(row, decide(row))])
-    all_rows().release(held.all())
+    all_rows().release(held.only("locked_by", "lock_token"))
     _workers().filter(pk=worker).delete()
 
 
@@ -82,7 +82,7 @@ def _recover(held: DelayedJobQuerySet) -> list[Performed]:
             (row, decide_after_crash(row, why)) for row in held.exclude(started_at=None)
         ]
         lost = write_outcomes(crashed)
-        all_rows().release(held.filter(started_at=None))
+        all_rows().release(held.filter(started_at=None).only("locked_by", "lock_token"))
     return [(row, outcome) for row, outcome in crashed if row not in lost]
 
 

@@ -137,7 +137,8 @@ class Worker:
         if self._answer_is_missing:
             # The connection may have been lost between the commit of the last claim and its answer: then this
             # worker holds rows that it does not know of, and would hold them for as long as it lives.
-            self._ask(lambda: all_rows().release(all_rows().running().filter(locked_by=self.id)))
+            held = all_rows().running().filter(locked_by=self.id)
+            self._ask(lambda: all_rows().release(held.only("locked_by", "lock_token")))
         close_old(connections[settings.DATABASE])
         limit = self.batch_size.size
         if self.code:

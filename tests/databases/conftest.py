@@ -26,10 +26,10 @@ def backend():
 def add():
     """Write one delayed job, `due` seconds from the database's now; returns the row."""
 
-    def add(name="a job", *, due=0, **columns):
+    def add(name="a job", *, due=0, payload="{}", **columns):
         row = DelayedJob(
             name=name,
-            payload="{}",
+            payload=payload,
             run_at=DatabaseNow(plus=timedelta(seconds=due)),
             created_at=DatabaseNow(),
             **columns,

@@ -1,6 +1,8 @@
 """What a claim takes, in which order, and what it writes: the same on every database."""
 
+import json
 import re
+import tracemalloc
 
 import pytest
 from django.db import connection, transaction
@@ -8,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django_delayed import claiming
 from django_delayed.claiming import COLUMNS, KNOWN, REMEMBER_ABOVE
 from django_delayed.databases import Filters, Lane, insert
+from django_delayed.databases.lanes import LARGEST_PAYLOAD
 from django_delayed.models import DelayedJob
 
 pytestmark = pytest.mark.django_db
@@ -173,6 +176,47 @@ def test_a_claimed_row_has_the_values_of_the_database(add, error):
     assert {field.name: getattr(row, field.name) for field in row._meta.fields} == {
         field.name: getattr(DelayedJob.objects.get(), field.name) for field in row._meta.fields
     }
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+def test_a_large_payload_is_read_when_its_job_is_loaded(add, limit):
+    small, large = (json.dumps({"v": 1, "fill": "x" * length}) for length in (10, LARGEST_PAYLOAD))
+    for number, payload in enumerate([large, small, large]):
+        add(f"job {number}", due=-60 + number, payload=payload)
+    rows = []
+    while taken := DelayedJob.objects.claim(W1, limit):
+        rows += taken
+    assert [row.name for row in rows] == ["job 0", "job 1", "job 2"]
+    assert [row.get_deferred_fields() for row in rows] == [{"payload"}, set(), {"payload"}]
+    assert [row.payload for row in rows] == [large, small, large]
+    assert [row.get_deferred_fields() for row in rows] == [set()] * 3
+
+
+def test_a_payload_is_large_from_one_byte_more_on(add):
+    for length in (LARGEST_PAYLOAD, LARGEST_PAYLOAD + 1):
+        add(due=-60, payload="x" * length)
+    rows = DelayedJob.objects.claim(W1, 10)
+    assert [row.get_deferred_fields() for row in rows] == [set(), {"payload"}]
+
+
+def test_an_unreadable_row_with_a_large_payload_is_set_aside(add):
+    add(due=-60, payload="x" * 2 * LARGEST_PAYLOAD, attempts=2**31 - 2)
+    add("sound", due=-60, payload="x" * 2 * LARGEST_PAYLOAD)
+    assert [row.name for row in DelayedJob.objects.claim(W1, 10)] == ["sound"]
+    assert DelayedJob.objects.failed().count() == 1
+
+
+def test_a_batch_of_large_payloads_takes_the_memory_of_one(add):
+    payload = "x" * 1_000_000
+    for _ in range(20):
+        add(due=-60, payload=payload)
+    tracemalloc.start()
+    try:
+        assert len(DelayedJob.objects.claim(W1, 100)) == 20
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(payload)
 
 
 def test_a_claim_reads_only_the_columns_that_a_worker_needs(add):
