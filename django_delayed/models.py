@@ -62,6 +62,7 @@ class DelayedJob(models.Model):
         verbose_name = _("delayed job")
         verbose_name_plural = _("delayed jobs")
         permissions = [
+            ("view_arguments_delayedjob", _("Can view the arguments of delayed jobs")),
             ("retry_delayedjob", _("Can retry failed delayed jobs")),
             ("discard_delayedjob", _("Can discard delayed jobs")),
         ]

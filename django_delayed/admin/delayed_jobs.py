@@ -82,8 +82,15 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         """Whether this user may discard jobs."""
         return self._may(request, DISCARD_WORDING)
 
+    def has_view_arguments_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may see the arguments of jobs, mails with their bodies included."""
+        return self._has(request, "view_arguments")
+
     def _may(self, request: HttpRequest, wording: Wording) -> bool:
-        codename = get_permission_codename(wording.name, self.opts)
+        return self._has(request, wording.name)
+
+    def _has(self, request: HttpRequest, permission: str) -> bool:
+        codename = get_permission_codename(permission, self.opts)
         return bool(request.user.has_perm(f"{self.opts.app_label}.{codename}"))
 
     # The list.
@@ -162,7 +169,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
             for wording in (RETRY_WORDING, DISCARD_WORDING)
             if self._may(request, wording) and wording.operation.allowed(rows).exists()
         ]
-        context |= job_page.contents(row)
+        context |= job_page.contents(row, self.has_view_arguments_permission(request))
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _rows(self, request: HttpRequest, pk: int) -> DelayedJobQuerySet:

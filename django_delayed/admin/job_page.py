@@ -26,15 +26,15 @@ class AttemptLine(NamedTuple):
     text: str | None
 
 
-def contents(row: DelayedJob) -> dict[str, Any]:
-    """The context of the template of this job's page."""
+def contents(row: DelayedJob, with_arguments: bool) -> dict[str, Any]:
+    """The context of the template of this job's page; its arguments and its result may be left out."""
     return {
-        "call": _call(row),
+        "call": _call(row) if with_arguments else _code(row.name),
         "facts": list(_facts(row)),
         "last_error": preformatted(row.last_error) if row.last_error else None,
         "failed_attempts": failed_attempts(row),
-        "result": preformatted(indented(row.result)) if row.result else None,
-        "payload": preformatted(indented(row.payload)),
+        "result": preformatted(indented(row.result)) if row.result and with_arguments else None,
+        "payload": preformatted(indented(row.payload)) if with_arguments else None,
     }
 
 
@@ -66,7 +66,11 @@ def failed_attempts(row: DelayedJob) -> list[AttemptLine]:
 
 def _call(row: DelayedJob) -> str:
     text = call_in(row.payload)
-    return format_html('<code class="delayed-call">{}</code>', text) if text else preformatted(row.payload)
+    return _code(text) if text else preformatted(indented(row.payload))
+
+
+def _code(call: str) -> str:
+    return format_html('<code class="delayed-call">{}</code>', call)
 
 
 def _facts(row: DelayedJob) -> Iterator[tuple[Any, Any]]:

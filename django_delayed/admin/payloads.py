@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
+
 from ..serialization.scalars import TYPE
 
 LONGEST_CALL = 2000  # characters
@@ -16,17 +18,37 @@ LONGEST_VALUE = 200
 def call_in(payload: str) -> str | None:
     """ "send_to_twitter(3, y=4) on blog.post 9"; None for a payload that no job writes."""
     try:
-        return _cut(_call(json.loads(payload)), LONGEST_CALL)
+        return _cut(_call(masked(json.loads(payload))), LONGEST_CALL)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return None
 
 
 def indented(payload: str) -> str:
-    """The JSON with a line for each value; a text that is not JSON as it is."""
+    """The JSON with a line for each value and without secrets; a text that is not JSON as it is."""
     try:
-        return json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+        return json.dumps(masked(json.loads(payload)), indent=2, ensure_ascii=False)
     except (RecursionError, ValueError):
         return payload
+
+
+def masked(data: Any) -> Any:
+    """The data with stars for each value whose name looks secret, as on Django's own page of an error."""
+    if isinstance(data, list):
+        return [masked(value) for value in data]
+    if not isinstance(data, dict):
+        return data
+    if data.get(TYPE) == "dict":
+        # It has its names as values.
+        return data | {"value": [[name, _masked(name, value)] for name, value in _list(data["value"])]}
+    return {name: _masked(name, value) for name, value in data.items()}
+
+
+def _masked(name: Any, value: Any) -> Any:
+    # The project may have a filter of its own, which need not be a subclass of Django's.
+    reporter: Any = get_default_exception_reporter_filter()
+    if not hasattr(reporter, "cleanse_setting"):
+        reporter = SafeExceptionReporterFilter()
+    return reporter.cleanse_setting(name, "") or masked(value)
 
 
 def _call(payload: dict[str, Any]) -> str:

@@ -87,8 +87,9 @@ def staff(db, django_user_model):
 
 @pytest.fixture
 def operator(client, staff):
-    """The test client, signed in as somebody who may view, retry and discard."""
-    client.force_login(staff("view_delayedjob", "retry_delayedjob", "discard_delayedjob"))
+    """The test client, signed in as somebody who may view, with arguments, retry and discard."""
+    verbs = ("view", "view_arguments", "retry", "discard")
+    client.force_login(staff(*(f"{verb}_delayedjob" for verb in verbs)))
     return client
 
 

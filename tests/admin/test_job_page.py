@@ -40,6 +40,16 @@ def test_the_page_says_what_is_called_with_which_arguments(opened, job):
     assert "send_to_twitter(3, y=4) on shop.post 9" in opened(job())
 
 
+@pytest.mark.parametrize("text", ["call", "mail"])
+def test_the_page_masks_what_looks_secret(opened, job, text):
+    given = {"job": "a:B", "args": [], "kwargs": {"password": "s3cret", "to": "ada"}}
+    if text == "mail":
+        given = {"job": "mail", "message": {"to": ["ada"], "extra_headers": {"Authorization": "s3cret"}}}
+    page = opened(job(payload=json.dumps(given)))
+    assert "s3cret" not in page
+    assert page.count("ada") >= 2
+
+
 def test_the_page_has_the_whole_error(opened, job):
     row = job(last_error="ValueError: no\n\n" + "\n".join(f"  line {number}" for number in range(2000)))
     text = opened(row)

@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -6,13 +7,22 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.core.mail import EmailMessage
 from django.utils.safestring import SafeString
+from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 from django_delayed.admin import payloads
 from django_delayed.admin.payloads import LONGEST_CALL, LONGEST_VALUE, call_in, indented
+from django_delayed.mail.messages import dump
 from django_delayed.serialization import arguments
 from django_delayed.serialization.arguments import encode, encode_call, to_json
 
 from shop.models import Comment
+
+
+class OwnFilter(SafeExceptionReporterFilter):
+    cleansed_substitute = "(hidden)"
+    hidden_settings = re.compile("iban")
+
 
 POST = {"@type": "record", "model": "shop.post", "pk": 9, "db": "default"}
 
@@ -128,6 +138,51 @@ def test_a_record_elsewhere_says_where():
 def test_what_no_job_writes_is_left_as_it_is(text):
     assert call_in(text) is None
     assert isinstance(indented(text), str)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"password": "s3cret"},
+        {"API_KEY": {"value": "s3cret"}},
+        {"user": {"name": "ada", "login": [{"authToken": "s3cret"}]}},
+        {"headers": [("a", {"Authorization": "s3cret"})]},
+        {"odd": {"@type": 5, "secret": "s3cret"}},
+        {"odd": {"@type": 5, "deep": {"@type": 6, "signature": ["s3cret"]}}},
+        {"cookies": {"sessionid": "s3cret"}},
+    ],
+    ids=str,
+)
+def test_what_has_a_name_that_looks_secret_is_masked_at_any_depth(kwargs):
+    text = to_json({"job": "a:B", **encode_call(["shown"], {"number": 7, **kwargs})})
+    assert "s3cret" in text
+    for shown in (call_in(text), indented(text)):
+        assert "s3cret" not in shown
+        assert "********************" in shown
+        assert "shown" in shown
+        assert "7" in shown
+
+
+def test_a_filter_of_the_project_says_what_is_secret(settings):
+    settings.DEFAULT_EXCEPTION_REPORTER_FILTER = f"{__name__}.OwnFilter"
+    text = to_json({"job": "a:B", **encode_call([], {"iban": "s3cret", "password": "shown"})})
+    get_default_exception_reporter_filter.cache_clear()
+    try:
+        assert call_in(text) == "B(iban='(hidden)', password='shown')"
+    finally:
+        get_default_exception_reporter_filter.cache_clear()
+
+
+@pytest.mark.parametrize("kind", ["message", "call", "record"])
+def test_the_form_of_a_payload_looks_like_no_secret(kind):
+    text = {
+        "message": to_json({"job": "mail", "message": dump(EmailMessage("a", "b")), "using": None}),
+        "call": payload(
+            target=POST, method="publish", owner="a:B", language="en", timezone="UTC", max_run_time=5
+        ),
+        "record": payload(POST),
+    }[kind]
+    assert json.loads(indented(text)) == json.loads(text)
 
 
 def test_long_values_and_long_calls_are_cut():

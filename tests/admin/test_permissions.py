@@ -1,3 +1,4 @@
+import json
 from types import ModuleType
 
 import pytest
@@ -10,12 +11,15 @@ from django_delayed.models import DelayedJob, WorkerProcess
 from django_delayed.states import State
 
 VIEW, RETRY, DISCARD = "view_delayedjob", "retry_delayedjob", "discard_delayedjob"
+ARGUMENTS = "view_arguments_delayedjob"
 PEOPLE = {
     "nobody": None,
     "a customer": None,
     "staff without permissions": (),
     "somebody who may only retry": (RETRY,),
     "a viewer": (VIEW,),
+    "somebody who may only see arguments": (ARGUMENTS,),
+    "a viewer of arguments": (VIEW, ARGUMENTS),
     "somebody who may edit and delete": (VIEW, "change_delayedjob", "delete_delayedjob", "add_delayedjob"),
     "a viewer who may retry": (VIEW, RETRY),
     "a viewer who may discard": (VIEW, DISCARD),
@@ -31,7 +35,7 @@ def person(request, client, staff):
         client.force_login(staff(*codenames))
     elif request.param == "a customer":
         client.force_login(User.objects.create_user("customer"))
-    client.may = {action for action in (VIEW, RETRY, DISCARD) if action in (codenames or ())}
+    client.may = {action for action in (VIEW, ARGUMENTS, RETRY, DISCARD) if action in (codenames or ())}
     return client
 
 
@@ -56,6 +60,31 @@ def test_who_may_not_view_is_not_told_what_failed(person, page, jobs):
         person.get(page(row.pk, of=name)).text for row in jobs for name in ("change", "retry", "discard")
     ]
     assert any("hung up" in text for text in texts) == (VIEW in person.may)
+
+
+MAIL = {
+    "class": "EmailMessage",
+    "subject": "Reset",
+    "body": "https://example.com/reset/s3cret",
+    "to": ["a@b.c"],
+}
+WITH_SECRETS = {
+    "an argument": {"job": "a:B", "args": ["s3cret"], "kwargs": {}},
+    "a named argument": {"function": "a:b", "args": [], "kwargs": {"note": "s3cret"}},
+    "a mail": {"job": "mail", "message": MAIL, "using": None},
+    "no job at all": {"s3cret": 5},
+}
+
+
+@pytest.mark.parametrize("kind", WITH_SECRETS)
+def test_arguments_and_mails_need_a_permission_of_their_own(person, page, job, kind):
+    row = job(name="B.b", payload=json.dumps({"v": 1, **WITH_SECRETS[kind]}), result='"s3cret"')
+    texts = [person.get(page(row.pk, of=name)).text for name in ("change", "retry", "discard", "history")]
+    texts.append(person.get(page()).text)
+    assert any("s3cret" in text for text in texts) == ({VIEW, ARGUMENTS} <= person.may)
+    if VIEW in person.may and ARGUMENTS not in person.may:
+        assert '<code class="delayed-call">B.b</code>' in texts[0]
+        assert "You have no permission to view the arguments." in texts[0]
 
 
 @pytest.mark.parametrize(("action", "permission"), [("retry", RETRY), ("discard", DISCARD)])
