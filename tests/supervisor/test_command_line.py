@@ -129,10 +129,11 @@ def test_django_configurations_choose_the_settings_of_the_worker_too(program, le
     (tmp_path / "configured.py").write_text(
         "from configurations import Configuration\n"
         "from tests.playground import settings\n"
+        "named = {name: value for name, value in vars(settings).items() if name.isupper()}\n"
         "class Dev(Configuration):\n"
-        "    # It would call a class that the settings import.\n"
-        "    named = {name: value for name, value in vars(settings).items() if name.isupper()}\n"
+        # It calls a class that the settings import, and defines what MAILERS replaces.
         "    locals().update({name: value for name, value in named.items() if not callable(value)})\n"
+        "    locals().pop('MAILERS', None)\n"
     )
     before = f"sys.path.append({os.fspath(tmp_path)!r})"
     execute = (
