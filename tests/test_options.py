@@ -293,7 +293,7 @@ def test_the_call_wins_over_set_over_the_class_over_the_queue_over_the_defaults(
 
 def limits(row):
     """How often the job of a row is tried, and for how many seconds it may run, as a worker loads it."""
-    return row.max_attempts, Job.load(row).run_time.total_seconds()
+    return row.max_attempts, Job.load(row, lambda block: None).run_time.total_seconds()
 
 
 @pytest.mark.django_db

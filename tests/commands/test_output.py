@@ -38,7 +38,7 @@ def test_the_log_has_names_and_errors_that_the_terminal_lacks(command, environme
     waiting(max_attempts=1)
     run = command(name, "--sleep-delay", "0", environment=environment)
     assert run.ends() == 0, run.output
-    assert not run.said("Traceback|Logging error|UnicodeEncodeError")
+    assert not run.said("Logging error|UnicodeEncodeError")
     assert run.said(r"FAILED permanently with ConnectionError: .*bergr.*\\U0001f980")
     assert run.said(r"pr.*fen \\U0001f980 #\d+ FAILED")
 
