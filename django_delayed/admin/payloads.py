@@ -40,6 +40,9 @@ def masked(data: Any) -> Any:
     if data.get(TYPE) == "dict":
         # It has its names as values.
         return data | {"value": [[name, _masked(name, value)] for name, value in _list(data["value"])]}
+    if TYPE in data:
+        # The names in a value with a type are ours, such as the key of a record.
+        return {name: masked(value) for name, value in data.items()}
     return {name: _masked(name, value) for name, value in data.items()}
 
 

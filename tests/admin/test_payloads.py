@@ -150,6 +150,7 @@ def test_what_no_job_writes_is_left_as_it_is(text):
         {"odd": {"@type": 5, "secret": "s3cret"}},
         {"odd": {"@type": 5, "deep": {"@type": 6, "signature": ["s3cret"]}}},
         {"cookies": {"sessionid": "s3cret"}},
+        {"token": date(2026, 3, 10), "note": ({"pass": "s3cret"},)},
     ],
     ids=str,
 )
