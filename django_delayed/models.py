@@ -64,6 +64,7 @@ class DelayedJob(models.Model):
         permissions = [
             ("view_arguments_delayedjob", _("Can view the arguments of delayed jobs")),
             ("retry_delayedjob", _("Can retry failed delayed jobs")),
+            ("run_now_delayedjob", _("Can run waiting delayed jobs now")),
             ("discard_delayedjob", _("Can discard delayed jobs")),
         ]
         indexes = [

@@ -4,46 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Q
 
 from .models import all_rows
 from .states import HELD, DelayedJobQuerySet, batches
 
-MOST_ROWS = 10_000  # that one operation moves
+MOST_ROWS = 10_000  # that one request moves
+IDS_REPORTED = 100
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A move that an operator makes, and the rows that it may be made with."""
+    """A move that an operator makes, and the rows that it may be made with.
+
+    `keep_for` is for how long the row of a job that the move leads to a worker stays once it was performed.
+    """
 
     name: str
     allowed: Callable[[DelayedJobQuerySet], DelayedJobQuerySet]
-    move: Callable[[Sequence[int]], int]
+    move: Callable[[Sequence[int], timedelta | None], int]
 
-    def ids(self, rows: DelayedJobQuerySet) -> list[int]:
-        """The ids of the rows that may be moved, MOST_ROWS at most."""
-        return list(self.allowed(rows).values_list("pk", flat=True)[:MOST_ROWS])
+    def ids(self, rows: DelayedJobQuerySet, most: int | None = None) -> list[int]:
+        """The ids of the rows that may be moved, at most that many."""
+        return list(self.allowed(rows).values_list("pk", flat=True)[:most])
 
-    def carry_out(self, ids: list[int]) -> int:
+    def carry_out(self, ids: Sequence[int], keep_for: timedelta | None = None) -> int:
         """Move the rows of these ids that still may be moved; returns how many were.
 
         Each batch is a transaction of its own, and asks for the state again in its statements: a row that
         another operator or a worker moves at the same moment is moved once.
         """
-        return sum(self.move(batch) for batch in batches(ids))
+        return sum(self.move(batch, keep_for) for batch in batches(ids))
+
+    def report(self, result: str, ids: Sequence[int], where: str) -> str:
+        """What an entry of a log says: the operation, what came of it, which rows."""
+        some = ", ".join(map(str, ids[:IDS_REPORTED])) + (", …" if len(ids) > IDS_REPORTED else "")
+        return f"{self.name}: {result}{where and f' where {where}'}: {some}"
 
 
 RETRY = Operation(
     name="retry",
     allowed=lambda rows: rows.failed(),
-    move=lambda ids: all_rows().filter(pk__in=ids).retry(),
+    move=lambda ids, keep_for: all_rows().filter(pk__in=ids).retry(keep_for),
+)
+RUN_NOW = Operation(
+    name="run_now",
+    allowed=lambda rows: rows.not_due(),
+    move=lambda ids, keep_for: all_rows().filter(pk__in=ids).run_now(keep_for),
 )
 DISCARD = Operation(
     name="discard",
     allowed=lambda rows: rows.exclude(HELD),
-    move=lambda ids: all_rows().discard_batch(ids),
+    move=lambda ids, _: all_rows().discard_batch(ids),
 )
 
 

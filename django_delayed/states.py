@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models, router, transaction
-from django.db.models import Case, CharField, F, Q, Value, When
+from django.db.models import DurationField, F, Q, Value
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -27,6 +28,7 @@ ROWS_A_TRANSACTION = 500
 UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": "", "started_at": None}
 NUMBERS = ("priority", "attempts", "crashes", "max_attempts")
 WHY_SET_ASIDE = "A column of this row had a value that cannot be read; its numbers and times were reset."
+UNREADABLE = ErrorText("UnreadableRow", WHY_SET_ASIDE, WHY_SET_ASIDE, "unreadable row")
 HELD = Q(locked_at__isnull=False, failed_at__isnull=True, finished_at__isnull=True)
 
 Statement = Callable[[], object]
@@ -47,8 +49,9 @@ class State(models.TextChoices):
 
 def _is_ahead(row: DelayedJob) -> bool:
     run_at: Any = row.run_at
-    # Until its INSERT, a row with a `wait` has the expression and not yet the time.
-    return bool(run_at.plus) if isinstance(run_at, DatabaseNow) else run_at > timezone.now()
+    # Until its INSERT, a row with a `wait` has the expression and not yet the time. It is None if the
+    # database has something that is no time, which SQLite and MariaDB can be made to store.
+    return bool(run_at.plus if isinstance(run_at, DatabaseNow) else run_at and run_at > timezone.now())
 
 
 # Each state as a condition on columns and as one on a row. No row meets two of the former; of the latter, the
@@ -78,12 +81,6 @@ def _failed_now() -> dict[str, Any]:
 def state_of(row: DelayedJob) -> State:
     """The state of a row, by the clock of this machine."""
     return next(state for state, (_, holds) in STATES.items() if holds(row))
-
-
-def state_column() -> Case:
-    """The state as a column, to count all six in one pass over the rows."""
-    whens = [When(condition, then=Value(state.value)) for state, (condition, _) in STATES.items()]
-    return Case(*whens, output_field=CharField())
 
 
 def batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -148,6 +145,10 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def ready(self) -> DelayedJobQuerySet:
         """Waiting and due."""
         return self.waiting().filter(run_at__lte=DatabaseNow())
+
+    def not_due(self) -> DelayedJobQuerySet:
+        """Waiting, and its run_at is ahead."""
+        return self.waiting().filter(run_at__gt=DatabaseNow())
 
     def about(self, instance: models.Model) -> DelayedJobQuerySet:
         """Jobs about this instance: called on it, or with it as the first instance among their arguments.
@@ -224,13 +225,10 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         An UPDATE by hand may have written a time or a number that Python has not; the row gets others.
         """
         logger.error("The rows %s of delayed jobs cannot be read; they are set aside as failed", list(ids))
-        error = {"error_class": "UnreadableRow", "error_message": WHY_SET_ASIDE, "last_error": WHY_SET_ASIDE}
         times = {**dict.fromkeys(("run_at", "created_at"), DatabaseNow()), **_failed_now()}
-        new = self.model()
-        numbers = {name: getattr(new, name) for name in NUMBERS}
-        failed = {**UNLOCKED, **times, **numbers, **error}
-        count: int = self._repeat_on_conflict(lambda: self.filter(pk__in=ids).update(**failed))
-        return count
+        numbers = {name: getattr(self.model(), name) for name in NUMBERS}
+        failed = {**UNLOCKED, **times, **numbers, **UNREADABLE.columns}
+        return self._repeat_on_conflict(lambda: self.filter(pk__in=ids).update(**failed))
 
     def release_unstarted(self, worker: str, current: int, age: timedelta) -> int:
         """Note that a job of a batch began `age` ago, and release what was claimed together with it.
@@ -248,10 +246,22 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     # The operator's moves, on the rows of this query.
 
-    def retry(self) -> int:
-        """failed → ready, with all attempts before it; the errors so far are kept. Returns how many."""
-        fresh = {"failed_at": None, "expires_at": None, "attempts": 0, "crashes": 0}
-        return self._repeat_on_conflict(lambda: self.failed().update(**fresh, run_at=DatabaseNow()))
+    def retry(self, keep_for: timedelta | None = None) -> int:
+        """failed → ready, with all attempts before it; the errors so far are kept. Returns how many.
+
+        With `keep_for`, a row stays that long, or longer, after its job was performed. Logs a warning if no
+        row is moved and some are waiting, which is what `run_now` is for.
+        """
+        fresh = {"failed_at": None, "expires_at": None, "attempts": 0, "crashes": 0, **self._kept(keep_for)}
+        moved: int = self._repeat_on_conflict(lambda: self.failed().update(**fresh, run_at=DatabaseNow()))
+        if not moved and self.waiting().exists():
+            logger.warning("retry() moved no job: none of them has failed. run_now() is for waiting jobs.")
+        return moved
+
+    def run_now(self, keep_for: timedelta | None = None) -> int:
+        """waiting → due; the attempts stay counted, and `keep_for` is as for `retry`. Returns how many."""
+        columns = {"run_at": DatabaseNow(), **self._kept(keep_for)}
+        return self._repeat_on_conflict(lambda: self.not_due().update(**columns))
 
     def discard(self) -> int:
         """Any state but running → gone. Returns how many."""
@@ -261,8 +271,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     def discard_batch(self, ids: Sequence[int]) -> int:
         """As `discard`, for the rows of these ids, in one transaction."""
-        removed: int = self._repeat_on_conflict(lambda: self._remove_unheld(ids))
-        return removed
+        return self._repeat_on_conflict(lambda: self._remove_unheld(ids))
 
     def prune(self) -> int:
         """Remove the rows whose `expires_at` has passed. Returns how many."""
@@ -307,13 +316,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         self, row: DelayedJob, error: ErrorText, columns: dict[str, Any], also: Iterable[Statement]
     ) -> bool:
         """Move a held row after a failed attempt, and write down the attempt."""
-        columns |= {
-            "last_error": error.text,
-            "error_class": error.error_class,
-            "error_message": error.message,
-            "error_fingerprint": error.fingerprint,
-        }
-        return self._update(row, columns, [lambda: self._attempts.record(row, error), *also])
+        return self._update(row, columns | error.columns, [lambda: self._attempts.record(row, error), *also])
 
     def _remove(self, row: DelayedJob, also: Iterable[Statement]) -> bool:
         # A job that never failed has no failed attempts: the statement is saved for most jobs.
@@ -330,9 +333,12 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
             )
             return bool(cursor.rowcount)
 
+    def _kept(self, keep_for: timedelta | None) -> dict[str, Any]:
+        least = Value(keep_for, DurationField())
+        return {"keep_for": Greatest(Coalesce("keep_for", least), least)} if keep_for else {}
+
     def _release(self) -> int:
-        released: int = self._repeat_on_conflict(lambda: self.update(**UNLOCKED, attempts=F("attempts") - 1))
-        return released
+        return self._repeat_on_conflict(lambda: self.update(**UNLOCKED, attempts=F("attempts") - 1))
 
     def _remove_unheld(self, ids: Sequence[int]) -> int:
         """Remove those of these rows that no worker holds, with their failed attempts; returns how many."""

@@ -3,29 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Case, CharField, Count, F, Max, Min, Value, When
 
 from . import claiming
 from .conf import settings
 from .databases import Filters, Lane
 from .models import all_rows
-from .states import DelayedJobQuerySet, State, state_column
+from .states import STATES, DelayedJobQuerySet, State
 
 # Finished and failed rows that are read for their queues; no index leads to those by queue.
 NEWEST = 1000
+
+
+@dataclass
+class Cause:
+    """What failed jobs have in common that have one error fingerprint: "" for rows without one."""
+
+    fingerprint: str
+    jobs: int
+    first: datetime
+    last: datetime
+    newest: int  # the highest id
+    queues: list[str] = field(default_factory=list)
 
 
 def count_by_state(rows: DelayedJobQuerySet | None = None) -> dict[State, int]:
     """How many of `rows` (all by default) are in each state. Reads each of them."""
     rows = all_rows() if rows is None else rows
     counted = dict(
-        rows.annotate(in_state=state_column()).values_list("in_state").annotate(Count("pk")).order_by()
+        rows.annotate(in_state=_state_column()).values_list("in_state").annotate(Count("pk")).order_by()
     )
     return {state: counted.get(state.value, 0) for state in State}
+
+
+def ids_by_state(rows: DelayedJobQuerySet, most: int) -> dict[State, list[int]]:
+    """The ids of the first `most` of `rows`, by state; only states that there are."""
+    found: dict[State, list[int]] = {}
+    for pk, state in rows.annotate(in_state=_state_column()).values_list("pk", "in_state")[:most]:
+        found.setdefault(State(state), []).append(pk)
+    return {state: found[state] for state in State if state in found}
+
+
+def causes(most: int) -> list[Cause]:
+    """The `most` causes of which the most jobs failed, with the queues of these jobs.
+
+    Reads the index of the failed rows, and no row.
+    """
+    failed = all_rows().failed().order_by()
+    grouped = (
+        failed.values(fingerprint=F("error_fingerprint"))
+        .annotate(jobs=Count("pk"), first=Min("failed_at"), last=Max("failed_at"), newest=Max("pk"))
+        .order_by("-jobs", "-newest")
+    )
+    found = {group["fingerprint"]: Cause(**group) for group in grouped[:most]}
+    pairs = failed.filter(error_fingerprint__in=found).values_list("error_fingerprint", "queue").distinct()
+    for fingerprint, queue in sorted(pairs):
+        found[fingerprint].queues.append(queue)
+    return list(found.values())
+
+
+def _state_column() -> Case:
+    """The state as a column, to count all six in one pass over the rows."""
+    whens = [When(condition, then=Value(state.value)) for state, (condition, _) in STATES.items()]
+    return Case(*whens, output_field=CharField())
 
 
 def lanes(filters: Filters = Filters()) -> list[Lane]:

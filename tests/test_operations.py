@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.utils import timezone
-from django_delayed import operations, states
+from django_delayed import states
 from django_delayed.models import DelayedJob
-from django_delayed.operations import DISCARD, RETRY, as_of
+from django_delayed.operations import DISCARD, RETRY, RUN_NOW, as_of
 
 pytestmark = pytest.mark.django_db
 
@@ -52,8 +52,10 @@ def test_an_operation_takes_the_rows_that_it_may_be_made_with():
     [failed] = write(1, failed_at=now)
     [waiting] = write(1)
     write(1, locked_at=now, locked_by="w")
+    [early] = write(1, run_at=now + HOUR)
     assert RETRY.ids(DelayedJob.objects.all()) == [failed.pk]
-    assert set(DISCARD.ids(DelayedJob.objects.all())) == {failed.pk, waiting.pk}
+    assert RUN_NOW.ids(DelayedJob.objects.all()) == [early.pk]
+    assert set(DISCARD.ids(DelayedJob.objects.all())) == {failed.pk, waiting.pk, early.pk}
 
 
 def test_a_row_that_changed_its_state_meanwhile_stays():
@@ -66,11 +68,27 @@ def test_a_row_that_changed_its_state_meanwhile_stays():
     assert [row.state for row in DelayedJob.objects.all()] == ["running"]
 
 
-def test_an_operation_moves_at_most_its_limit(monkeypatch):
-    monkeypatch.setattr(operations, "MOST_ROWS", 2)
+def test_an_operation_may_be_limited():
     write(3)
-    assert DISCARD.carry_out(DISCARD.ids(DelayedJob.objects.all())) == 2
+    assert DISCARD.carry_out(DISCARD.ids(DelayedJob.objects.all(), 2)) == 2
     assert DelayedJob.objects.count() == 1
+
+
+@pytest.mark.parametrize("operation", [RETRY, RUN_NOW], ids=lambda operation: operation.name)
+def test_a_job_that_somebody_watches_is_kept(operation):
+    now = timezone.now()
+    columns = {"retry": {"failed_at": now}, "run_now": {"run_at": now + HOUR}}[operation.name]
+    [watched, other] = write(2, **columns)
+    assert operation.carry_out([watched.pk], keep_for=HOUR) == 1
+    assert operation.carry_out([other.pk]) == 1
+    assert dict(DelayedJob.objects.values_list("pk", "keep_for")) == {watched.pk: HOUR, other.pk: None}
+
+
+def test_a_report_names_the_first_hundred_rows():
+    assert RETRY.report("2 of 2", [7, 8], "") == "retry: 2 of 2: 7, 8"
+    text = RUN_NOW.report("not completed", range(1, 151), "queue=mail")
+    assert text.startswith("run_now: not completed where queue=mail: 1, 2, 3, ")
+    assert text.endswith("99, 100, …")
 
 
 @pytest.mark.parametrize("column", ["created_at", "failed_at", "finished_at"])

@@ -271,6 +271,56 @@ def test_retry_gives_failed_jobs_a_fresh_start_and_touches_no_others():
     assert DelayedJob.objects.ready().filter(pk=row.pk).exists()
 
 
+def test_run_now_makes_waiting_jobs_due_and_touches_no_others():
+    one_in_each_state()
+    write(name="retrying later", due=HOUR, attempts=3, crashes=1, last_error="it broke")
+    early = ["scheduled", "retrying later"]
+    before = {row.pk: columns_of(row) for row in DelayedJob.objects.exclude(name__in=early)}
+    assert DelayedJob.objects.run_now() == 2
+    assert {row.pk: columns_of(row) for row in DelayedJob.objects.exclude(name__in=early)} == before
+    assert DelayedJob.objects.ready().filter(name__in=early).count() == 2
+    row = DelayedJob.objects.get(name="retrying later")
+    assert (row.state, row.attempts, row.crashes, row.last_error) == ("retrying", 3, 1, "it broke")
+    assert DelayedJob.objects.get(name="scheduled").state == "enqueued"
+    assert DelayedJob.objects.run_now() == 0
+
+
+@pytest.mark.parametrize("state", ["scheduled", "enqueued", "retrying"])
+def test_retry_of_waiting_jobs_says_that_none_has_failed(state, caplog):
+    one_in_each_state()
+    assert DelayedJob.objects.in_state(state).retry() == 0
+    assert "none of them has failed. run_now() is for waiting jobs" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["failed", "running", "finished", "nothing"])
+def test_retry_says_nothing_where_run_now_would_not_help(name, caplog):
+    one_in_each_state()
+    DelayedJob.objects.filter(name=name).retry()
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, HOUR), (HOUR / 2, HOUR), (2 * HOUR, 2 * HOUR)], ids=["none", "less", "more"]
+)
+@pytest.mark.parametrize("move", ["retry", "run_now"])
+def test_an_operator_may_have_a_job_kept_at_least_for_a_while(move, before, after):
+    columns = {"retry": {"failed_at": timezone.now(), "due": -HOUR}, "run_now": {"due": HOUR}}[move]
+    write(keep_for=before, **columns)
+    assert getattr(DelayedJob.objects, move)(HOUR) == 1
+    assert DelayedJob.objects.finish(claim())
+    row = DelayedJob.objects.get()
+    assert (row.state, row.keep_for, row.expires_at - row.finished_at) == ("finished", after, after)
+
+
+@pytest.mark.parametrize("move", ["retry", "run_now"])
+def test_otherwise_no_job_is_kept(move):
+    columns = {"retry": {"failed_at": timezone.now(), "due": -HOUR}, "run_now": {"due": HOUR}}[move]
+    write(**columns)
+    assert getattr(DelayedJob.objects, move)() == 1
+    assert DelayedJob.objects.finish(claim())
+    assert not DelayedJob.objects.exists()
+
+
 def test_retry_and_discard_move_the_rows_of_their_query_only():
     one, other = (write(name=name, failed_at=timezone.now()) for name in ("one", "other"))
     assert DelayedJob.objects.filter(pk=one.pk).retry() == 1

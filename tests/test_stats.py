@@ -81,3 +81,51 @@ def test_queues_cost_the_same_queries_whatever_the_table_holds(django_assert_num
         job(State.FAILED, queue=f"queue-{number}")
     with django_assert_num_queries(4):
         stats.queues()
+
+
+def failed(fingerprint, **columns):
+    return job(State.FAILED, error_fingerprint=fingerprint, **columns)
+
+
+def test_causes_say_how_many_jobs_failed_when_and_in_which_queues():
+    now = timezone.now()
+    failed("one", queue="mail", failed_at=now - 2 * HOUR)
+    failed("one", queue="index", failed_at=now - 3 * HOUR)
+    newest = failed("one", queue="mail", failed_at=now - HOUR)
+    other = failed("other", failed_at=now)
+    one, two = stats.causes(10)
+    assert one == stats.Cause("one", 3, now - 3 * HOUR, now - HOUR, newest.pk, ["index", "mail"])
+    assert two == stats.Cause("other", 1, now, now, other.pk, ["default"])
+
+
+def test_only_failed_jobs_have_a_cause():
+    for state in set(State) - {State.FAILED}:
+        job(state, error_fingerprint="one")
+    assert stats.causes(10) == []
+
+
+def test_the_causes_of_most_failures_come_first_and_the_others_are_left_out():
+    for fingerprint, count in [("few", 1), ("many", 3), ("", 2), ("newer", 1)]:
+        for _ in range(count):
+            failed(fingerprint)
+    assert [cause.fingerprint for cause in stats.causes(3)] == ["many", "", "newer"]
+
+
+def test_causes_cost_two_queries_that_read_no_wide_column(django_assert_num_queries):
+    for number in range(5):
+        failed(f"cause {number % 2}", last_error="x" * 1000)
+    with django_assert_num_queries(2) as queries:
+        stats.causes(10)
+    assert not any("last_error" in query["sql"] for query in queries)
+
+
+def test_ids_are_found_by_state_up_to_a_limit(one_and_more_of_each_state):
+    found = stats.ids_by_state(DelayedJob.objects.order_by("pk"), 100)
+    assert {state: len(ids) for state, ids in found.items()} == stats.count_by_state()
+    some = stats.ids_by_state(DelayedJob.objects.order_by("pk"), 4)
+    assert {state: len(ids) for state, ids in some.items()} == {
+        State.SCHEDULED: 1,
+        State.ENQUEUED: 2,
+        State.RUNNING: 1,
+    }
+    assert stats.ids_by_state(DelayedJob.objects.none(), 4) == {}

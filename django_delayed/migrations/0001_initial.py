@@ -115,6 +115,7 @@ class Migration(migrations.Migration):
                 "permissions": [
                     ("view_arguments_delayedjob", "Can view the arguments of delayed jobs"),
                     ("retry_delayedjob", "Can retry failed delayed jobs"),
+                    ("run_now_delayedjob", "Can run waiting delayed jobs now"),
                     ("discard_delayedjob", "Can discard delayed jobs"),
                 ],
                 "indexes": [

@@ -37,6 +37,16 @@ class ErrorText:
     text: str
     fingerprint: str
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of a row that hold the error."""
+        return {
+            "last_error": self.text,
+            "error_class": self.error_class,
+            "error_message": self.message,
+            "error_fingerprint": self.fingerprint,
+        }
+
     def in_ascii(self) -> ErrorText:
         """The same for a column whose charset cannot store the text."""
         return replace(

@@ -60,6 +60,7 @@ def test_an_odd_row_is_set_aside_and_the_others_are_performed(name, diary, caplo
     )
     assert (error_class, failed_at is not None, locked_by) == ("UnreadableRow", True, "")
     assert f"The rows [{pk}] of delayed jobs cannot be read" in caplog.text
+    assert DelayedJob.objects.values_list("error_fingerprint", flat=True).get() == "unreadable row"
 
 
 @pytest.mark.parametrize("name", NEVER_DUE)
