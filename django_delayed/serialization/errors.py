@@ -25,6 +25,7 @@ CHAIN_LIMIT = 50
 CUT = "\n... cut ...\n"
 _STDLIB = sysconfig.get_path("stdlib")
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+_FRAME = re.compile(r'^  File "(.+)", line \d+, in (.+)$', re.MULTILINE)
 _VARIABLE = re.compile(r"""0x[0-9a-fA-F]+|[0-9a-fA-F-]{32,36}|\d+|(?<!\w)'[^']*'|"[^"]*\"""")
 
 
@@ -127,6 +128,19 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def innermost_frame_in(text: str) -> str:
+    """The innermost frame in the application's own code, or else in any, as "shop/feed.py, in fetch".
+
+    Reads the text of an error, as `describe` writes it; "" if it has no frame.
+    """
+    # The last traceback is that of the error itself; those of its causes stand above it.
+    frames = _FRAME.findall(text.rpartition("\nTraceback (most recent call last):\n")[2])
+    own = [frame for frame in frames if _is_own(frame[0])]
+    for file, function in (own or frames)[-1:]:
+        return f"{'/'.join(file.split('/')[-2:])}, in {function}"
+    return ""
 
 
 def cut(text: str, limit: int = TEXT_LIMIT) -> str:
@@ -232,8 +246,11 @@ def _innermost_frame(error: BaseException) -> str:
     own = anywhere = ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         anywhere = f"{frame.f_globals.get('__name__', '?')}:{frame.f_code.co_name}"
-        file = frame.f_code.co_filename
-        # site-packages or dist-packages
-        if not file.startswith((_STDLIB, "<frozen")) and "-packages" not in file:
+        if _is_own(frame.f_code.co_filename):
             own = anywhere
     return own or anywhere
+
+
+def _is_own(file: str) -> bool:
+    """Whether the code is the application's: neither Python's nor in site-packages or dist-packages."""
+    return not file.startswith((_STDLIB, "<frozen")) and "-packages" not in file
