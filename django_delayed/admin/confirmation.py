@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 import django
 from django.conf import settings
@@ -16,31 +16,43 @@ from django.template.response import TemplateResponse
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_aware
 
+from .. import stats
 from ..databases import DatabaseNow
-from ..models import DelayedJob
+from ..models import DelayedJob, all_rows
 from ..operations import MOST_ROWS, as_of
-from ..states import DelayedJobQuerySet
-from .display import chip
+from ..states import DelayedJobQuerySet, State
+from .columns import WIDE
+from .display import chip, error_line
 from .log import begin_entry, complete_entry
-from .paginator import capped_count
 from .wording import Wording
 
-SAMPLES = 5
+SAMPLES = 5  # of each state
 # Of the admin's list: page, order, show all, error.
 NOT_FILTERS = {"p", "o", "all", "e"}
 
 
-class Confirmation:
-    """One operation on the rows that an operator chose: by hand, or all that a filter finds (`across`)."""
+class Sample(NamedTuple):
+    """A row as an example, with its last error in one line."""
 
-    def __init__(self, request: HttpRequest, wording: Wording, rows: DelayedJobQuerySet) -> None:
+    row: DelayedJob
+    error: str
+
+
+class Confirmation:
+    """One operation on the rows that an operator chose: by hand, or all that a filter finds (`across`).
+
+    `filters` says in words which filter that was; without it, the request does.
+    """
+
+    def __init__(
+        self, request: HttpRequest, wording: Wording, rows: DelayedJobQuerySet, filters: str | None = None
+    ) -> None:
         self.request = request
         self.wording = wording
         self.chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        self.across = bool(BooleanField(required=False).clean(request.POST.get("select_across")))
-        self.filters = " and ".join(
-            f"{name}={value}" for name, value in request.GET.items() if value and name not in NOT_FILTERS
-        )
+        in_list = BooleanField(required=False).clean(request.POST.get("select_across"))
+        self.across = bool(in_list) or filters is not None
+        self.filters = _filters_in(request) if filters is None else filters
         self.until = _moment(request.POST.get("as_of", "")) if self.across else None
         self.rows = as_of(rows, self.until) if self.until else rows
 
@@ -50,12 +62,12 @@ class Confirmation:
         answered = self.request.method == "POST" and "confirmed" in self.request.POST
         return answered and (self.until is not None or not self.across)
 
-    def make_moves(self, row: DelayedJob | None = None) -> None:
+    def make_moves(self, row: DelayedJob | None = None, keep_for: timedelta | None = None) -> None:
         """Make the moves, log them, and tell the operator how many were made."""
-        ids = self.wording.operation.ids(self.rows)
+        ids = self.wording.operation.ids(self.rows, MOST_ROWS)
         where = f"{self.filters or 'all'} as of {self.until}" if self.until else ""
         entry = begin_entry(self.wording, self.request.user, ids, where, row)
-        moved = self.wording.operation.carry_out(ids)
+        moved = self.wording.operation.carry_out(ids, keep_for)
         complete_entry(entry, self.wording, moved, ids, where)
         skipped = max(self._expected() - moved, 0)
         if skipped:
@@ -67,12 +79,12 @@ class Confirmation:
     def page(self, context: dict[str, Any], back: str) -> TemplateResponse | None:
         """The question: what would happen, and to how many. None if no row may be moved."""
         allowed = self.wording.operation.allowed(self.rows)
-        samples = list(allowed.annotate(now=DatabaseNow()).defer("payload", "last_error", "result")[:SAMPLES])
-        if not samples:
+        until = allowed.annotate(now=DatabaseNow()).values_list("now", flat=True).first()
+        if until is None:
             messages.warning(self.request, self.wording.refused)
             return None
-        until: datetime = samples[0].now  # type: ignore[attr-defined]
-        found = capped_count(as_of(allowed, until) if self.across else allowed)
+        ids = stats.ids_by_state(as_of(allowed, until) if self.across else allowed, MOST_ROWS + 1)
+        found = sum(map(len, ids.values()))
         count = min(found, MOST_ROWS)
         context |= {
             "title": self.wording.question % {"count": count},
@@ -81,8 +93,9 @@ class Confirmation:
             "count": count,
             "has_more": found > MOST_ROWS,
             "skipped": 0 if self.across else max(len(set(self.chosen)) - count, 0),
+            "across": self.across,
             "filters": self.filters if self.across else "",
-            "samples": [(row, chip(row.state)) for row in samples],
+            "groups": list(self._groups(ids)),
             "hidden": list(self._hidden(count, until)),
             "back": back,
             # A list since Django 6.1, whose style sheet expects one.
@@ -90,13 +103,20 @@ class Confirmation:
         }
         return TemplateResponse(self.request, "admin/django_delayed/delayedjob/confirmation.html", context)
 
+    def _groups(self, ids: dict[State, list[int]]) -> Iterator[tuple[str, int, list[Sample]]]:
+        """Each state as a coloured word, how many rows are in it, and some of them."""
+        some = {state: found[:SAMPLES] for state, found in ids.items()}
+        rows = all_rows().defer(*WIDE).in_bulk([pk for found in some.values() for pk in found])
+        for state, found in some.items():
+            samples = [Sample(rows[pk], error_line(rows[pk])) for pk in found if pk in rows]
+            yield chip(state), len(ids[state]), samples
+
     def _hidden(self, count: int, until: datetime) -> Iterable[tuple[str, Any]]:
         yield "confirmed", "yes"
-        if not self.chosen:
-            return
-        yield "action", self.wording.name
         if self.across:
             yield from {"select_across": "1", "as_of": until.isoformat(), "expected": str(count)}.items()
+        if self.chosen:
+            yield "action", self.wording.name
         # The admin ignores an action without a selected row.
         for pk in self.chosen[:1] if self.across else self.chosen:
             yield ACTION_CHECKBOX_NAME, pk
@@ -106,6 +126,12 @@ class Confirmation:
             return len(set(self.chosen)) or 1
         number = self.request.POST.get("expected", "")
         return int(number) if number.isascii() and number.isdecimal() else 0
+
+
+def _filters_in(request: HttpRequest) -> str:
+    return " and ".join(
+        f"{name}={value}" for name, value in request.GET.items() if value and name not in NOT_FILTERS
+    )
 
 
 def _moment(text: str) -> datetime | None:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from ..models import DelayedJob
-from ..states import DelayedJobQuerySet, State
-from . import job_page
-from .confirmation import Confirmation
-from .display import ago, chip
-from .filters import MomentRangeFilter, QueueFilter, StateFilter
+from ..states import State
+from . import causes, columns, job_page
+from .filters import CauseFilter, MomentRangeFilter, QueueFilter, StateFilter
+from .operating import operate_on_cause, operate_on_many, operate_on_one, retry_one_of_cause
 from .paginator import CappedPaginator
 from .readonly import ReadOnlyAdmin
-from .wording import DISCARD_WORDING, RETRY_WORDING, Wording
+from .wording import DISCARD_WORDING, RETRY_WORDING, RUN_NOW_WORDING, WORDINGS, Wording
 
 try:
     from django.middleware.csp import get_nonce
@@ -34,40 +33,38 @@ except ImportError:
     get_nonce = None  # type: ignore[assignment]
 
 
-# Up to megabytes a row, and the list shows none of them.
-WIDE = ("payload", "last_error", "result")
 LARGEST_ID = 2**63 - 1
-ERROR_LENGTH = 120
+MOMENTS = ("run_at", "failed_at", "created_at")
+FILTERS = (StateFilter, QueueFilter, CauseFilter)
 
 
 class JobList(ChangeList):
     """The list without the wide columns."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
-        return super().get_queryset(request, exclude_parameters).defer(*WIDE)
+        rows = super().get_queryset(request, exclude_parameters)
+        # Such a search is refused with a message, but Django would then list every row.
+        return rows.none() if "\0" in request.GET.get(SEARCH_VAR, "") else rows.defer(*columns.WIDE)
 
 
 class DelayedJobAdmin(ReadOnlyAdmin):
-    """Delayed jobs: to find by state, queue and time, to read, to retry and to discard."""
+    """Delayed jobs: to find by state, queue, cause and time, to read, to retry, run now and discard."""
 
-    list_display = ("name_and_about", "state", "queue", "tries", "due", "error", "created")
-    list_display_links = ("name_and_about",)
-    list_filter = (
-        StateFilter,
-        QueueFilter,
-        ("run_at", MomentRangeFilter),
-        ("failed_at", MomentRangeFilter),
-        ("created_at", MomentRangeFilter),
+    list_display = (
+        *(columns.name_and_about, columns.state, "queue", columns.tries, columns.due),
+        *(columns.error, columns.created),
     )
+    list_display_links = (columns.name_and_about,)
+    list_filter = (*FILTERS, *((field, MomentRangeFilter) for field in MOMENTS))
     list_per_page = 50
     show_full_result_count = False
     # One COUNT a choice.
     show_facets = admin.ShowFacets.NEVER
     paginator = CappedPaginator
-    sortable_by = ("created",)
+    sortable_by = (columns.created,)  # type: ignore[assignment]
     search_fields = ("id", "name", "about")
     search_help_text = gettext_lazy("An id, the beginning of a name, or an object such as shop.post:9")
-    actions = ("retry", "discard")
+    actions = ("retry", "run_now", "discard")
 
     class Media:
         css = {"all": ["django_delayed/admin.css"]}
@@ -76,22 +73,32 @@ class DelayedJobAdmin(ReadOnlyAdmin):
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Whether this user may retry failed jobs."""
-        return self._may(request, RETRY_WORDING)
+        return self.may(request, RETRY_WORDING)
+
+    def has_run_now_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may make waiting jobs due."""
+        return self.may(request, RUN_NOW_WORDING)
 
     def has_discard_permission(self, request: HttpRequest) -> bool:
         """Whether this user may discard jobs."""
-        return self._may(request, DISCARD_WORDING)
+        return self.may(request, DISCARD_WORDING)
 
     def has_view_arguments_permission(self, request: HttpRequest) -> bool:
         """Whether this user may see the arguments of jobs, mails with their bodies included."""
         return self._has(request, "view_arguments")
 
-    def _may(self, request: HttpRequest, wording: Wording) -> bool:
+    def may(self, request: HttpRequest, wording: Wording) -> bool:
+        """Whether this user may make this move."""
         return self._has(request, wording.name)
 
     def _has(self, request: HttpRequest, permission: str) -> bool:
         codename = get_permission_codename(permission, self.opts)
         return bool(request.user.has_perm(f"{self.opts.app_label}.{codename}"))
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        # Any other column would be one that no index leads to, or whose text not everybody may read.
+        of_moments = (name for field in MOMENTS for name in MomentRangeFilter.names_for(field))
+        return lookup in {*of_moments, *(filter.parameter_name for filter in FILTERS)}
 
     # The list.
 
@@ -100,8 +107,11 @@ class DelayedJobAdmin(ReadOnlyAdmin):
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         # Each as an index has it: sorting a large table takes seconds.
-        by_failure = request.GET.get("state") == State.FAILED or any(
-            value for name, value in request.GET.items() if name.startswith("failed_at__")
+        query = {name for name, value in request.GET.items() if value}
+        by_failure = (
+            request.GET.get("state") == State.FAILED
+            or CauseFilter.parameter_name in query
+            or any(name.startswith("failed_at__") for name in query)
         )
         return ("-failed_at", "-id") if by_failure else ("-id",)
 
@@ -125,34 +135,6 @@ class DelayedJobAdmin(ReadOnlyAdmin):
                     messages.error(request, problem)
         return response
 
-    @admin.display(description=gettext_lazy("name"))
-    def name_and_about(self, row: DelayedJob) -> str:
-        return format_html('{} <span class="delayed-about">{}</span>', row.name, row.about)
-
-    @admin.display(description=gettext_lazy("state"))
-    def state(self, row: DelayedJob) -> str:
-        return chip(row.state)
-
-    @admin.display(description=gettext_lazy("attempts"))
-    def tries(self, row: DelayedJob) -> str:
-        return job_page.tries(row)
-
-    @admin.display(description=gettext_lazy("run at"))
-    def due(self, row: DelayedJob) -> str | None:
-        return ago(row.run_at)
-
-    @admin.display(description=gettext_lazy("last error"))
-    def error(self, row: DelayedJob) -> str | None:
-        text = f"{row.error_class}: {row.error_message}" if row.error_message else row.error_class
-        if not text:
-            return None
-        short = text if len(text) <= ERROR_LENGTH else f"{text[:ERROR_LENGTH]}…"
-        return format_html('<span class="delayed-error" title="{}">{}</span>', text, short)
-
-    @admin.display(description=gettext_lazy("created"), ordering="id")
-    def created(self, row: DelayedJob) -> str | None:
-        return ago(row.created_at)
-
     # One job.
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -163,71 +145,85 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
         row = context["original"]
-        rows = self._rows(request, row.pk)
+        rows = self.rows(request)
         context["wordings"] = [
             wording
-            for wording in (RETRY_WORDING, DISCARD_WORDING)
-            if self._may(request, wording) and wording.operation.allowed(rows).exists()
+            for wording in WORDINGS
+            if self.may(request, wording) and wording.operation.allowed(rows.filter(pk=row.pk)).exists()
         ]
         context |= job_page.contents(row, self.has_view_arguments_permission(request))
+        context |= job_page.of_cause(row, rows, partial(self.may, request))
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _rows(self, request: HttpRequest, pk: int) -> DelayedJobQuerySet:
-        rows: Any = self.get_queryset(request)
-        return rows.filter(pk=pk)
+    def _get_obj_does_not_exist_redirect(
+        self, request: HttpRequest, opts: Any, object_id: str
+    ) -> HttpResponseRedirect:
+        return self.redirect_from_gone(request, object_id)
 
-    def get_urls(self) -> list[URLPattern]:
-        return [self._url_of(RETRY_WORDING), self._url_of(DISCARD_WORDING), *super().get_urls()]
-
-    def _url_of(self, wording: Wording) -> URLPattern:
-        def view(request: HttpRequest, object_id: str) -> HttpResponse:
-            return self.operate_on_one(request, wording, object_id)
-
-        name = f"{self.opts.app_label}_{self.opts.model_name}_{wording.name}"
-        return path(f"<path:object_id>/{wording.name}/", self.admin_site.admin_view(view), name=name)
+    def redirect_from_gone(self, request: HttpRequest, object_id: str) -> HttpResponseRedirect:
+        """Say that there is no such job any more, and lead to the list that the operator came from."""
+        gone = _("The delayed job %(id)s is gone: it was performed or discarded.")
+        messages.warning(request, gone % {"id": unquote(object_id)})
+        return HttpResponseRedirect(self.url(request, "changelist"))
 
     # Operations.
 
     @admin.action(permissions=["retry"], description=gettext_lazy("Retry selected %(verbose_name_plural)s"))
     def retry(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        return self.operate_on_many(request, RETRY_WORDING, queryset)
+        return operate_on_many(self, request, RETRY_WORDING, queryset)
+
+    @admin.action(
+        permissions=["run_now"], description=gettext_lazy("Run selected %(verbose_name_plural)s now")
+    )
+    def run_now(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        return operate_on_many(self, request, RUN_NOW_WORDING, queryset)
 
     @admin.action(
         permissions=["discard"], description=gettext_lazy("Discard selected %(verbose_name_plural)s")
     )
     def discard(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        return self.operate_on_many(request, DISCARD_WORDING, queryset)
+        return operate_on_many(self, request, DISCARD_WORDING, queryset)
 
-    def operate_on_many(self, request: HttpRequest, wording: Wording, rows: Any) -> HttpResponse | None:
-        """Ask about the chosen jobs, or move them if that was answered; None leads back to the same list."""
-        confirmation = Confirmation(request, wording, rows)
-        if confirmation.is_given:
-            confirmation.make_moves()
-            return None
-        return confirmation.page(self._context(request), back=request.get_full_path())
+    # Pages.
 
-    def operate_on_one(self, request: HttpRequest, wording: Wording, object_id: str) -> HttpResponse:
-        """Ask about one job, or move it if that was answered; leads back to its page, or to the list."""
-        row = self.get_object(request, object_id)
-        if not (self.has_view_permission(request, row) and self._may(request, wording)):
+    def get_urls(self) -> list[URLPattern]:
+        # Those of causes first: to the others, "causes" would be an id.
+        return [
+            self._url_of("causes/", "causes", self.causes_view),
+            self._url_of("causes/retry_one/", "retry_one", partial(retry_one_of_cause, self)),
+            *(
+                self._url_of(f"causes/{wording.name}/", f"{wording.name}_cause", view)
+                for wording in (RETRY_WORDING, DISCARD_WORDING)
+                for view in [partial(operate_on_cause, self, wording=wording)]
+            ),
+            *(
+                self._url_of(f"<path:object_id>/{wording.name}/", wording.name, view)
+                for wording in WORDINGS
+                for view in [partial(operate_on_one, self, wording=wording)]
+            ),
+            *super().get_urls(),
+        ]
+
+    def _url_of(self, route: str, name: str, view: Any) -> URLPattern:
+        full_name = f"{self.opts.app_label}_{self.opts.model_name}_{name}"
+        return path(route, self.admin_site.admin_view(view), name=full_name)
+
+    def causes_view(self, request: HttpRequest) -> HttpResponse:
+        """The page of causes."""
+        if not self.has_view_permission(request):
             raise PermissionDenied
-        if row is None:
-            messages.warning(request, _("The delayed job %(id)s is gone.") % {"id": object_id})
-            return HttpResponseRedirect(self._url(request, "changelist"))
-        confirmation = Confirmation(request, wording, self._rows(request, row.pk))
-        page_of_job = self._url(request, "change", row.pk)
-        if confirmation.is_given:
-            confirmation.make_moves(row)
-            is_there = self._rows(request, row.pk).exists()
-            return HttpResponseRedirect(page_of_job if is_there else self._url(request, "changelist"))
-        page = confirmation.page(self._context(request), back=page_of_job)
-        return page or HttpResponseRedirect(page_of_job)
+        return causes.page(self, request)
 
-    def _context(self, request: HttpRequest) -> dict[str, Any]:
+    def rows(self, request: HttpRequest) -> Any:
+        """The rows that this user may look at, with the verbs of `states`."""
+        return self.get_queryset(request)
+
+    def page_context(self, request: HttpRequest) -> dict[str, Any]:
+        """What the template of a page needs."""
         request.current_app = self.admin_site.name
         return {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
 
-    def _url(self, request: HttpRequest, page: str, *args: Any) -> str:
+    def url(self, request: HttpRequest, page: str, *args: Any) -> str:
         """A page of this admin, with the filters of the list that the operator came from."""
         name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{page}"
         filters = request.GET.get("_changelist_filters", "")

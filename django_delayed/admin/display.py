@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -11,6 +11,7 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from ..models import DelayedJob
 from ..states import State
 
 MINUTE = timedelta(minutes=1)
@@ -21,6 +22,11 @@ TEXT_LIMIT = 100_000
 def chip(state: State) -> str:
     """The state as a coloured word."""
     return format_html('<span class="delayed-state delayed-{}">{}</span>', state.value, state.label)
+
+
+def error_line(row: DelayedJob) -> str:
+    """The class and the message of the last error; "" if there was none."""
+    return f"{row.error_class}: {row.error_message}" if row.error_message else row.error_class
 
 
 def ago(moment: datetime | None) -> str | None:
@@ -41,8 +47,18 @@ def exact(moment: datetime | None) -> str | None:
     """The moment to the second, in the current time zone and with its name. None for None."""
     if moment is None:
         return None
-    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
+    local = _local(moment)
     return f"{date_format(local, 'DATE_FORMAT')}, {local:%H:%M:%S} {local.tzname() or ''}".rstrip()
+
+
+def _local(moment: datetime) -> datetime:
+    """The moment in the current time zone; in UTC where that zone has no such date, as after 9999."""
+    if timezone.is_naive(moment):
+        return moment
+    try:
+        return timezone.localtime(moment)
+    except OverflowError:
+        return moment.astimezone(UTC)
 
 
 def preformatted(text: str) -> str:

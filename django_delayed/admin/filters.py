@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,9 @@ from django.utils.translation import gettext_lazy
 from rangefilter.filters import DateTimeRangeFilter
 
 from .. import stats
+from ..models import all_rows
 from ..states import State
+from .display import error_line
 
 START_OF_DAY, END_OF_DAY = "00:00:00", "23:59:59.999999"
 
@@ -64,11 +66,51 @@ class QueueFilter(admin.SimpleListFilter):
         return queryset.filter(queue=self.value()) if self.value() else queryset
 
 
+class CauseFilter(admin.SimpleListFilter):
+    """Failed jobs of one cause. Offers the one that is chosen; the page of causes leads to all of them."""
+
+    title = gettext_lazy("cause")
+    parameter_name = "cause"
+    # In an address, where an empty value is none. No fingerprint is this word.
+    without = "none"
+
+    @classmethod
+    def value_for(cls, fingerprint: str) -> str:
+        """A fingerprint as it stands in an address."""
+        return fingerprint or cls.without
+
+    @classmethod
+    def rows_of(cls, rows: Any, value: str) -> Any:
+        """The failed ones among the rows that have the fingerprint with this value in an address."""
+        fingerprint = "" if value == cls.without else value
+        return rows.failed().filter(error_fingerprint=fingerprint) if "\0" not in value else rows.none()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get(self.parameter_name)
+        if not value:
+            return []
+        row = self.rows_of(all_rows(), value).only("error_class", "error_message").first()
+        return [(value, (error_line(row) if row else "") or value)]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the value in the address, as sentences."""
+        return [_("A cause has no NUL in it.")] if "\0" in (self.value() or "") else []
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return self.rows_of(queryset, value) if (value := self.value()) else queryset
+
+
 class MomentRangeFilter(DateTimeRangeFilter):  # type: ignore[misc]
     """Jobs from one moment to another. A date alone means that whole day; an invalid date finds nothing.
 
     rangefilter's own would ignore both, and a bulk action would then move every job in the table.
     """
+
+    @staticmethod
+    def names_for(field: str) -> Iterable[str]:
+        """The names of its values in an address."""
+        return (f"{field}__range__{bound}_{part}" for bound in ("gte", "lte") for part in "01")
 
     def get_form(self, request: HttpRequest) -> BaseForm:
         form: BaseForm = super().get_form(request)

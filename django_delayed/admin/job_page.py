@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from ..models import DelayedJob, FailedAttempt, WorkerProcess
+from ..operations import MOST_ROWS
+from ..states import DelayedJobQuerySet, State
 from .display import chip, exact, preformatted
+from .filters import CauseFilter
+from .paginator import capped_count
 from .payloads import call_in, indented
+from .wording import OF_OTHERS, Wording
 
 MOMENTS = ("created_at", "run_at", "started_at", "failed_at", "finished_at")
+
+
+# What became of a job that somebody retried or made due and watches, and whether that may change in a moment.
+PROGRESS = {
+    State.ENQUEUED: (gettext_lazy("It has not been performed yet."), True),
+    State.RUNNING: (gettext_lazy("It is being performed."), True),
+    State.RETRYING: (gettext_lazy("Its last attempt failed, and it will be tried again."), True),
+    State.FINISHED: (gettext_lazy("It passed."), False),
+}
 
 
 class AttemptLine(NamedTuple):
@@ -30,11 +46,33 @@ def contents(row: DelayedJob, with_arguments: bool) -> dict[str, Any]:
     """The context of the template of this job's page; its arguments and its result may be left out."""
     return {
         "call": _call(row) if with_arguments else _code(row.name),
+        "progress": PROGRESS.get(row.state),
         "facts": list(_facts(row)),
         "last_error": preformatted(row.last_error) if row.last_error else None,
         "failed_attempts": failed_attempts(row),
         "result": preformatted(indented(row.result)) if row.result and with_arguments else None,
         "payload": preformatted(indented(row.payload)) if with_arguments else None,
+    }
+
+
+def of_cause(row: DelayedJob, rows: DelayedJobQuerySet, may: Callable[[Wording], bool]) -> dict[str, Any]:
+    """What the template says of the other failed jobs whose error has the cause of this one's."""
+    if not row.error_fingerprint:
+        return {}
+    value = CauseFilter.value_for(row.error_fingerprint)
+    number = capped_count(CauseFilter.rows_of(rows, value).exclude(pk=row.pk))
+    jobs = {"number": number, "jobs": str(number) if number <= MOST_ROWS else f"{MOST_ROWS}+"}
+    others = ngettext(
+        "%(jobs)s other job failed for the same cause.",
+        "%(jobs)s other jobs failed for the same cause.",
+        number,
+    )
+    # While this job is a failed one itself, they would be about it too.
+    moves = OF_OTHERS if number and row.state != State.FAILED else ()
+    return {
+        "cause": urlencode({CauseFilter.parameter_name: value}),
+        "others": others % jobs if number else "",
+        "of_others": [(f"{wording.name}_cause", text % jobs) for wording, text in moves if may(wording)],
     }
 
 

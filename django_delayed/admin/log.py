@@ -11,8 +11,6 @@ from django.contrib.contenttypes.models import ContentType
 from ..models import DelayedJob
 from .wording import Wording
 
-IDS_LOGGED = 100
-
 
 def begin_entry(
     wording: Wording, user: Any, ids: Sequence[int], where: str, row: DelayedJob | None = None
@@ -27,16 +25,11 @@ def begin_entry(
         object_id=str(row.pk) if row else None,
         object_repr=str(row or wording.button % {"count": len(ids)})[:200],
         action_flag=wording.flag,
-        change_message=_message(wording, "not completed", ids, where),
+        change_message=wording.operation.report("not completed", ids, where),
     )
 
 
 def complete_entry(entry: LogEntry, wording: Wording, moved: int, ids: Sequence[int], where: str) -> None:
     """Write into the entry how many rows were moved."""
-    entry.change_message = _message(wording, f"{moved} of {len(ids)}", ids, where)
+    entry.change_message = wording.operation.report(f"{moved} of {len(ids)}", ids, where)
     entry.save(update_fields=["change_message"])
-
-
-def _message(wording: Wording, result: str, ids: Sequence[int], where: str) -> str:
-    some = ", ".join(map(str, ids[:IDS_LOGGED])) + (", …" if len(ids) > IDS_LOGGED else "")
-    return f"{wording.name}: {result}{where and f' where {where}'}: {some}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 
+from ..serialization.errors import storable
 from ..serialization.scalars import TYPE
 
 LONGEST_CALL = 2000  # characters
@@ -18,7 +19,7 @@ LONGEST_VALUE = 200
 def call_in(payload: str) -> str | None:
     """ "send_to_twitter(3, y=4) on blog.post 9"; None for a payload that no job writes."""
     try:
-        return _cut(_call(masked(json.loads(payload))), LONGEST_CALL)
+        return _cut(storable(_call(masked(json.loads(payload)))), LONGEST_CALL)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return None
 
@@ -26,7 +27,8 @@ def call_in(payload: str) -> str | None:
 def indented(payload: str) -> str:
     """The JSON with a line for each value and without secrets; a text that is not JSON as it is."""
     try:
-        return json.dumps(masked(json.loads(payload)), indent=2, ensure_ascii=False)
+        # A lone surrogate, which JSON has as an escape, cannot be sent to a browser.
+        return storable(json.dumps(masked(json.loads(payload)), indent=2, ensure_ascii=False))
     except (RecursionError, ValueError):
         return payload
 

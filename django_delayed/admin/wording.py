@@ -46,6 +46,17 @@ RETRY_WORDING = Wording(
     partly_done=_("%(moved)d retried, %(skipped)d skipped: only failed jobs can be retried."),
     refused=_("Nothing to retry: only failed jobs can be retried."),
 )
+RUN_NOW_WORDING = Wording(
+    operation=operations.RUN_NOW,
+    flag=CHANGE,
+    verb=_("Run now"),
+    question=ngettext_lazy("Run %(count)d waiting job now?", "Run %(count)d waiting jobs now?", "count"),
+    button=ngettext_lazy("Run %(count)d job now", "Run %(count)d jobs now", "count"),
+    consequence=_("A waiting job becomes due at once. The attempts that it has made stay counted."),
+    done=ngettext_lazy("%(moved)d job is due now.", "%(moved)d jobs are due now.", "moved"),
+    partly_done=_("%(moved)d made due, %(skipped)d skipped: only jobs that wait for their time can be."),
+    refused=_("Nothing to run now: only a job that waits for its time can be made due."),
+)
 DISCARD_WORDING = Wording(
     operation=operations.DISCARD,
     flag=DELETION,
@@ -56,4 +67,10 @@ DISCARD_WORDING = Wording(
     done=ngettext_lazy("%(moved)d job discarded.", "%(moved)d jobs discarded.", "moved"),
     partly_done=_("%(moved)d discarded, %(skipped)d skipped: running or already deleted."),
     refused=_("Nothing to discard: a running job cannot be discarded."),
+)
+WORDINGS = (RETRY_WORDING, RUN_NOW_WORDING, DISCARD_WORDING)
+# The same for the other failed jobs of a cause, seen from the page of one that was retried.
+OF_OTHERS = (
+    (RETRY_WORDING, ngettext_lazy("Retry the other job", "Retry the other %(jobs)s jobs", "number")),
+    (DISCARD_WORDING, ngettext_lazy("Discard the other job", "Discard the other %(jobs)s jobs", "number")),
 )

@@ -87,8 +87,8 @@ def staff(db, django_user_model):
 
 @pytest.fixture
 def operator(client, staff):
-    """The test client, signed in as somebody who may view, with arguments, retry and discard."""
-    verbs = ("view", "view_arguments", "retry", "discard")
+    """The test client, signed in as somebody who may view, with arguments, and make every move."""
+    verbs = ("view", "view_arguments", "retry", "run_now", "discard")
     client.force_login(staff(*(f"{verb}_delayedjob" for verb in verbs)))
     return client
 

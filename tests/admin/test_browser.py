@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import django
 import pytest
+from django.forms import model_to_dict
 from django.utils import timezone
 from django_delayed.models import DelayedJob
 from django_delayed.states import State
@@ -155,8 +156,8 @@ def test_what_a_job_says_does_nothing_on_any_page(tab, page, job, failed_attempt
     failed_attempt(row, error=evil, error_class=evil, error_message=evil, worker=evil[:32])
     tab.goto(page())
     expect(lines(tab)).to_contain_text(evil)
-    for name in ("change", "retry", "discard"):
-        tab.goto(page(row.pk, of=name))
+    for address in [page(of="causes"), *(page(row.pk, of=name) for name in ("change", "retry", "discard"))]:
+        tab.goto(address)
         expect(tab.locator("#content")).to_contain_text(evil)
 
 
@@ -172,10 +173,103 @@ def test_the_states_can_be_read_in_light_and_dark(tab, page, job, scheme):
     assert {state: contrast for state, contrast in contrasts.items() if contrast < 4.5} == {}
 
 
-@pytest.mark.parametrize("name", ["changelist", "change", "retry"])
+@pytest.mark.parametrize("name", ["changelist", "change", "retry", "causes"])
 def test_a_page_fits_on_the_screen_of_a_phone(tab, page, job, failed_attempt, name):
     row = job(name="Newsletter.send_to_subscribers", last_error="x" * 500, error_message="y" * 200)
     failed_attempt(row, error="z" * 500)
     tab.set_viewport_size({"width": 320, "height": 640})
-    tab.goto(page(*([row.pk] if name != "changelist" else []), of=name))
+    tab.goto(page(*([row.pk] if name in ("change", "retry") else []), of=name))
     assert tab.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+class Counted:
+    """Counts what an operator does: each click, and each form that is sent."""
+
+    def __init__(self):
+        self.actions = 0
+
+    def click(self, locator):
+        self.actions += 1
+        locator.click()
+
+
+@pytest.fixture
+def three_causes(job):
+    """2,000 failed jobs; their errors have three causes."""
+    causes = [
+        ("ConnectionError", "the server hung up", "Feed.fetch", 1400),
+        ("KeyError", "'vat_id'", "Report.build", 500),
+        ("ValueError", "no such order", "Order.remind", 100),
+    ]
+    now = timezone.now()
+    for number, (error_class, message, name, count) in enumerate(causes):
+        error = {"error_class": error_class, "error_message": message, "last_error": error_class}
+        row = job(name=name, queue=f"queue-{number}", error_fingerprint=f"cause-{number}", **error)
+        columns = {name: value for name, value in model_to_dict(row).items() if name != "id"}
+        columns |= {"created_at": row.created_at}
+        moments = [now - timedelta(seconds=n) for n in range(1, count)]
+        DelayedJob.objects.bulk_create(DelayedJob(**columns | {"failed_at": moment}) for moment in moments)
+    return [name for _, _, name, _ in causes]
+
+
+def passes():
+    """A worker performs the one job that is ready."""
+    [held] = DelayedJob.objects.claim("w")
+    assert DelayedJob.objects.finish(held)
+
+
+def retry_one_then_the_others(tab, hand, name):
+    hand.click(tab.get_by_role("row").filter(has_text=name).get_by_role("button", name="Retry one"))
+    expect(tab.locator("#content")).to_contain_text("It has not been performed yet.")
+    passes()
+    hand.click(tab.get_by_role("link", name="Look again"))
+    expect(tab.locator("#content")).to_contain_text("It passed.")
+    hand.click(tab.get_by_role("link", name="Retry the other"))
+    hand.click(tab.get_by_role("button", name="Retry"))
+    expect(tab.locator(".messagelist")).to_contain_text("jobs retried.")
+    assert not DelayedJob.objects.failed().filter(name=name).exists()
+    DelayedJob.objects.enqueued().update(run_at=timezone.now() + timedelta(days=1))
+
+
+def test_three_causes_among_two_thousand_failures_are_dealt_with_in_fifteen_actions(tab, three_causes):
+    feed, report, order = three_causes
+    hand = Counted()
+    tab.goto("/admin/")
+    hand.click(tab.locator("#content").get_by_role("link", name="Delayed jobs", exact=True).last)
+    hand.click(tab.get_by_role("link", name="Failed jobs by cause"))
+    retry_one_then_the_others(tab, hand, feed)
+    retry_one_then_the_others(tab, hand, report)
+    hand.click(tab.get_by_role("row").filter(has_text=order).get_by_role("link", name="Discard 100 jobs"))
+    hand.click(tab.get_by_role("button", name="Discard 100 jobs"))
+    expect(tab.locator("#content")).to_contain_text("No job has failed.")
+    assert hand.actions <= 15
+    assert not DelayedJob.objects.filter(name=order).exists()
+    assert not DelayedJob.objects.failed().exists()
+    assert DelayedJob.objects.waiting().count() == 1898
+
+
+def test_a_cause_is_retried_with_the_keyboard_alone(tab, three_causes):
+    tab.goto("/admin/django_delayed/delayedjob/causes/")
+    for key, said in [("Retry one", "1 job retried."), ("Look again", "It has not been performed yet.")]:
+        tab.locator("button, a").filter(has_text=key).first.focus()
+        tab.keyboard.press("Enter")
+        expect(tab.locator("#container")).to_contain_text(said)
+    passes()
+    tab.reload()
+    tab.get_by_role("link", name="Retry the other").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#content")).to_contain_text("Retry 1399 failed jobs?")
+    tab.get_by_role("button", name="Retry 1399 jobs").focus()
+    tab.keyboard.press("Enter")
+    expect(tab.locator(".messagelist")).to_contain_text("1399 jobs retried.")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_causes_can_be_read_in_light_and_dark(tab, page, job, scheme):
+    job(error_fingerprint="c1")
+    tab.emulate_media(color_scheme=scheme)
+    tab.goto(page(of="causes"))
+    words = tab.locator("#content table").locator("th, td, a, button, .delayed-about").all()
+    contrasts = {word.inner_text(): word.evaluate(CONTRAST) for word in words}
+    assert "Retry one" in contrasts
+    assert {text: contrast for text, contrast in contrasts.items() if contrast < 4.5} == {}

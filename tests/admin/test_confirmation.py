@@ -6,7 +6,7 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.messages import get_messages
 from django.db import OperationalError
 from django.utils import timezone
-from django_delayed import operations, states
+from django_delayed import states
 from django_delayed.admin import confirmation, paginator, wording
 from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.states import DelayedJobQuerySet, State
@@ -47,18 +47,16 @@ def answer(operator):
     return lambda question: operator.post(question.wsgi_request.get_full_path(), hidden_fields(question))
 
 
-@pytest.mark.parametrize("action", ["retry", "discard"])
-def test_an_action_asks_before_anything_moves(ask, job, rows, action):
-    jobs = [job() for _ in range(3)]
+@pytest.mark.parametrize("words", wording.WORDINGS, ids=lambda words: words.name)
+def test_an_action_asks_before_anything_moves(ask, job, rows, words):
+    state = State.RETRYING if words is wording.RUN_NOW_WORDING else State.FAILED
+    jobs = [job(state) for _ in range(3)]
     before = rows()
-    question = ask(action, *jobs[:2])
-    assert f"{action.capitalize()} 2" in question.text
+    question = ask(words.name, *jobs[:2])
+    assert words.question % {"count": 2} in question.text
     assert str(jobs[0]) in question.text
     assert str(jobs[2]) not in question.text
-    assert (
-        str(wording.RETRY_WORDING.consequence if action == "retry" else wording.DISCARD_WORDING.consequence)
-        in question.text
-    )
+    assert str(words.consequence) in question.text
     assert rows() == before
 
 
@@ -71,6 +69,23 @@ def test_retry_makes_failed_jobs_ready_and_keeps_their_errors(ask, answer, job):
     other.refresh_from_db()
     assert other.state == State.FAILED
     assert said(response) == ["1 job retried."]
+
+
+def test_run_now_makes_waiting_jobs_due_with_the_attempts_they_have_left(ask, answer, job):
+    early, retrying, failed = job(State.SCHEDULED), job(State.RETRYING), job()
+    response = answer(ask("run_now", early, retrying, failed))
+    assert said(response)[-1].startswith("2 made due, 1 skipped:")
+    assert set(DelayedJob.objects.ready()) == {early, retrying}
+    retrying.refresh_from_db()
+    assert (retrying.state, retrying.attempts) == (State.RETRYING, 2)
+    assert "run_now: 2 of 2" in LogEntry.objects.get().change_message
+
+
+def test_a_job_that_was_moved_in_bulk_is_not_kept(ask, answer, job):
+    rows = [job(), job()]
+    answer(ask("retry", *rows))
+    answer(ask("run_now", job(State.SCHEDULED), job(State.SCHEDULED)))
+    assert set(DelayedJob.objects.values_list("keep_for", flat=True)) == {None}
 
 
 def test_discard_deletes_jobs_with_their_attempts(ask, answer, job, failed_attempt):
@@ -130,11 +145,19 @@ def test_a_job_that_is_gone_is_skipped(ask, answer, job):
     assert said(answer(question))[-1].startswith("1 retried, 1 skipped:")
 
 
-@pytest.mark.parametrize(("action", "state"), [("retry", State.ENQUEUED), ("discard", State.RUNNING)])
+@pytest.mark.parametrize(
+    ("action", "state"),
+    [
+        ("retry", State.ENQUEUED),
+        ("run now", State.ENQUEUED),
+        ("run now", State.FAILED),
+        ("discard", State.RUNNING),
+    ],
+)
 def test_nothing_to_do_is_said_without_a_question(ask, job, rows, action, state):
     row = job(state)
     before = rows()
-    response = ask(action, row, state=state.value)
+    response = ask(action.replace(" ", "_"), row, state=state.value)
     assert response.status_code == 302
     assert response.url.endswith(f"?state={state.value}")
     assert said(response)[-1].startswith(f"Nothing to {action}")
@@ -161,10 +184,56 @@ def test_all_of_a_filter_means_all_of_it_not_the_page(ask, answer, job, monkeypa
         assert row.state == before
 
 
-def test_all_without_a_filter_means_every_job(ask, answer, job):
+def groups(question):
+    """For each state on the page that asks: its name, how many, how many of them as examples."""
+    parts = question.text.split('<ul class="delayed-states">')[1].split("</form>")[0]
+    found = re.findall(
+        r'<li><span class="delayed-state [\w-]+">(\w+)</span> <strong>(\d+)</strong>(.*?)</ul>', parts, re.S
+    )
+    return {state: (int(number), samples.count("<li>")) for state, number, samples in found}
+
+
+def test_all_without_a_filter_means_every_job_and_says_so(ask, answer, job):
     jobs = [job() for _ in range(3)] + [job(State.RUNNING)]
-    answer(ask("discard", jobs[0], across=True))
+    question = ask("discard", jobs[0], across=True)
+    assert "No filter is set: this is about every job in the table" in question.text
+    answer(question)
     assert list(DelayedJob.objects.all()) == [jobs[-1]]
+
+
+@pytest.mark.parametrize(
+    "query", [{"queue": "default"}, {"q": "Post"}, {"created_at__range__gte_0": "2000-01-01"}]
+)
+def test_with_a_filter_the_question_names_it(ask, job, query):
+    question = ask("discard", job(), across=True, **query)
+    assert "No filter is set" not in question.text
+    [(name, value)] = query.items()
+    assert f"Chosen by the filter {name}={value}, up to this moment" in question.text
+
+
+def test_the_question_counts_each_state_and_shows_some_of_each(ask, job):
+    numbers = {State.SCHEDULED: 7, State.ENQUEUED: 1, State.RETRYING: 6, State.FAILED: 30, State.FINISHED: 2}
+    rows = [job(state) for state, number in numbers.items() for _ in range(number)]
+    job(State.RUNNING)
+    question = ask("discard", rows[-1], across=True)
+    assert groups(question) == {
+        state.value: (number, min(number, confirmation.SAMPLES)) for state, number in numbers.items()
+    }
+    assert "Discard 46 jobs?" in question.text
+
+
+def test_the_states_of_chosen_jobs_are_counted_too(ask, job):
+    question = ask("discard", job(), job(State.SCHEDULED), job(State.SCHEDULED), job(State.RUNNING))
+    assert groups(question) == {"scheduled": (2, 2), "failed": (1, 1)}
+    assert "No filter is set" not in question.text
+
+
+def test_one_kind_of_job_among_many_waits_in_the_question(ask, job):
+    waiting = [job(State.ENQUEUED, name="PayInvoice") for _ in range(2)]
+    failed = [job() for _ in range(20)]
+    question = ask("discard", failed[-1], across=True)
+    assert groups(question) == {"enqueued": (2, 2), "failed": (20, 5)}
+    assert all(str(row) in question.text for row in waiting)
 
 
 def test_a_job_that_joins_the_filter_after_the_question_is_left_alone(ask, answer, job):
@@ -181,7 +250,7 @@ def test_a_job_that_joins_the_filter_after_the_question_is_left_alone(ask, answe
 
 
 def test_more_than_the_limit_is_done_in_several_goes(ask, answer, job, monkeypatch):
-    for module in (operations, paginator, confirmation):
+    for module in (paginator, confirmation):
         monkeypatch.setattr(module, "MOST_ROWS", 4)
     monkeypatch.setattr(states, "ROWS_A_TRANSACTION", 2)
     jobs = [job() for _ in range(6)]
@@ -273,7 +342,7 @@ def test_an_operation_that_is_cut_off_leaves_an_entry_that_says_so(ask, answer, 
     monkeypatch.setattr(states, "ROWS_A_TRANSACTION", 2)
     retry, done = DelayedJobQuerySet.retry, []
 
-    def cut_off(rows):
+    def cut_off(rows, keep_for=None):
         if done:
             raise OperationalError("the connection was cut")
         done.append(retry(rows))

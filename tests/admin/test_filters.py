@@ -1,8 +1,11 @@
+import re
 from datetime import datetime, timedelta
+from html import unescape
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.messages import get_messages
+from django_delayed.models import DelayedJob
 from django_delayed.states import State
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -12,6 +15,12 @@ FIELDS = ["run_at", "failed_at", "created_at"]
 
 def shown(response):
     return {row.pk for row in response.context["cl"].result_list}
+
+
+@pytest.fixture
+def rows():
+    """All rows as they are in the database."""
+    return lambda: list(DelayedJob.objects.order_by("pk").values())
 
 
 def said(response):
@@ -93,6 +102,9 @@ def test_a_time_is_in_the_zone_of_the_reader(operator, page, on_days):
         {"run_at__range__gte_0": "2026-03-10\0"},
         {"state": "lost"},
         {"queue": "a\0b"},
+        {"cause": "a\0b"},
+        {"q": "a\0b"},
+        {"q": "shop.post:\0"},
     ],
     ids=str,
 )
@@ -128,3 +140,79 @@ def test_without_a_filter_nothing_is_said(operator, page, on_days):
     response = operator.get(page(run_at__range__gte_0="", run_at__range__gte_1=""))
     assert shown(response) == {row.pk for row in on_days}
     assert said(response) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "last_error__icontains",
+            "payload__contains",
+            "payload",
+            "error_message__startswith",
+            "name__regex",
+        ),
+        *(
+            "locked_by",
+            "run_at",
+            "run_at__year",
+            "created_at__range__gte",
+            "failed_attempts__error__contains",
+        ),
+        *("state__exact", "queue__startswith", "id__in", "nothing", "last_error__icontains\0"),
+    ],
+)
+def test_only_the_filters_of_the_list_work_in_an_address(operator, page, job, rows, name, caplog):
+    row = job()
+    before = rows()
+    assert operator.get(page(**{name: "1"})).status_code == 400
+    data = {"action": "discard", "select_across": "1", "confirmed": "yes", "_selected_action": row.pk}
+    assert operator.post(page(**{name: "1"}), data).status_code == 400
+    assert rows() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["o", "p", "q", "all", "e", "state", "queue", "cause", "run_at__range__gte_0"]
+)
+def test_no_value_with_a_nul_in_it_is_an_error_of_the_server(operator, page, job, name):
+    job()
+    for value in ("\0", "1\0", "a\0b"):
+        assert operator.get(page(**{name: value})).status_code in (200, 302)
+
+
+def test_a_cause_filters_to_the_failed_jobs_that_have_it(operator, page, job):
+    row, other = job(error_fingerprint="c1"), job(error_fingerprint="c2")
+    job(State.RETRYING, error_fingerprint="c1")
+    nameless = job()
+    response = operator.get(page(cause="c1"))
+    assert shown(response) == {row.pk}
+    assert "By cause" in response.text
+    assert shown(operator.get(page(cause="c2", queue=other.queue))) == {other.pk}
+    assert shown(operator.get(page(cause="none"))) == {nameless.pk}
+    assert shown(operator.get(page(cause="c3"))) == set()
+    assert "By cause" not in operator.get(page()).text
+
+
+def test_the_newest_failure_of_a_cause_comes_first(operator, page, job):
+    now = datetime.now(PARIS)
+    rows = [job(error_fingerprint="c1", failed_at=now - timedelta(hours=hours)) for hours in (1, 3, 2)]
+    found = operator.get(page(cause="c1")).context["cl"].result_list
+    assert [row.pk for row in found] == [rows[0].pk, rows[2].pk, rows[1].pk]
+
+
+@pytest.mark.parametrize("fingerprint", ["c1", "", "a/b?c&d<e #"])
+def test_the_error_of_a_failed_job_leads_to_the_others_with_its_cause(operator, page, job, fingerprint):
+    rows = [job(error_fingerprint=fingerprint) for _ in range(2)]
+    job(error_fingerprint="another")
+    text = operator.get(page()).text
+    [address] = {
+        link
+        for link in re.findall(r'<a href="([^"]*)"><span class="delayed-error"', text)
+        if "another" not in link
+    }
+    assert shown(operator.get(page() + unescape(address))) == {row.pk for row in rows}
+
+
+def test_a_job_that_is_still_tried_has_no_cause_to_lead_to(operator, page, job):
+    job(State.RETRYING, error_fingerprint="c1")
+    assert "?cause=" not in operator.get(page()).text

@@ -1,14 +1,19 @@
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_delayed.models import DelayedJob, WorkerProcess
 from django_delayed.states import State
+
+
+def said(response):
+    return [str(message) for message in get_messages(response.wsgi_request)]
 
 
 @pytest.fixture
@@ -176,24 +181,86 @@ def test_even_a_superuser_edits_nothing(client, page, job):
 @pytest.mark.parametrize(
     ("state", "offered"),
     [
-        (State.SCHEDULED, ["discard"]),
+        (State.SCHEDULED, ["run_now", "discard"]),
         (State.ENQUEUED, ["discard"]),
         (State.RUNNING, []),
-        (State.RETRYING, ["discard"]),
+        (State.RETRYING, ["run_now", "discard"]),
         (State.FAILED, ["retry", "discard"]),
         (State.FINISHED, ["discard"]),
     ],
 )
 def test_a_job_offers_what_its_state_allows(opened, job, state, offered):
     row = job(state)
-    assert re.findall(rf"/{row.pk}/(\w+)/\"", opened(row).split('class="object-tools"')[1]) == [
-        *offered,
-        "history",
-    ]
+    tools = opened(row).split('class="object-tools"')[1].split("</ul>")[0]
+    assert re.findall(rf"/{row.pk}/(\w+)/\"", tools) == [*offered, "history"]
 
 
-def test_a_job_that_is_gone_leads_back(operator, page):
-    assert operator.get(page(404, of="change")).status_code == 302
+@pytest.mark.parametrize("key", ["404", "9" * 30, "nonsense", "5\0", "_3A", "ca/uses"])
+@pytest.mark.parametrize("name", ["change", "history", "retry", "run_now", "discard"])
+def test_a_job_that_is_gone_leads_to_the_list_and_says_what_may_have_become_of_it(operator, page, key, name):
+    response = operator.get(page(key, of=name, _changelist_filters="state=failed"))
+    assert response.url == page(state="failed")
+    assert said(response)[0].endswith("is gone: it was performed or discarded.")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (State.ENQUEUED, "It has not been performed yet."),
+        (State.RUNNING, "It is being performed."),
+        (State.RETRYING, "Its last attempt failed, and it will be tried again."),
+    ],
+)
+def test_who_watches_a_job_may_look_again(opened, page, job, state, words):
+    row = job(state)
+    text = opened(row)
+    assert words in text
+    assert f'<a href="{page(row.pk, of="change")}">Look again</a>' in text
+
+
+@pytest.mark.parametrize("state", [State.SCHEDULED, State.FAILED, State.FINISHED])
+def test_where_nothing_changes_in_a_moment_there_is_nothing_to_look_at_again(opened, job, state):
+    text = opened(job(state))
+    assert "Look again" not in text
+    assert ("It passed." in text) == (state == State.FINISHED)
+
+
+@pytest.mark.parametrize("move", ["retry", "run_now"])
+def test_a_job_that_was_moved_on_its_page_is_kept_for_an_hour_after_it_passed(operator, page, job, move):
+    row = job({"retry": State.FAILED, "run_now": State.SCHEDULED}[move])
+    response = operator.post(page(row.pk, of=move), {"confirmed": "yes"})
+    assert response.url == page(row.pk, of="change")
+    [held] = DelayedJob.objects.claim("w")
+    assert DelayedJob.objects.finish(held)
+    row.refresh_from_db()
+    assert row.expires_at - row.finished_at == timedelta(hours=1)
+    assert "It passed." in operator.get(response.url).text
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"run_at": datetime(9999, 12, 31, 23, 30, tzinfo=UTC)},
+        {"created_at": datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)},
+        {"failed_at": datetime(1000, 1, 1, 0, 30, tzinfo=UTC)},
+        {"payload": r'{"job": "shop.jobs:Clean", "args": ["\udce9"], "kwargs": {"\ud800": "\udfff"}}'},
+        {"payload": r'"\ud800"'},
+        {"result": r'["\udcff"]'},
+        {"payload": '{"job": "a:b", "args": [' + "[" * 5000, "result": "[" * 100_000},
+        {"payload": '{"job": "a:b", "args": [1' + "0" * 5000 + '], "kwargs": {}}'},
+        {"last_error": "", "error_class": "", "error_fingerprint": "a/b?c&d<e"},
+    ],
+    ids=lambda columns: f"{next(iter(columns))}-{str(columns)[-40:-10]}",
+)
+@pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/Los_Angeles"])
+def test_rows_that_no_enqueue_writes_are_listed_and_open(operator, page, job, columns, zone):
+    with timezone.override(zone):
+        row = job(**columns)
+        for address in [
+            *(page(), page(of="causes"), page(state="failed")),
+            *(page(row.pk, of=name) for name in ("change", "retry", "discard")),
+        ]:
+            assert operator.get(address).status_code == 200
 
 
 def test_times_have_seconds_and_a_zone(opened, job):

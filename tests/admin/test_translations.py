@@ -35,6 +35,10 @@ def test_filters_take_german_dates(operator, page, job):
     assert response.context["cl"].result_count == 1
 
 
+TEXTS_OF_TEMPLATES = re.compile(
+    r"""{% translate (?P<quote>["'])(?P<plain>.+?)(?P=quote) %}|"""
+    r"""{% blocktranslate[^%]*%}(?P<block>.+?){% (?:plural|end)"""
+)
 MARKS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
 
 
@@ -46,12 +50,23 @@ def marked_texts():
                 yield ast.literal_eval(node.args[0])
 
 
+def texts_of_templates():
+    """Every text of our templates that is marked for translation, but those that Django's admin has."""
+    for path in Path(django_delayed.__file__).parent.rglob("*.html"):
+        for found in TEXTS_OF_TEMPLATES.finditer(path.read_text()):
+            text = found["plain"] or re.sub(r"{{ (\w+) }}", r"%(\1)s", found["block"])
+            if text not in {"Home", "No, take me back"}:
+                yield text
+
+
 @pytest.mark.parametrize("path", LOCALES, ids=lambda path: path.parts[-3])
-def test_every_text_of_the_code_is_translated(path):
+@pytest.mark.parametrize("texts", [marked_texts, texts_of_templates], ids=["code", "templates"])
+def test_every_text_is_translated(path, texts):
     with path.with_suffix(".mo").open("rb") as file:
         catalog = gettext.GNUTranslations(file)._catalog
     known = {key[0] if isinstance(key, tuple) else key for key in catalog}
-    assert {text for text in marked_texts() if text not in known} == set()
+    assert len({*texts()}) > 10
+    assert {text for text in texts() if text not in known} == set()
 
 
 @pytest.mark.parametrize("path", LOCALES, ids=lambda path: path.parts[-3])

@@ -1,0 +1,98 @@
+"""The views that make an operator's moves: on one job, on many, on the failed jobs of one cause."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+
+from ..models import DelayedJob
+from .confirmation import Confirmation
+from .filters import CauseFilter
+from .wording import RETRY_WORDING, Wording
+
+if TYPE_CHECKING:
+    from .delayed_jobs import DelayedJobAdmin
+
+# The row of a single job stays that long after it was performed, for whoever looks whether it passed.
+KEEP_FOR = timedelta(hours=1)
+
+
+def operate_on_many(
+    model_admin: DelayedJobAdmin, request: HttpRequest, wording: Wording, rows: Any
+) -> HttpResponse | None:
+    """Ask about the chosen jobs, or move them if that was answered; None leads back to the same list."""
+    confirmation = Confirmation(request, wording, rows)
+    if confirmation.is_given:
+        confirmation.make_moves()
+        return None
+    return confirmation.page(model_admin.page_context(request), back=request.get_full_path())
+
+
+def operate_on_one(
+    model_admin: DelayedJobAdmin, request: HttpRequest, wording: Wording, object_id: str
+) -> HttpResponse:
+    """Ask about one job, or move it if that was answered; leads back to its page, or to the list."""
+    row = model_admin.get_object(request, object_id)
+    _refuse_who_may_not(model_admin, request, wording, row)
+    if row is None:
+        return model_admin.redirect_from_gone(request, object_id)
+    confirmation = Confirmation(request, wording, model_admin.rows(request).filter(pk=row.pk))
+    if confirmation.is_given:
+        return _moved_one(model_admin, request, confirmation, row)
+    page_of_job = model_admin.url(request, "change", row.pk)
+    page = confirmation.page(model_admin.page_context(request), back=page_of_job)
+    return page or HttpResponseRedirect(page_of_job)
+
+
+def operate_on_cause(model_admin: DelayedJobAdmin, request: HttpRequest, wording: Wording) -> HttpResponse:
+    """Ask about the failed jobs of one cause, or move them if that was answered; leads to the causes."""
+    _refuse_who_may_not(model_admin, request, wording)
+    rows, value = _rows_of_cause(model_admin, request)
+    name = CauseFilter.parameter_name
+    confirmation = Confirmation(request, wording, rows, filters=f"{name}={value}")
+    causes = model_admin.url(request, "causes")
+    if confirmation.is_given:
+        confirmation.make_moves()
+        return HttpResponseRedirect(causes)
+    return confirmation.page(model_admin.page_context(request), back=causes) or HttpResponseRedirect(causes)
+
+
+def retry_one_of_cause(model_admin: DelayedJobAdmin, request: HttpRequest) -> HttpResponse:
+    """Retry the job of one cause that failed last, without a question; leads to its page."""
+    _refuse_who_may_not(model_admin, request, RETRY_WORDING)
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    rows, _ = _rows_of_cause(model_admin, request)
+    row = rows.first()
+    if row is None:
+        messages.warning(request, RETRY_WORDING.refused)
+        return HttpResponseRedirect(model_admin.url(request, "causes"))
+    confirmation = Confirmation(request, RETRY_WORDING, rows.filter(pk=row.pk))
+    return _moved_one(model_admin, request, confirmation, row)
+
+
+def _moved_one(
+    model_admin: DelayedJobAdmin, request: HttpRequest, confirmation: Confirmation, row: DelayedJob
+) -> HttpResponse:
+    confirmation.make_moves(row, KEEP_FOR)
+    is_there = model_admin.rows(request).filter(pk=row.pk).exists()
+    pages = ("change", row.pk) if is_there else ("changelist",)
+    return HttpResponseRedirect(model_admin.url(request, *pages))
+
+
+def _rows_of_cause(model_admin: DelayedJobAdmin, request: HttpRequest) -> tuple[Any, str]:
+    """The failed jobs of the cause in the address, the newest failure first, and the value that it is."""
+    value = request.GET.get(CauseFilter.parameter_name, "")
+    rows = model_admin.rows(request)
+    return CauseFilter.rows_of(rows, value).order_by("-failed_at", "-id") if value else rows.none(), value
+
+
+def _refuse_who_may_not(
+    model_admin: DelayedJobAdmin, request: HttpRequest, wording: Wording, row: DelayedJob | None = None
+) -> None:
+    if not (model_admin.has_view_permission(request, row) and model_admin.may(request, wording)):
+        raise PermissionDenied
