@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 
 from .models import all_rows
-from .states import HELD, DelayedJobQuerySet, batches
+from .states import HELD, DelayedJobQuerySet, State, batches
 
 MOST_ROWS = 10_000  # that one request moves
 IDS_REPORTED = 100
@@ -25,10 +25,15 @@ class Operation:
     name: str
     allowed: Callable[[DelayedJobQuerySet], DelayedJobQuerySet]
     move: Callable[[Sequence[int], timedelta | None], int]
+    state: State | None = None  # the only one that is allowed
 
-    def ids(self, rows: DelayedJobQuerySet, most: int | None = None) -> list[int]:
-        """The ids of the rows that may be moved, at most that many."""
-        return list(self.allowed(rows).values_list("pk", flat=True)[:most])
+    def ids(
+        self, rows: DelayedJobQuerySet, most: int | None = None, until: datetime | None = None
+    ) -> list[int]:
+        """The ids of the rows that may be moved, at most that many; with `until`, those as of that moment."""
+        ids = list(self.allowed(rows).values_list("pk", flat=True)[:most])
+        # A second statement, as no index has these columns: MariaDB would read every row that it passes over.
+        return ids if until is None else list(as_of(ids, until).values_list("pk", flat=True))
 
     def carry_out(self, ids: Sequence[int], keep_for: timedelta | None = None) -> int:
         """Move the rows of these ids that still may be moved; returns how many were.
@@ -48,6 +53,7 @@ RETRY = Operation(
     name="retry",
     allowed=lambda rows: rows.failed(),
     move=lambda ids, keep_for: all_rows().filter(pk__in=ids).retry(keep_for),
+    state=State.FAILED,
 )
 RUN_NOW = Operation(
     name="run_now",
@@ -61,12 +67,12 @@ DISCARD = Operation(
 )
 
 
-def as_of(rows: DelayedJobQuerySet, moment: datetime) -> DelayedJobQuerySet:
-    """The rows that were neither created nor failed nor finished after `moment`.
+def as_of(ids: Sequence[int], moment: datetime) -> DelayedJobQuerySet:
+    """The rows of these ids that were neither created nor failed nor finished after `moment`.
 
     An operator who confirms a bulk operation has not seen those.
     """
     unchanged = Q()
     for column in ("failed_at", "finished_at"):
         unchanged &= Q(**{f"{column}__isnull": True}) | Q(**{f"{column}__lte": moment})
-    return rows.filter(unchanged, created_at__lte=moment)
+    return all_rows().filter(unchanged, pk__in=ids, created_at__lte=moment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
@@ -41,12 +41,13 @@ def count_by_state(rows: DelayedJobQuerySet | None = None) -> dict[State, int]:
     return {state: counted.get(state.value, 0) for state in State}
 
 
-def ids_by_state(rows: DelayedJobQuerySet, most: int) -> dict[State, list[int]]:
-    """The ids of the first `most` of `rows`, by state; only states that there are."""
-    found: dict[State, list[int]] = {}
-    for pk, state in rows.annotate(in_state=_state_column()).values_list("pk", "in_state")[:most]:
-        found.setdefault(State(state), []).append(pk)
-    return {state: found[state] for state in State if state in found}
+def ids_by_state(ids: Sequence[int]) -> dict[State, list[int]]:
+    """The ids of rows by the states that these are in, in their order. Reads each row."""
+    states = dict(
+        all_rows().filter(pk__in=ids).annotate(in_state=_state_column()).values_list("pk", "in_state")
+    )
+    found = {state: [pk for pk in ids if states.get(pk) == state.value] for state in State}
+    return {state: ids for state, ids in found.items() if ids}
 
 
 def causes(most: int) -> list[Cause]:

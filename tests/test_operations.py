@@ -97,4 +97,11 @@ def test_rows_that_changed_after_the_cut_off_are_left_out(column):
     early = {"created_at": now - 2 * HOUR}
     [before] = write(1, **(early | {column: now - HOUR}))
     write(1, **(early | {column: now + HOUR}))
-    assert list(as_of(DelayedJob.objects.all(), now)) == [before]
+    assert DISCARD.ids(DelayedJob.objects.all(), until=now) == [before.pk]
+    assert len(DISCARD.ids(DelayedJob.objects.all())) == 2
+
+
+def test_ten_thousand_ids_are_cut_off_in_one_statement():
+    [row] = write(1)
+    statements, found = statements_of(lambda: list(as_of(range(1, row.pk + 10_000), timezone.now() + HOUR)))
+    assert (len(statements), found) == (1, [row])

@@ -119,13 +119,18 @@ def test_causes_cost_two_queries_that_read_no_wide_column(django_assert_num_quer
     assert not any("last_error" in query["sql"] for query in queries)
 
 
-def test_ids_are_found_by_state_up_to_a_limit(one_and_more_of_each_state):
-    found = stats.ids_by_state(DelayedJob.objects.order_by("pk"), 100)
-    assert {state: len(ids) for state, ids in found.items()} == stats.count_by_state()
-    some = stats.ids_by_state(DelayedJob.objects.order_by("pk"), 4)
-    assert {state: len(ids) for state, ids in some.items()} == {
-        State.SCHEDULED: 1,
-        State.ENQUEUED: 2,
-        State.RUNNING: 1,
-    }
-    assert stats.ids_by_state(DelayedJob.objects.none(), 4) == {}
+def test_ids_are_grouped_by_state_in_their_order(one_and_more_of_each_state):
+    ids = list(DelayedJob.objects.order_by("-pk").values_list("pk", flat=True))
+    groups = stats.ids_by_state([*ids, 10**9])
+    assert {state: len(found) for state, found in groups.items()} == stats.count_by_state()
+    assert all(found == sorted(found, reverse=True) for found in groups.values())
+    assert list(groups) == list(State)
+    one = job(State.RUNNING)
+    assert stats.ids_by_state([one.pk]) == {State.RUNNING: [one.pk]}
+    assert stats.ids_by_state([]) == {}
+
+
+def test_ten_thousand_ids_are_grouped_in_one_query(django_assert_num_queries):
+    row = job(State.FAILED)
+    with django_assert_num_queries(1):
+        assert stats.ids_by_state(range(1, row.pk + 10_000)) == {State.FAILED: [row.pk]}

@@ -19,7 +19,7 @@ from django.utils.timezone import is_aware
 from .. import stats
 from ..databases import DatabaseNow
 from ..models import DelayedJob, all_rows
-from ..operations import MOST_ROWS, as_of
+from ..operations import MOST_ROWS
 from ..states import DelayedJobQuerySet, State
 from .columns import WIDE
 from .display import chip, error_line
@@ -41,11 +41,17 @@ class Sample(NamedTuple):
 class Confirmation:
     """One operation on the rows that an operator chose: by hand, or all that a filter finds (`across`).
 
-    `filters` says in words which filter that was; without it, the request does.
+    `filters` says in words which filter that was; without it, the request does. `state` is the one that all
+    rows are in, if it is known.
     """
 
     def __init__(
-        self, request: HttpRequest, wording: Wording, rows: DelayedJobQuerySet, filters: str | None = None
+        self,
+        request: HttpRequest,
+        wording: Wording,
+        rows: DelayedJobQuerySet,
+        filters: str | None = None,
+        state: State | None = None,
     ) -> None:
         self.request = request
         self.wording = wording
@@ -54,7 +60,8 @@ class Confirmation:
         self.across = bool(in_list) or filters is not None
         self.filters = _filters_in(request) if filters is None else filters
         self.until = _moment(request.POST.get("as_of", "")) if self.across else None
-        self.rows = as_of(rows, self.until) if self.until else rows
+        self.rows = rows
+        self.state = state or wording.operation.state
 
     @property
     def is_given(self) -> bool:
@@ -64,7 +71,7 @@ class Confirmation:
 
     def make_moves(self, row: DelayedJob | None = None, keep_for: timedelta | None = None) -> None:
         """Make the moves, log them, and tell the operator how many were made."""
-        ids = self.wording.operation.ids(self.rows, MOST_ROWS)
+        ids = self.wording.operation.ids(self.rows, MOST_ROWS, self.until)
         where = f"{self.filters or 'all'} as of {self.until}" if self.until else ""
         entry = begin_entry(self.wording, self.request.user, ids, where, row)
         moved = self.wording.operation.carry_out(ids, keep_for)
@@ -78,20 +85,20 @@ class Confirmation:
 
     def page(self, context: dict[str, Any], back: str) -> TemplateResponse | None:
         """The question: what would happen, and to how many. None if no row may be moved."""
-        allowed = self.wording.operation.allowed(self.rows)
-        until = allowed.annotate(now=DatabaseNow()).values_list("now", flat=True).first()
-        if until is None:
+        allowed = self.wording.operation.allowed(self.rows).annotate(now=DatabaseNow())
+        found = list(allowed.values_list("pk", "now")[: MOST_ROWS + 1])
+        if not found:
             messages.warning(self.request, self.wording.refused)
             return None
-        ids = stats.ids_by_state(as_of(allowed, until) if self.across else allowed, MOST_ROWS + 1)
-        found = sum(map(len, ids.values()))
-        count = min(found, MOST_ROWS)
+        ids = [pk for pk, _ in found[:MOST_ROWS]]
+        until = found[0][1]
+        count = len(ids)
         context |= {
             "title": self.wording.question % {"count": count},
             "wording": self.wording,
             "button": self.wording.button % {"count": count},
             "count": count,
-            "has_more": found > MOST_ROWS,
+            "has_more": len(found) > MOST_ROWS,
             "skipped": 0 if self.across else max(len(set(self.chosen)) - count, 0),
             "across": self.across,
             "filters": self.filters if self.across else "",
@@ -103,13 +110,15 @@ class Confirmation:
         }
         return TemplateResponse(self.request, "admin/django_delayed/delayedjob/confirmation.html", context)
 
-    def _groups(self, ids: dict[State, list[int]]) -> Iterator[tuple[str, int, list[Sample]]]:
-        """Each state as a coloured word, how many rows are in it, and some of them."""
-        some = {state: found[:SAMPLES] for state, found in ids.items()}
-        rows = all_rows().defer(*WIDE).in_bulk([pk for found in some.values() for pk in found])
-        for state, found in some.items():
-            samples = [Sample(rows[pk], error_line(rows[pk])) for pk in found if pk in rows]
-            yield chip(state), len(ids[state]), samples
+    def _groups(self, ids: list[int]) -> Iterator[tuple[str, int, list[Sample]]]:
+        """Each state as a coloured word, how many of the rows are in it, and some of them."""
+        # Their states are read only where they are not known: that reads every row.
+        groups = {self.state: ids} if self.state else stats.ids_by_state(ids)
+        some = [pk for found in groups.values() for pk in found[:SAMPLES]]
+        rows = all_rows().defer(*WIDE).in_bulk(some)
+        for state, found in groups.items():
+            samples = [Sample(rows[pk], error_line(rows[pk])) for pk in found[:SAMPLES] if pk in rows]
+            yield chip(state), len(found), samples
 
     def _hidden(self, count: int, until: datetime) -> Iterable[tuple[str, Any]]:
         yield "confirmed", "yes"

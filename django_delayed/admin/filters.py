@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from rangefilter.filters import DateTimeRangeFilter
 
 from .. import stats
-from ..models import all_rows
+from ..models import DelayedJob, all_rows
 from ..states import State
 from .display import error_line
 
@@ -80,16 +80,25 @@ class CauseFilter(admin.SimpleListFilter):
         return fingerprint or cls.without
 
     @classmethod
+    def newest(cls, rows: Any, value: str) -> DelayedJob | None:
+        """The one of these rows with this cause that failed last."""
+        newest_first = cls.rows_of(rows, value).order_by("-failed_at", "-id")
+        # Its id is found in the index alone.
+        pk = newest_first.values_list("pk", flat=True).first()
+        return rows.filter(pk=pk).first() if pk else None
+
+    @classmethod
     def rows_of(cls, rows: Any, value: str) -> Any:
         """The failed ones among the rows that have the fingerprint with this value in an address."""
-        fingerprint = "" if value == cls.without else value
-        return rows.failed().filter(error_fingerprint=fingerprint) if "\0" not in value else rows.none()
+        if not value or "\0" in value:
+            return rows.none()
+        return rows.failed().filter(error_fingerprint="" if value == cls.without else value)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         value = request.GET.get(self.parameter_name)
         if not value:
             return []
-        row = self.rows_of(all_rows(), value).only("error_class", "error_message").first()
+        row = self.newest(all_rows().only("error_class", "error_message"), value)
         return [(value, (error_line(row) if row else "") or value)]
 
     @property
@@ -99,6 +108,14 @@ class CauseFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         return self.rows_of(queryset, value) if (value := self.value()) else queryset
+
+
+def state_in(request: HttpRequest) -> State | None:
+    """The state that all jobs are in which the filters in the address find, if these say so."""
+    if request.GET.get(CauseFilter.parameter_name):
+        return State.FAILED
+    name = request.GET.get(StateFilter.parameter_name)
+    return State(name) if name in State.values else None
 
 
 class MomentRangeFilter(DateTimeRangeFilter):  # type: ignore[misc]

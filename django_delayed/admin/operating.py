@@ -10,8 +10,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 
 from ..models import DelayedJob
+from ..states import State
 from .confirmation import Confirmation
-from .filters import CauseFilter
+from .filters import CauseFilter, state_in
 from .wording import RETRY_WORDING, Wording
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ def operate_on_many(
     model_admin: DelayedJobAdmin, request: HttpRequest, wording: Wording, rows: Any
 ) -> HttpResponse | None:
     """Ask about the chosen jobs, or move them if that was answered; None leads back to the same list."""
-    confirmation = Confirmation(request, wording, rows)
+    # The oldest first, whatever the list shows first: rows that join the filter meanwhile are at the end.
+    oldest_first = rows.order_by(*(name.removeprefix("-") for name in model_admin.get_ordering(request)))
+    confirmation = Confirmation(request, wording, oldest_first, state=state_in(request))
     if confirmation.is_given:
         confirmation.make_moves()
         return None
@@ -51,9 +54,10 @@ def operate_on_one(
 def operate_on_cause(model_admin: DelayedJobAdmin, request: HttpRequest, wording: Wording) -> HttpResponse:
     """Ask about the failed jobs of one cause, or move them if that was answered; leads to the causes."""
     _refuse_who_may_not(model_admin, request, wording)
-    rows, value = _rows_of_cause(model_admin, request)
     name = CauseFilter.parameter_name
-    confirmation = Confirmation(request, wording, rows, filters=f"{name}={value}")
+    value = request.GET.get(name, "")
+    rows = CauseFilter.rows_of(model_admin.rows(request), value).order_by("failed_at", "id")
+    confirmation = Confirmation(request, wording, rows, f"{name}={value}", State.FAILED)
     causes = model_admin.url(request, "causes")
     if confirmation.is_given:
         confirmation.make_moves()
@@ -66,8 +70,8 @@ def retry_one_of_cause(model_admin: DelayedJobAdmin, request: HttpRequest) -> Ht
     _refuse_who_may_not(model_admin, request, RETRY_WORDING)
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    rows, _ = _rows_of_cause(model_admin, request)
-    row = rows.first()
+    rows = model_admin.rows(request)
+    row = CauseFilter.newest(rows, request.GET.get(CauseFilter.parameter_name, ""))
     if row is None:
         messages.warning(request, RETRY_WORDING.refused)
         return HttpResponseRedirect(model_admin.url(request, "causes"))
@@ -82,13 +86,6 @@ def _moved_one(
     is_there = model_admin.rows(request).filter(pk=row.pk).exists()
     pages = ("change", row.pk) if is_there else ("changelist",)
     return HttpResponseRedirect(model_admin.url(request, *pages))
-
-
-def _rows_of_cause(model_admin: DelayedJobAdmin, request: HttpRequest) -> tuple[Any, str]:
-    """The failed jobs of the cause in the address, the newest failure first, and the value that it is."""
-    value = request.GET.get(CauseFilter.parameter_name, "")
-    rows = model_admin.rows(request)
-    return CauseFilter.rows_of(rows, value).order_by("-failed_at", "-id") if value else rows.none(), value
 
 
 def _refuse_who_may_not(
