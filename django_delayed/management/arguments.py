@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from django.core.management.base import CommandParser
-from django.utils.dateparse import parse_duration
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime, parse_duration
 
 from ..conf import CENTURY, duration
 
@@ -27,6 +31,27 @@ def positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise ValueError(text)
     return number
+
+
+def moment(text: str) -> datetime:
+    """A date and a time from the command line, in the current time zone unless it names another.
+
+    A date alone is its first moment. Raises ArgumentTypeError.
+    """
+    return _moment(text, time.min)
+
+
+def end_of(text: str) -> datetime:
+    """As `moment`; a date alone is its last moment."""
+    return _moment(text, time.max)
+
+
+def moment_of(value: Any, parse: Callable[[str], datetime]) -> datetime:
+    """The moment given with a flag, or to call_command, which also takes datetimes. Raises CommandError."""
+    try:
+        return value if isinstance(value, datetime) else parse(str(value))
+    except ArgumentTypeError as error:
+        raise CommandError(str(error)) from None
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -64,3 +89,21 @@ def queues_of(options: dict[str, Any]) -> tuple[str, ...]:
 def span_of(value: Any, name: str) -> timedelta:
     """The duration given with a flag, or to call_command, which also takes numbers and timedeltas."""
     return seconds(value) if isinstance(value, str) else duration(value, name)
+
+
+def _moment(text: str, alone: time) -> datetime:
+    try:
+        day = parse_date(text)
+        found = datetime.combine(day, alone) if day else parse_datetime(text)
+    except ValueError:
+        found = None
+    if found is None or (timezone.is_aware(found) and not settings.USE_TZ):
+        raise ArgumentTypeError(f"{text!r} is no moment such as 2026-03-10 or 2026-03-10 14:30.")
+    if timezone.is_naive(found) and settings.USE_TZ:
+        found = timezone.make_aware(found)
+    try:
+        # The first hours of the year 1 and the last ones of 9999 may not exist in UTC.
+        found.astimezone(UTC)
+    except OverflowError:
+        raise ArgumentTypeError(f"{text!r} is out of range.") from None
+    return found

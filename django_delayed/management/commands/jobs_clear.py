@@ -13,6 +13,7 @@ from ...states import DelayedJobQuerySet
 from ...stats import count_by_state
 from ..arguments import add_queues, queues_of, seconds, span_of
 from ..base import QueueCommand, require_tables
+from ..question import confirmed
 
 
 def _queues_in(rows: DelayedJobQuerySet) -> Iterable[str]:
@@ -47,7 +48,7 @@ class Command(QueueCommand):
             self.stdout.write(f"{count:>9,} {state.label}{' (stay)' if state == 'running' else ''}")
         if not sum(count for state, count in counts.items() if state != "running"):
             self.stdout.write("There is no job to remove.")
-        elif not options["interactive"] or self._confirmed():
+        elif not options["interactive"] or confirmed("Remove these jobs for good?", "Nothing was removed"):
             removed = rows.discard()
             self.stdout.write(self.style.SUCCESS(f"{removed:,} job{'' if removed == 1 else 's'} removed."))
         else:
@@ -64,11 +65,3 @@ class Command(QueueCommand):
             since = "failed_at__lt" if options["failed"] else "created_at__lt"
             rows = rows.filter(**{since: DatabaseNow(plus=-span_of(options["older_than"], "older_than"))})
         return rows
-
-    def _confirmed(self) -> bool:
-        try:
-            return input("Remove these jobs for good? Type 'yes' to continue: ").strip() == "yes"
-        except EOFError:
-            raise CommandError(
-                "Nothing was removed: standard input is closed, so the question has no answer. See --noinput."
-            ) from None

@@ -1,0 +1,128 @@
+"""What the commands that make an operator's moves have in common: which jobs, the question, the report."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
+
+from ..models import all_rows
+from ..operations import Operation
+from ..states import DelayedJobQuerySet, State
+from ..stats import count_by_state
+from .arguments import add_queues, end_of, moment, moment_of, queues_of
+from .base import require_tables
+from .question import confirmed
+
+UNKNOWN = 2  # exit code, as that of jobs_check
+MOMENTS = ("run_at", "failed_at", "created_at")
+# Each flag with the condition on the column, and what it says.
+TEXTS = {
+    "name": ("name__startswith", "Jobs whose name begins with this."),
+    "error_class": ("error_class", "Jobs whose last error is of this class, as ConnectionError."),
+    "fingerprint": ("error_fingerprint", "Jobs whose last error has this cause, as the admin has it."),
+}
+
+logger = logging.getLogger("django_delayed")
+
+
+class MoveCommand(BaseCommand):
+    """Counts the jobs that the filters find, asks, and moves those that it counted, in batches.
+
+    Exit code 0: they were moved, or there was none; 1: the answer was not yes; 2: they cannot be read.
+    """
+
+    operation: ClassVar[Operation]
+    states: ClassVar[tuple[State, ...]]  # in which a job can be moved
+    done: ClassVar[str]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The filters of the admin's list, and whether to ask."""
+        if len(self.states) > 1:
+            parser.add_argument("--state", choices=[*self.states], help="Jobs in this state.")
+        add_queues(parser, "Jobs of these queues")
+        for name, (_, help) in TEXTS.items():
+            parser.add_argument(f"--{name.replace('_', '-')}", metavar="TEXT", help=help)
+        for name in MOMENTS:
+            for bound, which, parse in (("from", "earliest", moment), ("to", "latest", end_of)):
+                parser.add_argument(
+                    f"--{name.replace('_', '-')}-{bound}",
+                    type=parse,
+                    metavar="MOMENT",
+                    help=f"The {which} {name}: a date, or a date and a time.",
+                )
+        parser.add_argument("--dry-run", action="store_true", help="Only count the jobs, and move none.")
+        parser.add_argument(
+            "--noinput", "--no-input", action="store_false", dest="interactive", help="Do not ask."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Count, ask, move."""
+        require_tables()
+        conditions = dict(self._conditions(options))
+        rows = all_rows().filter(**conditions)
+        if state := options.get("state"):
+            rows = rows.in_state(State(state))
+            conditions["state"] = state
+        where = " and ".join(f"{name}={value}" for name, value in conditions.items())
+        try:
+            ids = self.operation.ids(rows)
+            self._show(rows, ids, where)
+        except DatabaseError as error:
+            raise CommandError(f"The jobs cannot be read: {error}", returncode=UNKNOWN) from error
+        if not ids or options["dry_run"]:
+            return
+        question = f"{self._jobs(len(ids))} will be {self.done}."
+        if options["interactive"] and not confirmed(question, f"No job was {self.done}"):
+            raise CommandError(f"No job was {self.done}.")
+        self._move(ids, where)
+
+    def _conditions(self, options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        if queues := queues_of(options):
+            yield "queue__in", queues
+        for name, (condition, _) in TEXTS.items():
+            if options[name]:
+                yield condition, options[name]
+        for name in MOMENTS:
+            for bound, lookup, parse in (("from", "gte", moment), ("to", "lte", end_of)):
+                if (value := options[f"{name}_{bound}"]) is not None:
+                    yield f"{name}__{lookup}", moment_of(value, parse)
+
+    def _show(self, rows: DelayedJobQuerySet, ids: list[int], where: str) -> None:
+        if not ids:
+            self.stdout.write(f"There is no job that can be {self.done}.")
+            return
+        if not where:
+            self.stdout.write(f"No filter is set: these are all jobs that can be {self.done}.")
+        # To count them by their state, each is read.
+        known = {self.states[0]: len(ids)} if len(self.states) == 1 else None
+        for state, count in (known or count_by_state(self.operation.allowed(rows))).items():
+            if count:
+                self.stdout.write(f"{count:>9,} {state.value}")
+
+    def _move(self, ids: list[int], where: str) -> None:
+        self._log("not completed", ids, where)
+        moved = self.operation.carry_out(ids)
+        self._log(f"{moved} of {len(ids)}", ids, where)
+        self.stdout.write(self.style.SUCCESS(f"{self._jobs(moved)} {self.done}."))
+        if moved < len(ids):
+            self.stdout.write(f"{self._jobs(len(ids) - moved)} skipped: changed or gone meanwhile.")
+
+    def _log(self, result: str, ids: list[int], where: str) -> None:
+        # The admin's log has no entries without a user of the site.
+        logger.info("%s, by %s in a terminal", self.operation.report(result, ids, where), _user())
+
+    def _jobs(self, count: int) -> str:
+        return f"{count:,} job{'' if count == 1 else 's'}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    # In a container the process may run under a number that no user has.
+    except (ImportError, KeyError, OSError):
+        return "an unknown user"
