@@ -106,7 +106,7 @@ class DelayedJob(models.Model):
 
     def __str__(self) -> str:
         # It stands in the log, and a row need not be written by an enqueue.
-        return f"{printable(self.name)} #{self.pk}"
+        return f"{printable(str(self.name))} #{self.pk}"
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **options: Any) -> None:
         """As Django's; `claimable` follows the timestamps even when only these are saved."""

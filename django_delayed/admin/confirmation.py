@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_aware
+from django.utils.translation import gettext as _
 
 from .. import stats
 from ..databases import DatabaseNow
@@ -24,6 +25,7 @@ from ..states import DelayedJobQuerySet, State
 from .columns import WIDE
 from .display import chip, error_line
 from .log import begin_entry, complete_entry
+from .reading import read_rows
 from .wording import Wording
 
 SAMPLES = 5  # of each state
@@ -32,9 +34,9 @@ NOT_FILTERS = {"p", "o", "all", "e"}
 
 
 class Sample(NamedTuple):
-    """A row as an example, with its last error in one line."""
+    """A row as an example: its name and id, and its last error in one line."""
 
-    row: DelayedJob
+    row: str
     error: str
 
 
@@ -115,10 +117,11 @@ class Confirmation:
         # Their states are read only where they are not known: that reads every row.
         groups = {self.state: ids} if self.state else stats.ids_by_state(ids)
         some = [pk for found in groups.values() for pk in found[:SAMPLES]]
-        rows = all_rows().defer(*WIDE).in_bulk(some)
+        rows, unreadable = read_rows(all_rows().defer(*WIDE), some)
+        samples = {row.pk: Sample(str(row), error_line(row)) for row in rows}
+        samples |= {pk: Sample(f"#{pk}", _("It has a value that cannot be read.")) for pk in unreadable}
         for state, found in groups.items():
-            samples = [Sample(rows[pk], error_line(rows[pk])) for pk in found[:SAMPLES] if pk in rows]
-            yield chip(state), len(found), samples
+            yield chip(state), len(found), [samples[pk] for pk in found[:SAMPLES] if pk in samples]
 
     def _hidden(self, count: int, until: datetime) -> Iterable[tuple[str, Any]]:
         yield "confirmed", "yes"

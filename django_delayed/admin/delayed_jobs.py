@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -21,8 +21,10 @@ from django.utils.translation import gettext_lazy
 from ..states import State
 from . import causes, columns, job_page
 from .filters import CauseFilter, MomentRangeFilter, QueueFilter, StateFilter, state_in
+from .job_list import JobList
 from .operating import operate_on_cause, operate_on_many, operate_on_one, retry_one_of_cause
 from .paginator import CappedPaginator
+from .reading import UNREADABLE, unreadable_text
 from .readonly import ReadOnlyAdmin
 from .wording import DISCARD_WORDING, RETRY_WORDING, RUN_NOW_WORDING, WORDINGS, Wording
 
@@ -36,23 +38,6 @@ except ImportError:
 LARGEST_ID = 2**63 - 1
 MOMENTS = ("run_at", "failed_at", "created_at")
 FILTERS = (StateFilter, QueueFilter, CauseFilter)
-
-
-class JobList(ChangeList):
-    """The list without the wide columns, read by ids that come from an index alone."""
-
-    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
-        rows = super().get_queryset(request, exclude_parameters)
-        # Such a search is refused with a message, but Django would then list every row.
-        return rows.none() if "\0" in request.GET.get(SEARCH_VAR, "") else rows.defer(*columns.WIDE)
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        page: Any = self.result_list
-        # MariaDB would read every row that it passes over on the way to these.
-        ids = list(page.values_list("pk", flat=True))
-        found = {row.pk: row for row in self.queryset.order_by().filter(pk__in=ids)}
-        self.result_list = [found[pk] for pk in ids if pk in found]
 
 
 class DelayedJobAdmin(ReadOnlyAdmin):
@@ -165,10 +150,20 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     ) -> HttpResponseRedirect:
         return self.redirect_from_gone(request, object_id)
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        try:
+            return super().get_object(request, object_id, from_field)
+        except UNREADABLE:
+            return None
+
     def redirect_from_gone(self, request: HttpRequest, object_id: str) -> HttpResponseRedirect:
-        """Say that there is no such job any more, and lead to the list that the operator came from."""
-        gone = _("The delayed job %(id)s is gone: it was performed or discarded.")
-        messages.warning(request, gone % {"id": unquote(object_id)})
+        """Say that there is no such job (any more), and lead to the list that the operator came from."""
+        key = unquote(object_id)
+        if key.isdecimal() and self.rows(request).filter(pk=key).exists():
+            messages.error(request, unreadable_text([int(key)]))
+        else:
+            gone = _("The delayed job %(id)s is gone: it was performed or discarded.")
+            messages.warning(request, gone % {"id": key})
         return HttpResponseRedirect(self.url(request, "changelist"))
 
     # Operations.

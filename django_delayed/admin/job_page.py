@@ -78,11 +78,11 @@ def of_cause(row: DelayedJob, rows: DelayedJobQuerySet, may: Callable[[Wording],
 
 def tries(row: DelayedJob) -> str:
     """ "2 of 25", and how often in a row its worker crashed in it."""
-    counted = _("%(attempts)d of %(most)d") % {"attempts": row.attempts, "most": row.max_attempts}
+    counted = _("%(attempts)s of %(most)s") % {"attempts": row.attempts, "most": row.max_attempts}
     if not row.crashes:
         return counted
     crashes = {"counted": counted, "crashes": row.crashes}
-    return _("%(counted)s; crashes in a row: %(crashes)d") % crashes
+    return _("%(counted)s; crashes in a row: %(crashes)s") % crashes
 
 
 def failed_attempts(row: DelayedJob) -> list[AttemptLine]:
