@@ -24,7 +24,7 @@ from .filters import CauseFilter, MomentRangeFilter, QueueFilter, StateFilter, s
 from .job_list import JobList
 from .operating import operate_on_cause, operate_on_many, operate_on_one, retry_one_of_cause
 from .paginator import CappedPaginator
-from .reading import UNREADABLE, unreadable_text
+from .reading import UNREADABLE, id_in, unreadable_text
 from .readonly import ReadOnlyAdmin
 from .wording import DISCARD_WORDING, RETRY_WORDING, RUN_NOW_WORDING, WORDINGS, Wording
 
@@ -35,7 +35,6 @@ except ImportError:
     get_nonce = None  # type: ignore[assignment]
 
 
-LARGEST_ID = 2**63 - 1
 MOMENTS = ("run_at", "failed_at", "created_at")
 FILTERS = (StateFilter, QueueFilter, CauseFilter)
 
@@ -89,7 +88,6 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         return bool(request.user.has_perm(f"{self.opts.app_label}.{codename}"))
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        # Any other column would be one that no index leads to, or whose text not everybody may read.
         of_moments = (name for field in MOMENTS for name in MomentRangeFilter.names_for(field))
         return lookup in {*of_moments, *(filter.parameter_name for filter in FILTERS)}
 
@@ -110,7 +108,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         if not term:
             return queryset, False
         if term.isdecimal():
-            return (queryset.filter(pk=int(term)) if int(term) <= LARGEST_ID else queryset.none()), False
+            return queryset.filter(pk__in=[pk for pk in [id_in(term)] if pk]), False
         # Not both with an OR, which would not use the index of `about`.
         found = {"about": term} if ":" in term else {"name__startswith": term}
         return queryset.filter(**found), False
@@ -159,8 +157,8 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     def redirect_from_gone(self, request: HttpRequest, object_id: str) -> HttpResponseRedirect:
         """Say that there is no such job (any more), and lead to the list that the operator came from."""
         key = unquote(object_id)
-        if key.isdecimal() and self.rows(request).filter(pk=key).exists():
-            messages.error(request, unreadable_text([int(key)]))
+        if (pk := id_in(key)) and self.rows(request).filter(pk=pk).exists():
+            messages.error(request, unreadable_text([pk]))
         else:
             gone = _("The delayed job %(id)s is gone: it was performed or discarded.")
             messages.warning(request, gone % {"id": key})

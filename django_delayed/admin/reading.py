@@ -10,7 +10,15 @@ from django.utils.translation import ngettext
 from ..claiming import UNREADABLE
 from ..models import DelayedJob
 
-__all__ = ["UNREADABLE", "read_rows", "unreadable_text"]
+__all__ = ["UNREADABLE", "id_in", "read_rows", "unreadable_text"]
+
+LARGEST_ID = 2**63 - 1
+
+
+def id_in(text: str) -> int | None:
+    """The id that stands in the text; None for what cannot be the id of a row."""
+    is_short = text.isdecimal() and len(text) <= len(str(LARGEST_ID))
+    return int(text) if is_short and int(text) <= LARGEST_ID else None
 
 
 def read_rows(rows: Any, ids: Sequence[int]) -> tuple[list[DelayedJob], list[int]]:

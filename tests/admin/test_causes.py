@@ -185,9 +185,8 @@ def test_only_the_largest_causes_are_shown(operator, page, cause, monkeypatch):
     for name, number in [("c1", 1), ("c2", 3), ("c3", 2)]:
         cause(name, number, name=name)
     response = operator.get(page(of="causes"))
-    assert [line.split()[-1] for line in lines(response)] == ["jobs", "jobs"]
+    assert [line.split()[-2] for line in lines(response)] == ["3", "2"]
     assert "These are the 2 of which the most jobs failed." in response.text
-    assert "c1" not in response.text
 
 
 def test_a_cause_without_an_error_can_be_opened(operator, page, cause):

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.messages import get_messages
+from django.urls import reverse
 from django_delayed.models import DelayedJob
 from django_delayed.states import State
 
@@ -216,3 +217,43 @@ def test_the_error_of_a_failed_job_leads_to_the_others_with_its_cause(operator, 
 def test_a_job_that_is_still_tried_has_no_cause_to_lead_to(operator, page, job):
     job(State.RETRYING, error_fingerprint="c1")
     assert "?cause=" not in operator.get(page()).text
+
+
+@pytest.mark.parametrize("name", ["hostname__icontains", "pid", "queues", "heartbeat_at__year", "alive"])
+def test_the_list_of_workers_has_no_filters_at_all(client, staff, name):
+    client.force_login(staff("view_workerprocess"))
+    address = reverse("admin:django_delayed_workerprocess_changelist")
+    assert client.get(address).status_code == 200
+    assert client.get(f"{address}?{name}=1").status_code == 400
+    assert client.get(f"{address}?{name}=%00").status_code == 400
+
+
+@pytest.mark.parametrize("action", ["retry", "run_now", "discard"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "nonsense",
+        "\0",
+        "1\0",
+        "-1",
+        "1.5",
+        "",
+        "1 OR 1",
+        "9" * 30,
+        pytest.param("9" * 5000, id="5000 digits"),
+    ],
+)
+def test_a_chosen_row_that_has_no_number_is_refused(operator, page, job, rows, action, key):
+    row = job()
+    before = rows()
+    for across in "01":
+        data = {"action": action, "select_across": across, "confirmed": "yes", "as_of": "2100-01-01T00:00Z"}
+        assert operator.post(page(), data | {"_selected_action": [row.pk, key]}).status_code == 400
+    assert rows() == before
+
+
+@pytest.mark.parametrize("key", ["0", "٣", str(2**63 - 1)])
+def test_a_chosen_row_that_is_not_there_is_none(operator, page, job, key):
+    job()
+    assert operator.post(page(), {"action": "discard", "_selected_action": key}).status_code == 302
+    assert DelayedJob.objects.exists()

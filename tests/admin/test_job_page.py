@@ -195,7 +195,9 @@ def test_a_job_offers_what_its_state_allows(opened, job, state, offered):
     assert re.findall(rf"/{row.pk}/(\w+)/\"", tools) == [*offered, "history"]
 
 
-@pytest.mark.parametrize("key", ["404", "9" * 30, "nonsense", "5\0", "_3A", "ca/uses"])
+@pytest.mark.parametrize(
+    "key", ["404", "9" * 30, pytest.param("9" * 5000, id="5000 digits"), "nonsense", "5\0", "_3A", "ca/uses"]
+)
 @pytest.mark.parametrize("name", ["change", "history", "retry", "run_now", "discard"])
 def test_a_job_that_is_gone_leads_to_the_list_and_says_what_may_have_become_of_it(operator, page, key, name):
     response = operator.get(page(key, of=name, _changelist_filters="state=failed"))

@@ -100,7 +100,20 @@ def test_the_search_finds_ids_beginnings_of_names_and_objects(operator, page, jo
     assert shown(operator.get(page(q=words.format(pk=row.pk)))) == [row.pk]
 
 
-@pytest.mark.parametrize("words", ["9" * 30, "letterJob", "%", "hung up", "'", "٣٣٣٣٣٣٣"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "9" * 30,
+        pytest.param("9" * 5000, id="5000 digits"),
+        str(2**63),
+        "0",
+        "letterJob",
+        "%",
+        "hung up",
+        "'",
+        "٣٣٣٣٣٣٣",
+    ],
+)
 def test_what_the_search_does_not_find_is_an_empty_list(operator, page, job, words):
     job(name="NewsletterJob")
     assert shown(operator.get(page(q=words))) == []

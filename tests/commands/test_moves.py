@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 from django_delayed import states
 from django_delayed.models import DelayedJob, FailedAttempt
@@ -241,14 +241,15 @@ def test_a_move_that_is_cut_off_has_been_logged(rows, caplog, monkeypatch):
     assert "discard: not completed: " in caplog.text
 
 
-def test_a_database_that_does_not_answer_has_an_exit_code_of_its_own(rows, monkeypatch):
-    def unavailable(operation, rows):
-        raise OperationalError("no route to host")
-
-    monkeypatch.setattr(Operation, "ids", unavailable)
-    with pytest.raises(CommandError, match="The jobs cannot be read: no route to host") as error:
-        call_command("jobs_retry")
-    assert error.value.returncode == 2
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_database_that_does_not_answer_has_an_exit_code_of_its_own(command, tmp_path, name):
+    away = {"DATABASE_NAME": str(tmp_path / "no such folder" / "db")}
+    if connection.vendor != "sqlite":
+        away = {"PGPORT": "1", "MYSQL_TCP_PORT": "1"}
+    run = command(name, "--no-input", environment=away)
+    assert run.ends() == 2
+    assert run.said("CommandError: The jobs cannot be read: ")
+    assert not run.said("Traceback")
 
 
 @pytest.mark.parametrize(
