@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from .. import stats
 from ..models import all_rows
-from ..serialization.errors import innermost_frame_in
+from ..serialization.frames import innermost_frame_in
 from .display import ago, error_line
 from .filters import CauseFilter
 from .wording import DISCARD_WORDING, RETRY_WORDING, Wording

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import sysconfig
 import traceback
 from collections import deque
 from collections.abc import Iterable
@@ -13,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from textwrap import indent
 from types import TracebackType
+
+from .frames import innermost_frame, is_machinery
 
 TEXT_LIMIT = 64 * 1024  # bytes of `last_error`
 MESSAGE_LIMIT = 16 * 1024  # characters of the message that stand in it
@@ -23,9 +23,6 @@ MEMBERS_LIMIT = 10  # members of an exception group
 CHAIN_LIMIT = 50
 # In ASCII, as the text around it may have to be.
 CUT = "\n... cut ...\n"
-_STDLIB = sysconfig.get_path("stdlib")
-_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
-_FRAME = re.compile(r'^  File "(.+)", line \d+, in (.+)$', re.MULTILINE)
 _VARIABLE = re.compile(r"""0x[0-9a-fA-F]+|[0-9a-fA-F-]{32,36}|\d+|(?<!\w)'[^']*'|"[^"]*\"""")
 
 
@@ -91,13 +88,9 @@ def begin_at_application(error: BaseException) -> None:
 
 def _from_application(whole: TracebackType | None) -> TracebackType | None:
     entry = whole
-    while entry and _is_machinery(entry.tb_frame.f_code.co_filename):
+    while entry and is_machinery(entry.tb_frame.f_code.co_filename):
         entry = entry.tb_next
     return entry or whole
-
-
-def _is_machinery(file: str) -> bool:
-    return file.startswith(_PACKAGE) or (file.startswith((_STDLIB, "<frozen")) and "-packages" not in file)
 
 
 def text_of_traceback(error: BaseException) -> str:
@@ -128,19 +121,6 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
-
-
-def innermost_frame_in(text: str) -> str:
-    """The innermost frame in the application's own code, or else in any, as "shop/feed.py, in fetch".
-
-    Reads the text of an error, as `describe` writes it; "" if it has no frame.
-    """
-    # The last traceback is that of the error itself; those of its causes stand above it.
-    frames = _FRAME.findall(text.rpartition("\nTraceback (most recent call last):\n")[2])
-    own = [frame for frame in frames if _is_own(frame[0])]
-    for file, function in (own or frames)[-1:]:
-        return f"{'/'.join(file.split('/')[-2:])}, in {function}"
-    return ""
 
 
 def cut(text: str, limit: int = TEXT_LIMIT) -> str:
@@ -237,20 +217,5 @@ def _link(error: BaseException) -> Iterable[str]:
 
 def _fingerprint(error: BaseException, kind: str, message: str, name: str) -> str:
     template = _VARIABLE.sub("?", message[:TEMPLATE_LIMIT])
-    parts = "\0".join(("1", kind, _innermost_frame(error), template, name))
+    parts = "\0".join(("1", kind, innermost_frame(error), template, name))
     return hashlib.sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:16]
-
-
-def _innermost_frame(error: BaseException) -> str:
-    """The innermost frame in the application's own code, or else in any code, as "module:function"."""
-    own = anywhere = ""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        anywhere = f"{frame.f_globals.get('__name__', '?')}:{frame.f_code.co_name}"
-        if _is_own(frame.f_code.co_filename):
-            own = anywhere
-    return own or anywhere
-
-
-def _is_own(file: str) -> bool:
-    """Whether the code is the application's: neither Python's nor in site-packages or dist-packages."""
-    return not file.startswith((_STDLIB, "<frozen")) and "-packages" not in file

@@ -1,0 +1,45 @@
+"""The frames of a traceback: which are the application's own, and the innermost of these."""
+
+from __future__ import annotations
+
+import os
+import re
+import sysconfig
+import traceback
+
+_STDLIB = sysconfig.get_path("stdlib")
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+_FRAME = re.compile(r'^  File "(.+)", line \d+, in (.+)$', re.MULTILINE)
+
+
+def innermost_frame(error: BaseException) -> str:
+    """The innermost frame in the application's own code, or else in any code, as "module:function"."""
+    own = anywhere = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        anywhere = f"{frame.f_globals.get('__name__', '?')}:{frame.f_code.co_name}"
+        if _is_own(frame.f_code.co_filename):
+            own = anywhere
+    return own or anywhere
+
+
+def innermost_frame_in(text: str) -> str:
+    """The innermost frame in the application's own code, or else in any, as "shop/feed.py, in fetch".
+
+    Reads the text of an error, as `describe` writes it; "" if it has no frame.
+    """
+    # The last traceback is that of the error itself; those of its causes stand above it.
+    frames = _FRAME.findall(text.rpartition("\nTraceback (most recent call last):\n")[2])
+    own = [frame for frame in frames if _is_own(frame[0])]
+    for file, function in (own or frames)[-1:]:
+        return f"{'/'.join(file.split('/')[-2:])}, in {function}"
+    return ""
+
+
+def _is_own(file: str) -> bool:
+    """Whether the code is the application's: neither Python's nor in site-packages or dist-packages."""
+    return not file.startswith((_STDLIB, "<frozen")) and "-packages" not in file
+
+
+def is_machinery(file: str) -> bool:
+    """Whether the code is ours or Python's."""
+    return file.startswith(_PACKAGE) or (file.startswith((_STDLIB, "<frozen")) and "-packages" not in file)
