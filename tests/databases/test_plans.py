@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import Count
 from django.utils import timezone
-from django_delayed import claiming
+from django_delayed import claiming, stats
 from django_delayed.databases import DatabaseNow, Filters
 from django_delayed.models import DelayedJob
 
@@ -227,13 +227,21 @@ def test_a_held_row_is_moved_by_its_key(statistics):
         transaction.set_rollback(True)
 
 
+def of_cause(rows):
+    return rows.failed().filter(error_fingerprint="")
+
+
 # What is counted and removed beside the claims, and how: by an index that has all columns of the query, so
 # that no row is read.
 QUESTIONS = {
     "failed": (lambda rows: rows.failed().count(), "delayed_job_failed"),
     "failed of a queue": (lambda rows: rows.failed().filter(queue="served").count(), "delayed_job_failed"),
-    "causes": (
-        lambda rows: list(rows.failed().order_by().values("error_fingerprint").annotate(Count("pk"))),
+    "newest failures of a cause": (
+        lambda rows: list(of_cause(rows).order_by("-failed_at", "-id").values_list("pk")[:50]),
+        "delayed_job_failed",
+    ),
+    "oldest failures of a cause": (
+        lambda rows: list(of_cause(rows).order_by("failed_at", "id").values_list("pk")[:10_001]),
         "delayed_job_failed",
     ),
     "retrying": (lambda rows: rows.retrying().count(), "delayed_job_retrying"),
@@ -265,6 +273,16 @@ def test_a_count_reads_its_index_alone(vacuumed, name):
     on_table = [step for step in steps if step["on"]]
     assert {step["by"] for step in on_table} == {index}
     assert all(READS_THE_INDEX_ALONE(step) for step in on_table)
+
+
+def test_the_causes_are_counted_by_the_index_of_failed_jobs_alone(vacuumed):
+    statements, [cause] = statements_of(lambda: stats.causes(50))
+    assert (cause.jobs, cause.queues) == (FAILED, ["served"])
+    assert len(statements) == 2
+    for sql, params in statements:
+        on_table = [step for step in explain(sql, params)[0] if step["on"]]
+        assert {step["by"] for step in on_table} == {"delayed_job_failed"}
+        assert all(READS_THE_INDEX_ALONE(step) for step in on_table)
 
 
 def test_pruning_looks_only_at_the_rows_that_have_expired(statistics):
