@@ -249,12 +249,12 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def retry(self, keep_for: timedelta | None = None) -> int:
         """failed → ready, with all attempts before it; the errors so far are kept. Returns how many.
 
-        With `keep_for`, a row stays that long, or longer, after its job was performed. Logs a warning if no
-        row is moved and some are waiting, which is what `run_now` is for.
+        With `keep_for`, a row stays that long, or longer, after its job was performed. Logs a warning if
+        there are rows and none of them has failed: `run_now` is for those that wait.
         """
         fresh = {"failed_at": None, "expires_at": None, "attempts": 0, "crashes": 0, **self._kept(keep_for)}
         moved: int = self._repeat_on_conflict(lambda: self.failed().update(**fresh, run_at=DatabaseNow()))
-        if not moved and self.waiting().exists():
+        if not moved and self.exists():
             logger.warning("retry() moved no job: none of them has failed. run_now() is for waiting jobs.")
         return moved
 

@@ -285,17 +285,18 @@ def test_run_now_makes_waiting_jobs_due_and_touches_no_others():
     assert DelayedJob.objects.run_now() == 0
 
 
-@pytest.mark.parametrize("state", ["scheduled", "enqueued", "retrying"])
-def test_retry_of_waiting_jobs_says_that_none_has_failed(state, caplog):
+@pytest.mark.parametrize("state", ["scheduled", "enqueued", "retrying", "running", "finished"])
+def test_retry_of_other_jobs_says_that_none_has_failed(state, caplog):
     one_in_each_state()
     assert DelayedJob.objects.in_state(state).retry() == 0
     assert "none of them has failed. run_now() is for waiting jobs" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["failed", "running", "finished", "nothing"])
-def test_retry_says_nothing_where_run_now_would_not_help(name, caplog):
+@pytest.mark.parametrize("names", [["failed"], ["failed", "retrying"], []], ids=len)
+def test_retry_says_nothing_if_it_moves_a_job_or_if_there_is_none(names, caplog):
     one_in_each_state()
-    DelayedJob.objects.filter(name=name).retry()
+    assert DelayedJob.objects.filter(name__in=names).retry() == len(names[:1])
+    assert DelayedJob.objects.failed().retry() == 1 - len(names[:1])
     assert caplog.text == ""
 
 
