@@ -85,6 +85,10 @@ class MoveCommand(BaseCommand):
         self._move(ids, where)
 
     def _conditions(self, options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        # A script whose variable is empty must not move every job.
+        for name in ("queues", *TEXTS):
+            if options[name] is not None and not options[name]:
+                raise CommandError(f"--{name.replace('_', '-')} is empty. Leave it out to move jobs of any.")
         if queues := queues_of(options):
             yield "queue__in", queues
         for name, (condition, _) in TEXTS.items():

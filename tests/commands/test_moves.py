@@ -296,3 +296,21 @@ def test_call_command_refuses_other_values(rows, given):
     with pytest.raises(CommandError, match=r"is no moment|is out of range"):
         call_command("jobs_retry", interactive=False, failed_at_to=given)
     assert names(DelayedJob.objects.failed()) == FAILED
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("flag", ["--name", "--error-class", "--fingerprint", "--queue", "--failed-at-to"])
+def test_a_filter_that_is_empty_moves_nothing(rows, name, flag):
+    before = everything()
+    with pytest.raises(CommandError, match=r"is empty|invalid names value|is no moment"):
+        call_command(name, "--no-input", flag, "")
+    assert everything() == before
+
+
+@pytest.mark.parametrize(
+    "given", [{"queues": []}, {"queues": ""}, {"name": ""}, {"fingerprint": ""}], ids=repr
+)
+def test_call_command_refuses_a_filter_that_is_empty(rows, given):
+    with pytest.raises(CommandError, match="is empty"):
+        call_command("jobs_discard", interactive=False, **given)
+    assert DelayedJob.objects.count() == len(rows)
