@@ -1,0 +1,142 @@
+"""The pages of the admin about failed jobs, beside a million rows of which a tenth have failed.
+
+    python benchmarks/admin.py [--database sqlite|postgresql|mariadb] [--rows 1000000] [--loads 7]
+
+Half of the failed jobs have one cause, the others 200 causes. A page is timed as Django's test client loads
+it: the middleware, the views, the queries and the templates, and no network.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+os.environ["DJANGO_SETTINGS_MODULE"] = "bench_settings"
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--database", choices=["sqlite", "postgresql", "mariadb"])
+parser.add_argument("--rows", type=int, default=1_000_000)
+parser.add_argument("--loads", type=int, default=7, help="of each page; the median is reported")
+options = parser.parse_args()
+if options.database:
+    os.environ["DATABASE"] = options.database
+
+import django  # noqa: E402
+
+django.setup()
+
+from django.contrib.auth.models import User  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.test import Client  # noqa: E402
+from django.test.utils import CaptureQueriesContext, setup_test_environment  # noqa: E402
+from django.urls import reverse  # noqa: E402
+from django.utils import timezone  # noqa: E402
+from django_delayed.models import DelayedJob  # noqa: E402
+
+TABLE = DelayedJob._meta.db_table
+CAUSES = 200
+NOW, DAY = timezone.now(), timedelta(days=1)
+TRACEBACK = '\n  File "/srv/shop/feed.py", line 30, in fetch\n    return connect(url)' * 30
+ERROR = {
+    "error_class": "ConnectionError",
+    "error_message": "the server hung up",
+    "last_error": f"ConnectionError: the server hung up\n\nTraceback (most recent call last):{TRACEBACK}",
+}
+TIDY = {"postgresql": f"VACUUM ANALYZE {TABLE}", "mysql": f"ANALYZE TABLE {TABLE}", "sqlite": "ANALYZE"}
+
+
+def fill(rows):
+    """Waiting and finished jobs; failed ones of one large cause and of many small ones."""
+    multiply(rows * 4 // 10, run_at=NOW + DAY)
+    multiply(rows * 3 // 10, queue="mail")
+    multiply(rows // 10, attempts=3, error_fingerprint="large", **ERROR)
+    multiply(rows // 10, finished_at=NOW, keep_for=DAY)
+    for number in range(CAUSES):
+        failed = {"failed_at": NOW - number * DAY / CAUSES, "attempts": 25, **ERROR}
+        multiply(
+            rows // 20 // CAUSES, queue=f"feeds {number % 5}", error_fingerprint=f"small {number}", **failed
+        )
+        multiply(rows // 20 // CAUSES, error_fingerprint="large", **failed)
+    with connection.cursor() as cursor:
+        cursor.execute(TIDY[connection.vendor])
+        if connection.vendor == "mysql":
+            cursor.fetchall()
+
+
+def multiply(count, **columns):
+    """Write `count` rows alike, each statement as many as there are already, 100,000 at most."""
+    columns = {"run_at": NOW, "created_at": NOW - 2 * DAY, "payload": "{}" + " " * 250} | columns
+    first = DelayedJob.objects.create(name="Feed.fetch", **columns).pk
+    fields = ", ".join(field.column for field in DelayedJob._meta.concrete_fields if not field.primary_key)
+    written = 1
+    while written < count:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {TABLE} ({fields})"
+                f" SELECT {fields} FROM {TABLE} WHERE id >= %s ORDER BY id LIMIT %s",
+                [first, min(count - written, 100_000)],
+            )
+            written += cursor.rowcount
+
+
+def pages():
+    """The addresses to load, by what they are."""
+    of_job = DelayedJob.objects.failed().order_by("-failed_at", "-id").values_list("pk", flat=True)[:1].get()
+    listed = address("changelist")
+    return {
+        "the list": listed,
+        "failed jobs": f"{listed}?state=failed",
+        "failed jobs by cause": address("causes"),
+        "jobs of the large cause": f"{listed}?cause=large",
+        "jobs of a small cause": f"{listed}?cause=small+100",
+        "a failed job": address("change", of_job),
+        "retry the large cause?": f"{address('retry_cause')}?cause=large",
+        "discard a small cause?": f"{address('discard_cause')}?cause=small+100",
+    }
+
+
+def address(name, *args):
+    return reverse(f"admin:django_delayed_delayedjob_{name}", args=args)
+
+
+def measure(client, page):
+    """Milliseconds of the median load, and how many queries one makes."""
+    times = []
+    for _ in range(options.loads):
+        began = time.perf_counter()
+        response = client.get(page)
+        times.append((time.perf_counter() - began) * 1000)
+        assert response.status_code == 200
+    with CaptureQueriesContext(connection) as queries:
+        client.get(page)
+    return statistics.median(times), len(queries)
+
+
+def main():
+    setup_test_environment()
+    name = connection.settings_dict["NAME"]
+    connection.creation.create_test_db(verbosity=0, autoclobber=True)
+    try:
+        began = time.perf_counter()
+        fill(options.rows)
+        took = time.perf_counter() - began
+        failed = DelayedJob.objects.failed().count()
+        print(
+            f"{connection.vendor}: {options.rows:,} rows, {failed:,} of them failed ({took:.0f} s to write)"
+        )
+        client = Client()
+        client.force_login(User.objects.create_superuser("operator"))
+        for title, page in pages().items():
+            milliseconds, queries = measure(client, page)
+            print(f"  {title:24} {milliseconds:6.0f} ms  {queries:2} queries")
+    finally:
+        connection.creation.destroy_test_db(name, verbosity=0)
+
+
+if __name__ == "__main__":
+    main()
