@@ -15,7 +15,7 @@ from .conf import settings
 from .databases import LANES_INDEX, DatabaseNow
 from .fields import ClaimableField, PartialIndex, QueueField
 from .serialization.errors import ErrorText, printable
-from .states import DelayedJobQuerySet, State, state_of
+from .states import STATES, DelayedJobQuerySet, State
 
 if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager  # noqa: F401
@@ -117,7 +117,7 @@ class DelayedJob(models.Model):
     @property
     def state(self) -> State:
         """The one state that the row is in, by the clock of this machine."""
-        return state_of(self)
+        return next(state for state, (_, holds) in STATES.items() if holds(self))
 
     @property
     def send(self) -> NoReturn:

@@ -78,11 +78,6 @@ def _failed_now() -> dict[str, Any]:
     return {"failed_at": DatabaseNow(), "expires_at": None if kept is None else DatabaseNow(plus=kept)}
 
 
-def state_of(row: DelayedJob) -> State:
-    """The state of a row, by the clock of this machine."""
-    return next(state for state, (_, holds) in STATES.items() if holds(row))
-
-
 def batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
     """The ids in parts that one transaction may move."""
     for start in range(0, len(ids), ROWS_A_TRANSACTION):

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from ..models import all_rows
@@ -15,8 +15,9 @@ from ..operations import Operation
 from ..states import DelayedJobQuerySet, State
 from ..stats import count_by_state
 from .arguments import add_queues, end_of, moment, moment_of, queues_of
-from .base import require_tables
+from .base import QueueCommand, require_tables
 from .question import confirmed
+from .queues import in_queues
 
 UNKNOWN = 2  # exit code, as that of jobs_check
 MOMENTS = ("run_at", "failed_at", "created_at")
@@ -30,7 +31,7 @@ TEXTS = {
 logger = logging.getLogger("django_delayed")
 
 
-class MoveCommand(BaseCommand):
+class MoveCommand(QueueCommand):
     """Counts the jobs that the filters find, asks, and moves those that it counted, in batches.
 
     Exit code 0: they were moved, or there was none; 1: the answer was not yes; 2: they cannot be read.
@@ -67,12 +68,13 @@ class MoveCommand(BaseCommand):
         """Count, ask, move."""
         require_tables()
         conditions = dict(self._conditions(options))
-        rows = all_rows().filter(**conditions)
-        if state := options.get("state"):
-            rows = rows.in_state(State(state))
-            conditions["state"] = state
-        where = " and ".join(f"{name}={value}" for name, value in conditions.items())
+        queues = queues_of(options)
+        names = {"queue": ",".join(queues), **conditions, "state": options.get("state")}
+        where = " and ".join(f"{name}={value}" for name, value in names.items() if value)
         try:
+            rows = in_queues(all_rows().filter(**conditions), queues)
+            if state := options.get("state"):
+                rows = rows.in_state(State(state))
             ids = self.operation.ids(rows)
             self._show(rows, ids, where)
         except DatabaseError as error:
@@ -89,8 +91,6 @@ class MoveCommand(BaseCommand):
         for name in ("queues", *TEXTS):
             if options[name] is not None and not options[name]:
                 raise CommandError(f"--{name.replace('_', '-')} is empty. Leave it out to move jobs of any.")
-        if queues := queues_of(options):
-            yield "queue__in", queues
         for name, (condition, _) in TEXTS.items():
             if options[name]:
                 yield condition, options[name]

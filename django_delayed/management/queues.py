@@ -13,6 +13,7 @@ from ..calls.asynchronous import AsynchronousMethod
 from ..conf import settings
 from ..databases import Filters, is_named
 from ..jobs import Job
+from ..states import DelayedJobQuerySet
 from ..stats import lanes
 
 logger = logging.getLogger("django_delayed")
@@ -30,6 +31,14 @@ def warn_of_unknown_queues(filters: Filters) -> None:
             pattern,
             pattern,
         )
+
+
+def in_queues(rows: DelayedJobQuerySet, patterns: tuple[str, ...]) -> DelayedJobQuerySet:
+    """Those of the rows whose queue these names and patterns name; all of them without any."""
+    if not patterns:
+        return rows
+    queues = rows.order_by().values_list("queue", flat=True).distinct()
+    return rows.filter(queue__in=[queue for queue in queues if is_named(queue, patterns)])
 
 
 def unknown_queues(patterns: tuple[str, ...]) -> list[str]:

@@ -64,6 +64,8 @@ def everything():
         ([], FAILED),
         (["--queue", "mail"], {"mail failed"}),
         (["--queue", "mail,default"], FAILED),
+        (["--queue", "ma*"], {"mail failed"}),
+        (["--queue", "!mail"], FAILED - {"mail failed"}),
         (["--name", "feed"], {"feed failed"}),
         (["--error-class", "KeyError"], {"mail failed"}),
         (["--fingerprint", "c1"], {"feed failed"}),
@@ -217,8 +219,8 @@ def test_the_log_tells_who_moved_which_jobs_before_and_after(rows, caplog, monke
         call_command("jobs_retry", "--no-input", "--queue", "mail")
     [before, after] = [record.getMessage() for record in caplog.records]
     pk = rows["mail failed"].pk
-    assert before == f"retry: not completed where queue__in=('mail',): {pk}, by alice in a terminal"
-    assert after == f"retry: 1 of 1 where queue__in=('mail',): {pk}, by alice in a terminal"
+    assert before == f"retry: not completed where queue=mail: {pk}, by alice in a terminal"
+    assert after == f"retry: 1 of 1 where queue=mail: {pk}, by alice in a terminal"
 
 
 def test_where_no_user_is_known_the_log_says_so(rows, caplog, monkeypatch):

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from ...databases import DatabaseNow, is_named
+from ...databases import DatabaseNow
 from ...models import all_rows
 from ...states import DelayedJobQuerySet
 from ...stats import count_by_state
 from ..arguments import add_queues, queues_of, seconds, span_of
 from ..base import QueueCommand, require_tables
 from ..question import confirmed
-
-
-def _queues_in(rows: DelayedJobQuerySet) -> Iterable[str]:
-    return rows.order_by().values_list("queue", flat=True).distinct()
+from ..queues import in_queues
 
 
 class Command(QueueCommand):
@@ -58,9 +54,7 @@ class Command(QueueCommand):
         rows = all_rows()
         if options["failed"]:
             rows = rows.failed()
-        if queues := queues_of(options):
-            named = [queue for queue in _queues_in(rows) if is_named(queue, queues)]
-            rows = rows.filter(queue__in=named)
+        rows = in_queues(rows, queues_of(options))
         if options["older_than"] is not None:
             since = "failed_at__lt" if options["failed"] else "created_at__lt"
             rows = rows.filter(**{since: DatabaseNow(plus=-span_of(options["older_than"], "older_than"))})
