@@ -14,11 +14,12 @@ export VENV
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo admin test servers lint bench clean
+.PHONY: help demo admin test servers lint mutants bench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo 'Variables: PYTHON=python3.13  DJANGO="Django~=6.1.0"  VENV=.venv  DATABASES="sqlite postgresql mariadb"'
+	@echo 'Of mutants: MUTANTS=100 (or all)  SEED=1  MODULES="states worker/recovery"'
 
 demo: $(VENV)/.demo ## A shop with work to do: enqueue every kind of it, work it off, look at it
 	@rm -rf testproject/db.sqlite3* testproject/media
@@ -41,6 +42,9 @@ lint: $(VENV)/.lint ## Look at the code without running it: ruff, import-linter,
 	$(bin)/lint-imports
 	$(bin)/mypy
 	$(on_sqlite) $(manage) makemigrations --check --dry-run
+
+mutants: $(VENV)/.test ## Change the core at random places, and report which changes no test notices
+	@$(bin)/python scripts/mutants
 
 bench: $(VENV)/.test ## Measure, and compare with bare SQL
 	$(bin)/python -m benchmarks

@@ -1,0 +1,287 @@
+"""Do the tests notice when the core is changed? Change it at many places, one at a time, and run the tests.
+
+`make mutants` calls this. It reports each change (mutant) as killed, if a test failed, or as survived, and prints
+a score for each part of the core. Each change is made in a copy of the checkout. Variables:
+
+MUTANTS    how many, chosen at random from all; "all" for all of them
+SEED       the seed of that choice, so that a run can be repeated; it is printed
+MODULES    only these, such as "states worker/recovery"
+DATABASES  the databases to run the tests on, one after another until a test fails
+
+No tool does this here. mutmut leaves out functions with decorators, and chooses the tests of a mutant by what was
+called in the process of the tests, which is not the one of a worker. cosmic-ray removes no statements.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+
+from mutations import mutations
+
+ROOT = Path(__file__).resolve().parents[2]
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+DEFAULT = 100
+AT_A_TIME = 2
+# The tests that can see a change of a module, the fast ones first; before them, those of its own file. Tests that
+# take long and see nothing that the others do not see are left out.
+TESTS = {
+    "states": [
+        *("tests/test_states.py", "tests/test_operations.py", "tests/test_models.py", "tests/test_stats.py"),
+        *("tests/execution/test_settle.py", "tests/worker/test_recovery.py", "tests/test_signals.py"),
+        *(
+            "tests/databases/test_claim.py",
+            "tests/databases/test_conflicts.py",
+            "tests/databases/test_clock.py",
+        ),
+        *("tests/databases/test_odd_rows.py", "tests/databases/test_statements.py"),
+    ],
+    "claiming": [
+        *("tests/test_states.py", "tests/databases/test_claim.py", "tests/databases/test_odd_rows.py"),
+        *("tests/databases/test_large_payloads.py", "tests/databases/test_statements.py"),
+        *(
+            "tests/databases/test_conflicts.py",
+            "tests/commands/test_queues.py",
+            "tests/worker/test_waking.py",
+        ),
+    ],
+    "execution": [
+        *(
+            "tests/execution",
+            "tests/test_reports.py",
+            "tests/test_signals.py",
+            "tests/stories/test_context.py",
+        ),
+        *("tests/commands/test_jobs_workoff.py", "tests/faults/test_overlong_jobs.py"),
+    ],
+    "worker": [
+        *("tests/worker", "tests/commands/test_jobs_workoff.py", "tests/commands/test_jobs_work.py"),
+        *("tests/test_reports.py", "tests/commands/test_queues.py", "tests/faults"),
+    ],
+    "supervisor": [
+        *("tests/supervisor", "tests/worker/test_stop.py", "tests/worker/test_reload.py"),
+        *("tests/commands/test_jobs_work.py", "tests/faults"),
+    ],
+}
+# A test that hangs has noticed the change too. Seconds, and a multiple of what the tests take without a change.
+LEAST_LIMIT, TIMES_AS_LONG = 60.0, 3
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """The change of this number in a module."""
+
+    module: str
+    number: int
+    line: int
+    function: str
+    change: str
+
+    @property
+    def part(self) -> str:
+        return self.module.split("/")[0]
+
+    def __str__(self) -> str:
+        return f"{self.module}.py:{self.line} {self.function}:  {self.change}"
+
+    def write(self, checkout: Path) -> None:
+        """Make the change in this checkout."""
+        tree = ast.parse(source_of(self.module).read_text())
+        list(mutations(tree))[self.number].apply()
+        text = ast.unparse(ast.fix_missing_locations(tree))
+        source_of(self.module, checkout).write_text(text)
+
+
+def main() -> int:
+    equivalent = {(one["module"], one["function"], one["change"]) for one in _listed()}
+    mutants = [one for module in _modules() for one in _mutants_of(module)]
+    known = {(one.module, one.function, one.change) for one in mutants}
+    if gone := sorted(one for one in equivalent - known if one[0] in {mutant.module for mutant in mutants}):
+        sys.exit(f"No such change, so remove it from {EQUIVALENT.name}: {gone}")
+    mutants = [one for one in mutants if (one.module, one.function, one.change) not in equivalent]
+    chosen, seed = _choose(mutants)
+    print(f"{len(chosen)} of {len(mutants)} mutants that are not equivalent; SEED={seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        survivors = _run(chosen, Path(folder))
+    _report(chosen, survivors)
+    return 0
+
+
+def _listed() -> list[dict[str, str]]:
+    return tomllib.loads(EQUIVALENT.read_text()).get("equivalent", [])
+
+
+def source_of(module: str, checkout: Path = ROOT) -> Path:
+    return checkout / "django_delayed" / f"{module}.py"
+
+
+def _modules() -> list[str]:
+    """The modules of the core, or those asked for."""
+    package = ROOT / "django_delayed"
+    paths = [package / f"{part}.py" for part in TESTS] + sorted(
+        path for part in TESTS for path in package.glob(f"{part}/*.py")
+    )
+    modules = [path.relative_to(package).with_suffix("").as_posix() for path in paths if path.exists()]
+    if asked := os.environ.get("MODULES", "").split():
+        modules = [one for one in modules if one in asked or one.split("/")[0] in asked]
+    return modules or sys.exit(f"No module of the core is named so: {' '.join(asked)}")
+
+
+def _mutants_of(module: str) -> Iterator[Mutant]:
+    for number, one in enumerate(mutations(ast.parse(source_of(module).read_text()))):
+        yield Mutant(module, number, one.line, one.function, one.change)
+
+
+def _choose(mutants: list[Mutant]) -> tuple[list[Mutant], int]:
+    seed = int(os.environ.get("SEED") or random.randrange(10_000))
+    asked = os.environ.get("MUTANTS") or str(DEFAULT)
+    if asked == "all":
+        return mutants, seed
+    # Sorted by a number of its own: a change of one module alters the choice of no other.
+    return sorted(mutants, key=lambda one: random.Random(f"{seed} {one}").random())[: int(asked)], seed
+
+
+# Run the tests
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the checkout, in which one mutant at a time is tested."""
+
+    folder: Path
+    database_suffix: str
+
+    @classmethod
+    def make(cls, folder: Path) -> Copy:
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        return cls(folder, f"mutants_{os.getpid()}_{folder.name}")
+
+    def test(self, tests: list[str], database: str, limit: float | None, **environment: str) -> str:
+        """Run the tests. Returns the output if one failed or took too long, else an empty text."""
+        name = f"{self.folder}/db.sqlite3" if database == "sqlite" else f"dd_{self.database_suffix}"
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not browser", "-p", "no:cacheprovider"]
+        process = subprocess.Popen(
+            [*command, *tests],
+            cwd=self.folder,
+            env={**os.environ, "DATABASE": database, "DATABASE_NAME": name, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=limit)
+            return output if process.returncode else ""
+        except subprocess.TimeoutExpired:
+            return "time limit"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        """End what the tests have started and a mutant has left, and remove its databases."""
+        for link in Path("/proc").glob("[0-9]*/cwd"):
+            with suppress(OSError):
+                if Path(os.readlink(link)).is_relative_to(self.folder):
+                    os.kill(int(link.parent.name), signal.SIGKILL)
+        for file in self.folder.rglob("*.sqlite3*"):
+            file.unlink(missing_ok=True)
+
+
+def tests_of(module: str) -> list[str]:
+    """The files of tests for this module, its own first."""
+    part = module.split("/")[0]
+    own = ROOT / "tests" / Path(module).parent / f"test_{Path(module).name}.py"
+    files = [own] if own.exists() else []
+    for path in (ROOT / entry for entry in TESTS[part]):
+        files += sorted(path.glob("test_*.py")) if path.is_dir() else [path]
+    return [file.relative_to(ROOT).as_posix() for file in dict.fromkeys(files)]
+
+
+def _run(mutants: list[Mutant], folder: Path) -> list[Mutant]:
+    copies: SimpleQueue[Copy] = SimpleQueue()
+    for number in range(AT_A_TIME):
+        copies.put(Copy.make(folder / str(number)))
+    databases = os.environ.get("DATABASES", "").split() or ["sqlite"]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        parts = sorted({one.part for one in mutants}, key=[*TESTS].index, reverse=True)
+        limits = dict(pool.map(partial(_measure, copies, databases), parts))
+        verdicts = pool.map(partial(_test, copies, databases, limits), mutants)
+        return [one for one, is_killed in zip(mutants, verdicts, strict=True) if not is_killed]
+
+
+def _measure(copies: SimpleQueue[Copy], databases: list[str], part: str) -> tuple[str, float]:
+    """Run the tests of this part without any change; they have to pass. Returns the limit for its mutants."""
+    copy = copies.get()
+    began = time.monotonic()
+    for database in databases:
+        if output := copy.test(tests_of(part), database, None):
+            print(output)
+            os._exit(1)  # without waiting for the other tests
+    copies.put(copy)
+    took = time.monotonic() - began
+    print(f"The tests of {part} take {took:.0f} s", flush=True)
+    return part, max(LEAST_LIMIT, TIMES_AS_LONG * took)
+
+
+def _test(copies: SimpleQueue[Copy], databases: list[str], limits: dict[str, float], mutant: Mutant) -> bool:
+    copy = copies.get()
+    began = time.monotonic()
+    mutant.write(copy.folder)
+    # No .pyc: one of the same second and size would be taken for that of the next mutant.
+    tests, limit = tests_of(mutant.module), limits[mutant.part]
+    how = ""
+    for database in databases:
+        how = how or copy.test(tests, database, limit, PYTHONDONTWRITEBYTECODE="1")
+    shutil.copy2(source_of(mutant.module), source_of(mutant.module, copy.folder))
+    copies.put(copy)
+    by = next((line for line in how.splitlines() if line.startswith(("FAILED", "ERROR"))), how[-200:])
+    state = "killed  " if how else "SURVIVED"
+    print(f"{state} {time.monotonic() - began:4.0f} s  {mutant}   {by.split(' - ')[0]}", flush=True)
+    return bool(how)
+
+
+def _report(chosen: list[Mutant], survivors: list[Mutant]) -> None:
+    total, alive = Counter(one.part for one in chosen), Counter(one.part for one in survivors)
+    print("\nSurvivors:" if survivors else "")
+    for one in sorted(survivors, key=lambda mutant: (mutant.module, mutant.line)):
+        print(f"  {one}")
+    print()
+    for part in [one for one in TESTS if total[one]]:
+        print(f"{part:12} {total[part] - alive[part]:4} of {total[part]:4} killed")
+    killed = len(chosen) - len(survivors)
+    print(f"{'all':12} {killed:4} of {len(chosen):4} killed: {killed / max(len(chosen), 1):.0%}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
