@@ -1,15 +1,15 @@
 """Do the tests notice when the core is changed? Change it at many places, one at a time, and run the tests.
 
-`make mutants` calls this. It reports each change (mutant) as killed, if a test failed, or as survived, and prints
-a score for each part of the core. Each change is made in a copy of the checkout. Variables:
+`make mutants` calls this. It reports each change (mutant) as killed, if a test failed, or as survived, and
+prints a score for each part of the core. Each change is made in a copy of the checkout. Variables:
 
 MUTANTS    how many, chosen at random from all; "all" for all of them
 SEED       the seed of that choice, so that a run can be repeated; it is printed
 MODULES    only these, such as "states worker/recovery"
 DATABASES  the databases to run the tests on, one after another until a test fails
 
-No tool does this here. mutmut leaves out functions with decorators, and chooses the tests of a mutant by what was
-called in the process of the tests, which is not the one of a worker. cosmic-ray removes no statements.
+No tool does this here. mutmut leaves out functions with decorators, and chooses the tests of a mutant by what
+was called in the process of the tests, which is not the one of a worker. cosmic-ray removes no statements.
 """
 
 from __future__ import annotations
@@ -39,47 +39,32 @@ ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 DEFAULT = 100
 AT_A_TIME = 2
-# The tests that can see a change of a module, the fast ones first; before them, those of its own file. Tests that
-# take long and see nothing that the others do not see are left out.
+# The tests that can see a change of a module, below `tests`, the fast ones first; before them, those of its own
+# file. Tests that take long and see nothing that the others do not see are left out.
 TESTS = {
     "states": [
-        *("tests/test_states.py", "tests/test_operations.py", "tests/test_models.py", "tests/test_stats.py"),
-        *("tests/execution/test_settle.py", "tests/worker/test_recovery.py", "tests/test_signals.py"),
-        *(
-            "tests/databases/test_claim.py",
-            "tests/databases/test_conflicts.py",
-            "tests/databases/test_clock.py",
-        ),
-        *("tests/databases/test_odd_rows.py", "tests/databases/test_statements.py"),
+        *("test_states.py", "test_operations.py", "test_models.py", "test_stats.py", "test_signals.py"),
+        *("execution/test_settle.py", "worker/test_recovery.py", "databases/test_claim.py"),
+        *("databases/test_conflicts.py", "databases/test_clock.py", "databases/test_odd_rows.py"),
     ],
     "claiming": [
-        *("tests/test_states.py", "tests/databases/test_claim.py", "tests/databases/test_odd_rows.py"),
-        *("tests/databases/test_large_payloads.py", "tests/databases/test_statements.py"),
-        *(
-            "tests/databases/test_conflicts.py",
-            "tests/commands/test_queues.py",
-            "tests/worker/test_waking.py",
-        ),
+        *("test_states.py", "databases/test_claim.py", "databases/test_odd_rows.py"),
+        *("databases/test_large_payloads.py", "databases/test_conflicts.py", "worker/test_waking.py"),
     ],
     "execution": [
-        *(
-            "tests/execution",
-            "tests/test_reports.py",
-            "tests/test_signals.py",
-            "tests/stories/test_context.py",
-        ),
-        *("tests/commands/test_jobs_workoff.py", "tests/faults/test_overlong_jobs.py"),
+        *("execution", "test_reports.py", "test_signals.py", "stories/test_context.py"),
+        *("commands/test_jobs_workoff.py", "faults/test_overlong_jobs.py"),
     ],
     "worker": [
-        *("tests/worker", "tests/commands/test_jobs_workoff.py", "tests/commands/test_jobs_work.py"),
-        *("tests/test_reports.py", "tests/commands/test_queues.py", "tests/faults"),
+        *("worker", "test_reports.py", "commands/test_jobs_workoff.py", "commands/test_jobs_work.py"),
+        "faults",
     ],
     "supervisor": [
-        *("tests/supervisor", "tests/worker/test_stop.py", "tests/worker/test_reload.py"),
-        *("tests/commands/test_jobs_work.py", "tests/faults"),
+        *("supervisor", "worker/test_stop.py", "worker/test_reload.py", "commands/test_jobs_work.py"),
+        "faults",
     ],
 }
-# A test that hangs has noticed the change too. Seconds, and a multiple of what the tests take without a change.
+# A test that hangs has noticed the change too. Seconds, and a multiple of what the tests take by themselves.
 LEAST_LIMIT, TIMES_AS_LONG = 60.0, 3
 
 
@@ -223,7 +208,7 @@ def tests_of(module: str) -> list[str]:
     part = module.split("/")[0]
     own = ROOT / "tests" / Path(module).parent / f"test_{Path(module).name}.py"
     files = [own] if own.exists() else []
-    for path in (ROOT / entry for entry in TESTS[part]):
+    for path in (ROOT / "tests" / entry for entry in TESTS[part]):
         files += sorted(path.glob("test_*.py")) if path.is_dir() else [path]
     return [file.relative_to(ROOT).as_posix() for file in dict.fromkeys(files)]
 
