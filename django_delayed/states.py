@@ -248,15 +248,14 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         there are rows and none of them has failed: `run_now` is for those that wait.
         """
         fresh = {"failed_at": None, "expires_at": None, "attempts": 0, "crashes": 0, **self._kept(keep_for)}
-        moved: int = self._repeat_on_conflict(lambda: self.failed().update(**fresh, run_at=DatabaseNow()))
+        moved = self._make_due(self.failed(), fresh)
         if not moved and self.exists():
             logger.warning("retry() moved no job: none of them has failed. run_now() is for waiting jobs.")
         return moved
 
     def run_now(self, keep_for: timedelta | None = None) -> int:
         """waiting → due; the attempts stay counted, and `keep_for` is as for `retry`. Returns how many."""
-        columns = {"run_at": DatabaseNow(), **self._kept(keep_for)}
-        return self._repeat_on_conflict(lambda: self.not_due().update(**columns))
+        return self._make_due(self.not_due(), self._kept(keep_for))
 
     def discard(self) -> int:
         """Any state but running → gone. Returns how many."""
@@ -327,6 +326,11 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
                 [row.pk, row.locked_by, row.lock_token],
             )
             return bool(cursor.rowcount)
+
+    def _make_due(self, rows: DelayedJobQuerySet, columns: dict[str, Any]) -> int:
+        moved: int = self._repeat_on_conflict(lambda: rows.update(**columns, run_at=DatabaseNow()))
+        self._database.wake_workers()
+        return moved
 
     def _kept(self, keep_for: timedelta | None) -> dict[str, Any]:
         least = Value(keep_for, DurationField())

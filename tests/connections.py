@@ -23,11 +23,12 @@ def wrapped(wrapper):
     """A block in which this wrapper of `execute` is on every connection, those opened meanwhile included."""
 
     def wrap(connection, **_):
-        connection.execute_wrappers.append(wrapper)
+        if wrapper not in connection.execute_wrappers:  # it is there when the connection is opened again
+            connection.execute_wrappers.append(wrapper)
 
     before = connections.all(initialized_only=True)
     for one in before:
-        one.execute_wrappers.append(wrapper)
+        wrap(one)
     connection_created.connect(wrap)
     try:
         yield

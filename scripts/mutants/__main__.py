@@ -39,8 +39,8 @@ ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 DEFAULT = 100
 AT_A_TIME = 2
-# The tests that can see a change of a module, below `tests`, the fast ones first; before them, those of its own
-# file. Tests that take long and see nothing that the others do not see are left out.
+# The tests that can see a change of a module, below `tests`, the fast ones first; before them, those of its
+# own file. Tests that take long and see nothing that the others do not see are left out.
 TESTS = {
     "states": [
         *("test_states.py", "test_operations.py", "test_models.py", "test_stats.py", "test_signals.py"),

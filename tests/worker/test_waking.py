@@ -8,6 +8,7 @@ import time
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 from django_delayed import enqueue_all
 from django_delayed.databases import watches
 from django_delayed.models import DelayedJob
@@ -69,7 +70,20 @@ def in_a_moment(ledger):
     Note.set(wait=0.5).perform_later(str(ledger), "woken")
 
 
-ENQUEUES = [one, several, in_a_transaction, on_commit, one_after_the_other, in_a_moment]
+def run_now(ledger):
+    Note.set(wait=3600).perform_later(str(ledger), "woken")
+    time.sleep(watches.NOTIFY_EVERY)  # or it would be claimed by what the enqueue has told
+    assert DelayedJob.objects.run_now() == 1
+
+
+def retry(ledger):
+    row = Note.set(wait=3600).perform_later(str(ledger), "woken")
+    DelayedJob.objects.filter(pk=row.pk).update(failed_at=timezone.now())
+    time.sleep(watches.NOTIFY_EVERY)
+    assert DelayedJob.objects.retry() == 1
+
+
+ENQUEUES = [one, several, in_a_transaction, on_commit, one_after_the_other, in_a_moment, run_now, retry]
 
 
 @pytest.mark.parametrize("enqueue", ENQUEUES, ids=lambda function: function.__name__)
