@@ -60,3 +60,15 @@ def in_thread():
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         yield lambda function, *arguments: pool.submit(run, function, *arguments)
+
+
+@pytest.fixture
+def begins_as_a_reader():
+    """Transactions take no lock before their first write, where they would take one as they begin."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    connection.ensure_connection()
+    mode, connection.transaction_mode = connection.transaction_mode, "DEFERRED"
+    yield
+    connection.transaction_mode = mode

@@ -1,13 +1,21 @@
 """Deadlocks and locks pass: ours are tried again; in a caller's transaction they are the caller's to see."""
 
+import sqlite3
 import threading
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import count
 
 import pytest
 from django.db import DatabaseError, OperationalError, ProgrammingError, connection, transaction
-from django_delayed.databases import insert
-from django_delayed.models import DelayedJob
+from django_delayed import enqueue_all
+from django_delayed.models import DelayedJob, FailedAttempt
+from django_delayed.serialization.errors import describe
+from tests.blog.jobs import Plain
 
 W1 = "1" * 32
+HOUR = timedelta(hours=1)
+ERROR = describe(ValueError("it broke"))
 vendor = connection.vendor
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -15,16 +23,21 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def pauses(monkeypatch):
-    """The pauses between tries, which are not slept through; a function put in `pauses.then` runs instead."""
+    """The pauses between tries, each as long as it may be; a function put in `pauses.then` runs instead."""
 
     class Pauses(list):
         then = staticmethod(lambda: None)
+
+        def choose(self, shortest, longest):
+            assert shortest == 0
+            return longest
 
         def sleep(self, seconds):
             self.append(seconds)
             self.then()
 
     pauses = Pauses()
+    monkeypatch.setattr("django_delayed.databases.base.random.uniform", pauses.choose)
     monkeypatch.setattr("django_delayed.databases.base.time.sleep", pauses.sleep)
     return pauses
 
@@ -32,11 +45,12 @@ def pauses(monkeypatch):
 @pytest.fixture
 def impatient():
     """Waits for a lock end at once, or after the least time that the database knows."""
+    least = 0 if vendor == "mysql" and connection.mysql_is_mariadb else 1
     with connection.cursor() as cursor:
         cursor.execute(
             {
                 "postgresql": "SET lock_timeout = '50ms'",
-                "mysql": "SET SESSION innodb_lock_wait_timeout = 1",
+                "mysql": f"SET SESSION innodb_lock_wait_timeout = {least}",
                 "sqlite": "PRAGMA busy_timeout = 50",
             }[vendor]
         )
@@ -45,42 +59,209 @@ def impatient():
 
 
 @pytest.fixture
-def locked(add, other):
-    """A held row that another connection has locked; ends by `other.rollback()`."""
-    add(due=-1)
-    [row] = DelayedJob.objects.claim(W1)
-    other.set_autocommit(False)
-    with other.cursor() as cursor:
-        cursor.execute(f"UPDATE django_delayed_delayedjob SET name = 'locked' WHERE id = {row.pk}")
-    yield row
+def lock(other):
+    """Lock this row from another connection; ends by `other.rollback()`."""
+
+    def lock(row):
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(f"UPDATE django_delayed_delayedjob SET name = 'locked' WHERE id = {row.pk}")
+
+    yield lock
     other.rollback()
 
 
-def test_a_move_that_meets_a_lock_is_made_when_the_lock_is_gone(locked, other, impatient, pauses):
+@pytest.fixture
+def hold(add):
+    """Claim a new row as one of a batch, which has not begun; it has failed before."""
+
+    def hold(**columns):
+        add(due=-1, attempts=1, last_error="ValueError: it broke", **columns)
+        [row] = DelayedJob.objects.claim(W1, 2)
+        FailedAttempt.objects.create(delayed_job=row, number=1, ended_at=row.locked_at, error_class="E")
+        return row
+
+    return hold
+
+
+jobs = DelayedJob.objects
+HELD, FAILED, GONE = ("running", 2), ("failed", 2), None
+# Of a row that is held: the move, and the row's state and attempts after it.
+MOVES = {
+    "finish": (lambda row: jobs.finish(row), GONE),
+    "discard_held": (lambda row: jobs.discard_held(row), GONE),
+    "reschedule": (lambda row: jobs.reschedule(row, ERROR, HOUR), ("retrying", 2)),
+    "fail": (lambda row: jobs.fail(row, ERROR), FAILED),
+    "crash": (lambda row: jobs.crash(row, ERROR, None), FAILED),
+    "release": (lambda row: jobs.release([row]), ("retrying", 1)),
+    "release_claim": (lambda row: jobs.release_claim(W1, row.lock_token), ("retrying", 1)),
+    "set_aside": (lambda row: jobs.set_aside([row.pk]), ("failed", 0)),
+}
+# Of a row that has failed.
+OPERATORS_MOVES = {
+    "retry": (lambda row: jobs.retry(), ("enqueued", 0)),
+    "discard": (lambda row: jobs.discard(), GONE),
+    "discard_batch": (lambda row: jobs.discard_batch([row.pk]), GONE),
+    "prune": (lambda row: jobs.prune(), GONE),
+}
+ALL_MOVES = {**MOVES, **OPERATORS_MOVES}
+
+
+def row_for(name, hold):
+    row = hold()
+    if name in OPERATORS_MOVES:
+        jobs.fail(row, ERROR)
+        jobs.update(expires_at=row.locked_at)
+    return row
+
+
+def stands(row):
+    row = jobs.filter(pk=row.pk).first()
+    return (row.state, row.attempts) if row else None
+
+
+@pytest.mark.parametrize("name", ALL_MOVES)
+def test_a_move_that_meets_a_lock_is_made_when_the_lock_is_gone(hold, lock, other, impatient, pauses, name):
+    row = row_for(name, hold)
+    lock(row)
     pauses.then = other.rollback
-    assert DelayedJob.objects.finish(locked) is True
+    move, after = ALL_MOVES[name]
+    assert move(row) == 1
+    assert stands(row) == after
     assert len(pauses) == 1
 
 
-def test_a_lock_surfaces_in_a_callers_transaction(locked, impatient, pauses, backend):
-    with pytest.raises(OperationalError) as caught, transaction.atomic():
-        DelayedJob.objects.finish(locked)
+def test_the_begin_of_a_job_is_noted_when_the_lock_on_its_row_is_gone(hold, lock, other, impatient, pauses):
+    row = hold()
+    lock(row)
+    pauses.then = other.rollback
+    assert jobs.release_unstarted(W1, row.pk, age=HOUR) == 0
+    assert jobs.get().started_at is not None
+    assert len(pauses) == 1
+
+
+def conflict():
+    """An error after which the same statement may succeed, as the database gives it."""
+    if vendor == "mysql":
+        return OperationalError(1213, "Deadlock found when trying to get lock")
+    cause = sqlite3.OperationalError("database is locked")
+    cause.sqlite_errorcode, cause.sqlstate = sqlite3.SQLITE_BUSY, "40P01"
+    error = OperationalError(str(cause))
+    error.__cause__ = cause
+    return error
+
+
+@contextmanager
+def conflict_at(number):
+    """A block whose statement of this number meets a conflict; gives the statements so far."""
+    statements = []
+
+    def meet(execute, sql, params, many, context):
+        # It is sent after the commit, and nobody waits for it.
+        if not sql.startswith("NOTIFY"):
+            statements.append(sql)
+        if len(statements) == number:
+            raise conflict()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(meet):
+        yield statements
+
+
+@pytest.mark.parametrize("name", ALL_MOVES)
+def test_a_move_is_made_whichever_of_its_statements_meets_a_conflict(hold, pauses, name):
+    move, after = ALL_MOVES[name]
+    for number in count(1):
+        row = row_for(name, hold)
+        attempts = row.failed_attempts.count()
+        with conflict_at(number) as statements:
+            assert move(row) == 1
+        assert stands(row) == after
+        added = 1 if name in ("reschedule", "fail", "crash") else 0
+        assert FailedAttempt.objects.count() == (attempts + added if after else 0)
+        jobs.all().delete()
+        if len(statements) < number:
+            break
+    assert len(pauses) == number - 1 > 0
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+def test_a_claim_is_made_whichever_of_its_statements_meets_a_conflict(add, pauses, limit):
+    for number in count(1):
+        row = add(due=-1)
+        with conflict_at(number) as statements:
+            assert DelayedJob.objects.claim(W1, limit) == [row]
+        row.refresh_from_db()
+        assert (row.state, row.attempts) == ("running", 1)
+        if len(statements) < number:
+            break
+    assert len(pauses) == number - 1 > 0
+
+
+def test_the_time_when_the_next_row_is_due_is_found_after_a_conflict(add, pauses):
+    add(due=-1)
+    with conflict_at(1):
+        assert DelayedJob.objects.next_due() < 0
+    assert len(pauses) == 1
+
+
+@pytest.mark.parametrize("name", ["finish", "fail", "release", "discard"])
+def test_a_lock_surfaces_in_a_callers_transaction(
+    hold, lock, other, impatient, begins_as_a_reader, pauses, backend, name
+):
+    row = row_for(name, hold)
+    lock(row)
+    pauses.then = other.rollback
+    move, _ = ALL_MOVES[name]
+    with transaction.atomic():
+        with pytest.raises(OperationalError) as caught:
+            move(row)
+        transaction.set_rollback(True)
     assert backend.is_conflict(caught.value)
     assert not pauses
 
 
 def test_a_lock_that_stays_surfaces_in_the_end_after_growing_pauses(
-    locked, impatient, pauses, backend, monkeypatch
+    hold, lock, impatient, pauses, backend, monkeypatch
 ):
-    monkeypatch.setattr("django_delayed.databases.base.TRIES", 3)
+    monkeypatch.setattr("django_delayed.databases.base.TRIES", 4)
+    row = hold()
+    lock(row)
     with pytest.raises(OperationalError) as caught:
-        DelayedJob.objects.finish(locked)
+        DelayedJob.objects.finish(row)
     assert backend.is_conflict(caught.value)
-    assert len(pauses) == 2
-    assert all(0 <= pause <= 5 for pause in pauses)
+    assert pauses == [0.01, 0.02, 0.04]
+
+
+def test_the_pauses_between_tries_double_up_to_five_seconds(pauses, backend):
+    tried = []
+
+    def meet():
+        tried.append(1)
+        raise conflict()
+
+    with pytest.raises(OperationalError):
+        backend.repeat_on_conflict(meet)
+    assert pauses == [min(0.01 * 2**n, 5) for n in range(11)]
+    assert len(tried) == 12
+
+
+def test_the_result_of_the_last_try_is_the_result(pauses, backend):
+    errors = [conflict() for _ in range(11)]
+
+    def meet():
+        if errors:
+            raise errors.pop()
+        return "done"
+
+    assert backend.repeat_on_conflict(meet) == "done"
 
 
 def test_a_claim_does_not_wait_for_a_locked_row(add, other, impatient, pauses):
+    if vendor == "mysql":
+        with connection.cursor() as cursor:
+            # MariaDB with a timeout of 0 refuses SKIP LOCKED.
+            cursor.execute("SET SESSION innodb_lock_wait_timeout = 1")
     rows = [add("locked", due=-60), add("free", due=-30)]
     other.set_autocommit(False)
     with other.cursor() as cursor:
@@ -91,17 +272,59 @@ def test_a_claim_does_not_wait_for_a_locked_row(add, other, impatient, pauses):
     other.rollback()
 
 
-def test_an_insert_that_meets_a_lock_is_tried_again(other, impatient, pauses, backend):
-    if vendor != "sqlite":
-        pytest.skip("an insert meets no lock there")
+@pytest.fixture
+def lock_table(other):
+    """Let no other connection insert; ends by `other.rollback()`."""
+    if vendor == "mysql":
+        with other.cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")
     other.set_autocommit(False)
     with other.cursor() as cursor:
-        cursor.execute("UPDATE django_delayed_delayedjob SET name = name")
+        cursor.execute(
+            {
+                "postgresql": "LOCK TABLE django_delayed_delayedjob IN EXCLUSIVE MODE",
+                "mysql": "SELECT id FROM django_delayed_delayedjob FOR UPDATE",
+                "sqlite": "UPDATE django_delayed_delayedjob SET name = name",
+            }[vendor]
+        )
+    yield
+    other.rollback()
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_enqueue_that_meets_a_lock_is_made_when_the_lock_is_gone(
+    lock_table, other, impatient, pauses, monkeypatch, number
+):
+    # Each row is an INSERT.
+    monkeypatch.setattr("django_delayed.databases.inserting.MOST_ROWS", 1)
     pauses.then = other.rollback
-    row = DelayedJob(name="a job", payload="{}")
-    backend.repeat_on_conflict(lambda: insert(connection, [row]))
-    assert DelayedJob.objects.get() == row
+    rows = enqueue_all([Plain(n) for n in range(number)])
+    assert list(DelayedJob.objects.order_by("pk")) == rows
     assert len(pauses) == 1
+
+
+def test_an_enqueue_of_many_jobs_is_made_whichever_of_its_statements_meets_a_conflict(pauses, monkeypatch):
+    monkeypatch.setattr("django_delayed.databases.inserting.MOST_ROWS", 2)
+    for number in count(1):
+        with conflict_at(number) as statements:
+            rows = enqueue_all([Plain(n) for n in range(5)])
+        assert list(DelayedJob.objects.order_by("pk")) == rows
+        DelayedJob.objects.all().delete()
+        if len(statements) < number:
+            break
+    assert len(pauses) == number - 1 > 0
+
+
+def test_a_lock_that_an_enqueue_meets_in_a_callers_transaction_surfaces(
+    lock_table, other, impatient, begins_as_a_reader, pauses, backend
+):
+    pauses.then = other.rollback
+    with transaction.atomic():
+        with pytest.raises(OperationalError) as caught:
+            Plain.perform_later()
+        transaction.set_rollback(True)
+    assert backend.is_conflict(caught.value)
+    assert not pauses
 
 
 @pytest.fixture
