@@ -4,7 +4,7 @@ import itertools
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from django_delayed.models import ATTEMPTS_KEPT, DelayedJob, FailedAttempt, State
 from django_delayed.serialization.errors import describe
@@ -345,6 +345,16 @@ def test_discard_takes_any_number_of_rows():
     assert set(DelayedJob.objects.all()) == set(held)
 
 
+def test_discard_leaves_the_failed_attempts_of_a_row_that_was_claimed_meanwhile():
+    free, held = write(name="free", due=HOUR, attempts=1), write(name="held", attempts=1)
+    for row in (free, held):
+        FailedAttempt.objects.create(delayed_job=row, number=1, ended_at=timezone.now(), error_class="E")
+    claim()
+    assert DelayedJob.objects.discard_batch([free.pk, held.pk]) == 1
+    assert list(DelayedJob.objects.all()) == [held]
+    assert [attempt.delayed_job for attempt in FailedAttempt.objects.all()] == [held]
+
+
 def test_prune_removes_the_rows_that_have_expired():
     now = timezone.now()
     write(name="expired", finished_at=now, expires_at=now - HOUR)
@@ -436,6 +446,49 @@ def test_a_move_takes_further_statements_into_its_transaction(name):
     assert not FailedAttempt.objects.exists()
     assert WITH_ALSO[name](row, [note("first"), note("second")]) is True
     assert [a.error_class for a in FailedAttempt.objects.filter(delayed_job_id=10**9)] == ["first", "second"]
+
+
+# All or nothing.
+
+ALL_MOVES = {
+    **MOVES,
+    "retry": lambda jobs, row: jobs.retry(),
+    "discard": lambda jobs, row: jobs.discard(),
+    "prune": lambda jobs, row: jobs.prune(),
+}
+
+
+@pytest.mark.parametrize("name", ALL_MOVES)
+def test_a_move_that_breaks_off_at_any_of_its_statements_changes_nothing(name):
+    write(keep_for=HOUR if name == "finish and keep" else None)
+    DelayedJob.objects.reschedule(claim(), error(), -HOUR)
+    row = claim()
+    if name not in MOVES:
+        DelayedJob.objects.fail(row, error())
+        DelayedJob.objects.update(expires_at=timezone.now() - HOUR)
+    before = columns_of(row), list(FailedAttempt.objects.order_by("pk").values())
+    for number in itertools.count(1):
+        statements = []
+
+        def break_off(execute, sql, *rest, statements=statements, number=number):
+            # Undoing is no part of the move.
+            if not sql.startswith(("ROLLBACK", "RELEASE")):
+                statements.append(sql)
+                if len(statements) == number:
+                    raise ArithmeticError
+            return execute(sql, *rest)
+
+        try:
+            with connection.execute_wrapper(break_off):
+                assert ALL_MOVES[name](DelayedJob.objects, row) == 1
+        except ArithmeticError:
+            # The transaction of the test goes on, with whatever was written before the move broke off.
+            transaction.set_rollback(False)
+            assert (columns_of(row), list(FailedAttempt.objects.order_by("pk").values())) == before
+        else:
+            break
+    assert number > 1
+    assert list(DelayedJob.objects.values()) != [before[0]]
 
 
 @pytest.mark.parametrize("name", WITH_ALSO)

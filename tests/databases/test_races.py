@@ -16,7 +16,8 @@ pytestmark = [
 
 
 def test_discard_leaves_a_row_that_is_claimed_while_it_works(add, in_thread):
-    add(due=-1)
+    row = add(due=-1, attempts=1)
+    FailedAttempt.objects.create(delayed_job=row, number=1, ended_at=row.created_at, error_class="E")
     held = []
 
     def claim_first(execute, sql, params, many, context):
@@ -27,6 +28,7 @@ def test_discard_leaves_a_row_that_is_claimed_while_it_works(add, in_thread):
     with connection.execute_wrapper(claim_first):
         assert DelayedJob.objects.discard() == 0
     assert held == list(DelayedJob.objects.running())
+    assert FailedAttempt.objects.count() == 1
 
 
 def test_a_job_that_another_worker_took_over_meanwhile_is_not_removed(add, in_thread):
