@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 import tracemalloc
 
 import pytest
@@ -9,7 +10,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django_delayed import claiming
 from django_delayed.claiming import COLUMNS, KNOWN, REMEMBER_ABOVE
-from django_delayed.databases import Filters, Lane, insert
+from django_delayed.databases import DatabaseNow, Filters, Lane, insert
 from django_delayed.databases.lanes import LARGEST_PAYLOAD
 from django_delayed.models import DelayedJob
 
@@ -291,14 +292,61 @@ def test_every_lane_of_a_thousand_is_served():
     assert [row.priority for row in names] == sorted(row.priority for row in names)
 
 
-def test_a_long_list_of_lanes_is_remembered_and_read_anew_when_it_is_used_up(monkeypatch):
-    monkeypatch.setattr("django_delayed.claiming.REMEMBER_FOR", 3600)
+def scans(queries):
+    return len([query for query in queries if "1000000" in query["sql"] or "RECURSIVE" in query["sql"]])
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Let this much more time pass on the clock by which the age of a list of lanes is measured."""
+    monotonic, passed = time.monotonic, []
+    monkeypatch.setattr("django_delayed.claiming.time.monotonic", lambda: monotonic() + sum(passed))
+    return passed.append
+
+
+@pytest.fixture
+def remember_for(monkeypatch):
+    """Set for how many seconds a long list of lanes is good."""
+    return lambda seconds: monkeypatch.setattr("django_delayed.claiming.REMEMBER_FOR", seconds)
+
+
+def test_a_long_list_of_lanes_is_remembered_and_read_anew_when_it_is_used_up(add, remember_for):
+    remember_for(3600)
     fill_lanes(REMEMBER_ABOVE + 1, rows_each=2)
     with CaptureQueriesContext(connection) as queries:
-        rows = [row for _ in range(REMEMBER_ABOVE + 2) for row in DelayedJob.objects.claim(W1, 2)]
+        rows = [row for _ in range(REMEMBER_ABOVE + 1) for row in DelayedJob.objects.claim(W1, 2)]
+        add("new", queue="a new lane", due=-1)
+        # The first of these finds the list used up.
+        assert [*claimed(limit=2), *claimed(limit=2)] == ["new"]
     assert len({row.pk for row in rows}) == 2 * (REMEMBER_ABOVE + 1)
-    scans = [query for query in queries if "1000000" in query["sql"] or "RECURSIVE" in query["sql"]]
-    assert len(scans) < 5
+    assert scans(queries) == 2
+
+
+def test_a_long_list_of_lanes_is_read_anew_when_it_is_old(add, remember_for, later):
+    remember_for(3600)
+    fill_lanes(REMEMBER_ABOVE + 1)
+    assert len(DelayedJob.objects.claim(W1)) == 1
+    add("new", queue="a new lane", due=-1, priority=-1)
+    assert claimed() != ["new"]
+    later(3601)
+    assert claimed() == ["new"]
+
+
+def test_a_lane_that_is_remembered_falls_due(add, remember_for, later):
+    remember_for(86400)
+    fill_lanes(REMEMBER_ABOVE + 1)
+    add("soon", queue="soon", due=3600, priority=-1)
+    filters = Filters(queues=("soon",))
+    assert 3500 < DelayedJob.objects.next_due(filters) <= 3600
+    # Due by the clock of the database, where the list that is remembered has it an hour ahead.
+    DelayedJob.objects.filter(name="soon").update(run_at=DatabaseNow())
+    assert claimed() != ["soon"]
+    later(1800)
+    assert 1700 < DelayedJob.objects.next_due(filters) <= 1800
+    assert claimed() != ["soon"]
+    later(1800)
+    assert DelayedJob.objects.next_due(filters) <= 0
+    assert claimed() == ["soon"]
 
 
 def test_a_short_list_of_lanes_is_never_remembered(add):

@@ -110,11 +110,31 @@ def test_the_clock_agrees_with_what_django_stores(child_environment, zone, use_t
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "all is well\n")
 
 
-def test_a_wait_across_a_change_of_the_clocks_is_as_long_as_it_says(backend):
-    if connection.vendor == "postgresql":
-        return  # stores no wall clock
-    backend.connection = connection.copy()
-    zone = backend.connection.timezone = ZoneInfo("Europe/Paris")
-    for days in range(0, 366, 30):
-        then = datetime.now(UTC) + timedelta(days=days)
-        assert backend.utc_offset(timedelta(days=days)) == then.astimezone(zone).utcoffset()
+@pytest.fixture
+def at_home_in_paris(transactional_db):
+    """The connection, with a TIME_ZONE in which the clocks change; MySQL and SQLite store its wall clock."""
+    given = connection.settings_dict["TIME_ZONE"]
+
+    def set_zone(name):
+        connection.close()
+        connection.settings_dict["TIME_ZONE"] = name
+        for name in ("timezone", "timezone_name"):
+            connection.__dict__.pop(name, None)
+
+    set_zone("Europe/Paris")
+    yield ZoneInfo("Europe/Paris")
+    set_zone(given)
+
+
+def test_a_wait_across_a_change_of_the_clocks_is_as_long_as_it_says(at_home_in_paris, add):
+    now = datetime.now(at_home_in_paris)
+    offsets = set()
+    for months in range(1, 13):
+        # At noon, where no wall clock is ambiguous.
+        year, month = divmod(now.year * 12 + now.month - 1 + months, 12)
+        wait = datetime(year, month + 1, 1, 12, tzinfo=at_home_in_paris).astimezone(UTC) - now
+        row = add(due=wait.total_seconds())
+        read = DelayedJob.objects.get(pk=row.pk)
+        assert abs(read.run_at - read.created_at - wait) < timedelta(seconds=1)
+        offsets.add(read.run_at.astimezone(at_home_in_paris).utcoffset())
+    assert len(offsets) == 2
