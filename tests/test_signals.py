@@ -1,9 +1,12 @@
 import logging
 
 import pytest
-from django_delayed import Job, signals
+from django_delayed import Job, enqueue, signals
 from django_delayed.models import DelayedJob
 from django_delayed.serialization.errors import describe
+from django_delayed.worker.configuration import Configuration
+from django_delayed.worker.work_off import work_off
+from tests.blog.jobs import Discarded, Hooked, HookedOnce, Plain
 
 ROW = DelayedJob(pk=7, name="Post.send_to_twitter", queue="tweets", attempts=3, locked_by="a1")
 
@@ -132,9 +135,45 @@ def test_nothing_in_a_message_ends_the_line_or_reaches_the_terminal(lines):
     assert "\\x1b[2J\\u2028\\u202eb" in line
 
 
-@pytest.mark.parametrize("name", [name for name in vars(signals) if name.startswith(("job_", "worker_"))])
+SIGNALS = [name for name in vars(signals) if name.startswith(("job_", "worker_"))]
+
+
+@pytest.mark.parametrize("name", SIGNALS)
 def test_every_signal_is_one(name):
     assert isinstance(getattr(signals, name), signals.Signal)
+
+
+# Of each signal that tells of an error: a job that ends so, and the states of its rows then.
+ENDS = {
+    "job_errored": (Hooked("perform"), ["retrying"]),
+    "job_failed": (HookedOnce("perform"), ["failed"]),
+    "job_discarded": (Discarded("lookup"), []),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_receiver_that_raises_changes_nothing(name, diary):
+    signal, (job, states) = getattr(signals, name), ENDS.get(name, (Plain(1), []))
+    heard = []
+
+    def refuse(**_):
+        raise LookupError("in a receiver")
+
+    def hear(**_):
+        heard.append(signal)
+
+    signal.connect(refuse)
+    signal.connect(hear)
+    try:
+        row = enqueue(job)
+        assert work_off(Configuration()) is True
+    finally:
+        signal.disconnect(refuse)
+        signal.disconnect(hear)
+    assert row.pk
+    assert [row.state for row in DelayedJob.objects.all()] == states
+    assert heard == [signal]
 
 
 @pytest.mark.django_db
