@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from django_delayed import delay
+from tests.blog import jobs
 from tests.blog.diary import entries
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +27,18 @@ def diary():
     """What the jobs and models of `tests.blog` have done, in order."""
     entries.clear()
     return entries
+
+
+@pytest.fixture
+def in_job(monkeypatch):
+    """Enqueue a job that calls this function, in this process; gives its row."""
+
+    def enqueue(function, **options):
+        name = str(len(jobs.CALLS))
+        monkeypatch.setitem(jobs.CALLS, name, function)
+        return delay(jobs.call, **options)(name)
+
+    return enqueue
 
 
 @pytest.fixture

@@ -1,21 +1,7 @@
 """What the tests of performing and settling share."""
 
 import pytest
-from django_delayed import delay
 from django_delayed.signals import job_discarded, job_errored, job_failed, job_finished, job_started
-from tests.blog import jobs
-
-
-@pytest.fixture
-def in_job(monkeypatch):
-    """Enqueue a job that calls this function, in this process; gives its row."""
-
-    def enqueue(function, **options):
-        name = str(len(jobs.CALLS))
-        monkeypatch.setitem(jobs.CALLS, name, function)
-        return delay(jobs.call, **options)(name)
-
-    return enqueue
 
 
 @pytest.fixture

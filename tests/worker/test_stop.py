@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, WorkerProcess
-from tests.playground.jobs import Gated, HoldGil, Note, Sleepy
+from tests.playground.jobs import Gated, HoldGil, Note
 from tests.playground.processes import MANAGE, children_of, is_alive, nothing_is_held, until
 
 
@@ -183,15 +183,6 @@ def test_a_worker_whose_database_is_away_can_be_stopped(work, ledger, tmp_path):
     worker = work(environment={"DATABASE_NAME": str(missing)})
     worker.has_said("The database is unavailable", times=2)
     assert worker.stop() == 0
-
-
-def test_a_batch_of_sleepy_jobs_is_interrupted_between_two_of_them(work, ledger):
-    enqueue_all([Sleepy(str(ledger), "slept", 0.03) for _ in range(100)])
-    worker = work()
-    ledger.has("slept", times=5)
-    assert worker.stop() == 0
-    assert len(ledger.lines) + DelayedJob.objects.waiting().filter(attempts=0).count() == 100
-    assert nothing_is_held()
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="needs a database that can be moved away")
