@@ -1,6 +1,7 @@
 import logging
 import subprocess
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -404,11 +405,22 @@ def test_inline_a_job_sees_a_row_without_an_id(inline):
 
 
 @pytest.mark.django_db
-def test_inline_the_surroundings_stay_the_callers(inline, diary):
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_inline_the_surroundings_stay_the_callers(inline, in_job, error):
+    seen = []
+
+    def travel():
+        seen.append((translation.get_language(), timezone.get_current_timezone_name()))
+        translation.activate("fr")
+        timezone.activate("Asia/Tokyo")
+        if error:
+            raise error
+
     with translation.override("de"), timezone.override(UTC):
-        jobs.Surroundings.perform_later()
-        assert translation.get_language() == "de"
-    assert diary == [("de", "UTC")]
+        with pytest.raises(error) if error else nullcontext():
+            in_job(travel)
+        seen.append((translation.get_language(), timezone.get_current_timezone_name()))
+    assert seen == [("de", "UTC")] * 2
 
 
 @pytest.mark.django_db

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import (
@@ -145,6 +146,21 @@ def test_a_job_that_leaves_a_transaction_open_has_not_succeeded(in_job, hostile)
     row = DelayedJob.objects.get()
     assert row.state == "retrying"
     assert "left a transaction open on 'default'; what it wrote there is lost" in row.last_error
+
+
+@transactional
+def test_a_job_is_performed_in_a_thread_that_is_not_the_main_one(diary):
+    def work():
+        try:
+            return perform_next()
+        finally:
+            connections.close_all()
+
+    Plain.perform_later(1)
+    with ThreadPoolExecutor() as pool:
+        _, outcome = pool.submit(work).result()
+    assert isinstance(outcome, Finished)
+    assert diary == [("plain", (1,), {})]
 
 
 @transactional

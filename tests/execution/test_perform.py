@@ -21,7 +21,7 @@ from django.db import (
     transaction,
 )
 from django.db.models.signals import post_init
-from django_delayed import Job, JobTimeout, RecordNotFound, delay
+from django_delayed import Job, JobTimeout, RecordNotFound, delay, enqueue
 from django_delayed.calls.call import CallJob
 from django_delayed.databases import DatabaseNow
 from django_delayed.exceptions import JobInterrupted
@@ -326,6 +326,29 @@ def test_a_job_that_was_interrupted_is_released(in_job, diary):
     assert settle([(row, outcome)]) == []
     stored = DelayedJob.objects.get()
     assert (stored.state, stored.attempts, stored.last_error) == ("enqueued", 0, "")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("job", "hook"),
+    [
+        (jobs.Hooked("perform"), "on_error"),
+        (jobs.HookedOnce("perform"), "on_failure"),
+        (jobs.Discarded("lookup"), "after_discard"),
+    ],
+    ids=["on_error", "on_failure", "after_discard"],
+)
+def test_a_job_that_is_interrupted_in_a_hook_for_its_error_is_released(monkeypatch, diary, caplog, job, hook):
+    def interrupt(self, error):
+        raise JobInterrupted
+
+    monkeypatch.setattr(type(job), hook, interrupt)
+    enqueue(job)
+    _, outcome = perform_next()
+    assert isinstance(outcome, Released)
+    row = DelayedJob.objects.get()
+    assert (row.state, row.attempts, row.last_error) == ("enqueued", 0, "")
+    assert "which is ignored" not in caplog.text
 
 
 @pytest.mark.django_db
