@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.migrations.state import ModelState
+from django.db.migrations.writer import MigrationWriter
 from django.template import Context, Template
 from django.utils.functional import SimpleLazyObject
 from django_delayed import DelayMixin, SerializationError, delay, handle_asynchronously
@@ -11,7 +13,7 @@ from django_delayed.calls import Call, CallJob
 from django_delayed.calls.methods import undelayed
 from django_delayed.models import DelayedJob
 from tests.blog import jobs
-from tests.blog.models import Article, Draft, Fancy, Post, Token, Word
+from tests.blog.models import Article, Draft, Fancy, Letter, Post, Token, Word
 from tests.blog.work import perform_next, work_off
 from tests.stranger import Stranger
 
@@ -450,6 +452,13 @@ def test_it_stands_outside_classmethod_and_property():
 def test_a_function_of_a_module_is_told_to_use_delay():
     with pytest.raises(TypeError, match=r"write delay\(function\)\(…\)"):
         handle_asynchronously(method)()
+
+
+@pytest.mark.parametrize("model", [Post, Token, Letter])
+def test_a_migration_of_a_model_names_the_mixin_by_a_path_that_stays(model):
+    names = [MigrationWriter.serialize(base) for base in ModelState.from_model(model).bases]
+    assert ("django_delayed.DelayMixin", {"import django_delayed"}) in names
+    assert not [name for name, _ in names if name.startswith("django_delayed.calls")]
 
 
 def test_the_mixin_needs_no_model_and_says_what_it_needs(diary):
