@@ -1,4 +1,5 @@
 import functools
+import json
 import subprocess
 from datetime import timedelta
 
@@ -11,10 +12,11 @@ from django.utils.functional import SimpleLazyObject
 from django_delayed import DelayMixin, SerializationError, delay, handle_asynchronously
 from django_delayed.calls import Call, CallJob
 from django_delayed.calls.methods import undelayed
+from django_delayed.execution.outcomes import Failed
 from django_delayed.models import DelayedJob
 from tests.blog import jobs
 from tests.blog.models import Article, Draft, Fancy, Letter, Post, Token, Word
-from tests.blog.work import perform_next, work_off
+from tests.blog.work import perform_next, work_off, write
 from tests.stranger import Stranger
 
 pytestmark = pytest.mark.django_db
@@ -452,6 +454,30 @@ def test_it_stands_outside_classmethod_and_property():
 def test_a_function_of_a_module_is_told_to_use_delay():
     with pytest.raises(TypeError, match=r"write delay\(function\)\(…\)"):
         handle_asynchronously(method)()
+
+
+def test_a_function_that_is_handled_asynchronously_is_refused_by_delay_and_in_a_row(monkeypatch):
+    handled = handle_asynchronously(jobs.resize)
+    monkeypatch.setattr(jobs, "resize", handled)
+    with pytest.raises(TypeError, match="not AsynchronousMethod, which a worker could not find"):
+        delay(handled)
+    write({"job": "call", "function": "tests.blog.jobs:resize", "args": [], "kwargs": {}})
+    _, outcome = perform_next()
+    assert isinstance(outcome, Failed)
+    assert outcome.error.message == "tests.blog.jobs:resize is not a function."
+
+
+@pytest.mark.parametrize(
+    "owner", ["tests.blog.models:Fancy", "tests.blog.models:Token", "tests.blog.jobs:Cleaner"]
+)
+def test_a_row_cannot_have_the_method_of_a_class_called_on_what_is_none_of_its_instances(post, diary, owner):
+    row = post.bare()
+    payload = json.loads(row.payload) | {"owner": owner}
+    DelayedJob.objects.update(payload=json.dumps(payload))
+    _, outcome = perform_next()
+    assert isinstance(outcome, Failed)
+    assert outcome.error.message == f"Post is not a subclass of {owner.partition(':')[2]}."
+    assert diary == []
 
 
 @pytest.mark.parametrize("model", [Post, Token, Letter])
