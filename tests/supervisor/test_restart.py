@@ -9,17 +9,6 @@ from django_delayed.supervisor.restart import AFTER_A_CRASH, RETRY_BROKEN_CODE_A
 AT_ONCE, LONGEST = 0.125, 6.25  # seconds; the shortest and the longest pause, at their longest
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """The monotonic clock, which goes on by `clock.now += seconds`."""
-
-    class Clock:
-        now = 1000.0
-
-    monkeypatch.setattr(restart.time, "monotonic", lambda: Clock.now)
-    return Clock
-
-
 def pause_after(next_worker, clock, lived, in_a_job=False):
     """Seconds until the next worker is due, within a hundredth, when one ends now that lived so long."""
     next_worker.worker_failed(lived, in_a_job)
