@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.utils import timezone
 from django_delayed.databases import DatabaseNow
 from django_delayed.models import DelayedJob, WorkerProcess
@@ -113,20 +113,22 @@ def test_the_clock_agrees_with_what_django_stores(child_environment, zone, use_t
 @pytest.fixture
 def at_home_in_paris(transactional_db):
     """The connection, with a TIME_ZONE in which the clocks change; MySQL and SQLite store its wall clock."""
-    given = connection.settings_dict["TIME_ZONE"]
+    wrapper = connections[connection.alias]
+    given = wrapper.settings_dict["TIME_ZONE"]
 
     def set_zone(name):
-        connection.close()
-        connection.settings_dict["TIME_ZONE"] = name
-        for name in ("timezone", "timezone_name"):
-            connection.__dict__.pop(name, None)
+        wrapper.close()
+        wrapper.settings_dict["TIME_ZONE"] = name
+        for remembered in ("timezone", "timezone_name"):
+            wrapper.__dict__.pop(remembered, None)
 
     set_zone("Europe/Paris")
-    yield ZoneInfo("Europe/Paris")
+    yield wrapper.timezone
     set_zone(given)
 
 
 def test_a_wait_across_a_change_of_the_clocks_is_as_long_as_it_says(at_home_in_paris, add):
+    assert at_home_in_paris == ZoneInfo("Europe/Paris")
     now = datetime.now(at_home_in_paris)
     offsets = set()
     for months in range(1, 13):
@@ -135,6 +137,8 @@ def test_a_wait_across_a_change_of_the_clocks_is_as_long_as_it_says(at_home_in_p
         wait = datetime(year, month + 1, 1, 12, tzinfo=at_home_in_paris).astimezone(UTC) - now
         row = add(due=wait.total_seconds())
         read = DelayedJob.objects.get(pk=row.pk)
-        assert abs(read.run_at - read.created_at - wait) < timedelta(seconds=1)
-        offsets.add(read.run_at.astimezone(at_home_in_paris).utcoffset())
+        # In UTC: between two times of one zone, Python subtracts their wall clocks.
+        run_at, created_at = read.run_at.astimezone(UTC), read.created_at.astimezone(UTC)
+        assert abs(run_at - created_at - wait) < timedelta(seconds=1)
+        offsets.add(run_at.astimezone(at_home_in_paris).utcoffset())
     assert len(offsets) == 2
