@@ -108,8 +108,10 @@ class Notifications(Watch):
             other.close()
             select.select([self.fd], [], [], ARRIVES_WITHIN)
             self._read()
-            self._session.execute(f"UNLISTEN {channel if self._has_heard else '*'}")
-        return self._has_heard
+            # Before the next statement: its answer brings what a pooler has held back.
+            arrived = self._has_heard
+            self._session.execute(f"UNLISTEN {channel if arrived else '*'}")
+        return arrived
 
     def _read(self) -> None:
         with self._connection.wrap_database_errors:
