@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 database = os.environ.get("DATABASE", "sqlite")
-scripts = ["enqueue", "claim", "admin", *(["throughput"] if database != "mariadb" else [])]
+scripts = ["enqueue", "claim", "admin", "latency", *(["throughput"] if database != "mariadb" else [])]
 for script in scripts:
     print(f"\n{script}", flush=True)
     subprocess.run(
