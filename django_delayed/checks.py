@@ -46,6 +46,9 @@ METHODS_OF_OTHER_SYSTEMS = {
     "before_start": "before_perform()",
     "on_success": "after_perform()",
     "on_retry": "on_error()",
+    "on_discard": "after_discard()",
+    "on_failed": "on_failure()",
+    "after_performed": "after_perform()",
     "after_return": "around_perform(), with a finally after its yield",
 }
 ATTRIBUTES_OF_OTHER_SYSTEMS = {

@@ -91,7 +91,7 @@ def _perform_inline(job: Job, row: DelayedJob) -> None:
     row.run_at = row.created_at = timezone.now()
     job.enqueued(row)
     with ExitStack() as stack, performing(row):
-        type(job).load(row, stack.enter_context).run()
+        type(job).load(row, lambda context: stack.enter_context(context.active())).run()
 
 
 # Where and when the INSERT happens: the setting ENQUEUE.

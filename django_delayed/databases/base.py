@@ -44,6 +44,8 @@ class Database(ABC):
 
     CONFLICTS: ClassVar[frozenset[int | str]]
     PERMANENT: ClassVar[frozenset[int | str]]
+    # Whether jobs can use a session one after the other.
+    RESETS_SESSIONS: ClassVar[bool] = True
     # The function that knows the bytes of a text without reading it.
     BYTES_OF = "octet_length"
 
@@ -101,6 +103,10 @@ class Database(ABC):
     def open_session(self, open: Callable[[Any], Any], params: Any) -> Any:
         """The driver's connection that `open` returns for the params."""
         return open(params)
+
+    def has_open_transaction(self) -> bool:
+        """Whether the driver knows of an open transaction, which a statement may have begun."""
+        return False
 
     def reset_session(self) -> bool:
         """Undo all that was set on the open session, and free its locks. False if that cannot be done."""

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 LANES_INDEX = "delayed_job_lanes"
+PATTERN = frozenset("*?[")
 # Bytes. A batch of larger ones would fill the memory of its worker.
 LARGEST_PAYLOAD = 64 * 1024
 
@@ -46,6 +47,11 @@ class Filters:
             and (self.min_priority is None or lane.priority >= self.min_priority)
             and (self.max_priority is None or lane.priority <= self.max_priority)
         )
+
+
+def is_pattern(name: str) -> bool:
+    """Whether it is a pattern of names, which no queue can have."""
+    return not PATTERN.isdisjoint(name)
 
 
 @lru_cache(maxsize=1000)

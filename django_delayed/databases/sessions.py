@@ -17,9 +17,9 @@ from .vendors import VENDORS, database
 logger = logging.getLogger("django_delayed")
 
 
-def is_ours(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the queue could be in this database, so that there is a `Database` for it."""
-    return connection.vendor in VENDORS
+def can_be_kept(connection: BaseDatabaseWrapper) -> bool:
+    """Whether jobs can use a session of this database one after the other."""
+    return connection.vendor in VENDORS and VENDORS[connection.vendor].RESETS_SESSIONS
 
 
 def is_in_memory(connection: BaseDatabaseWrapper) -> bool:
@@ -32,7 +32,9 @@ def has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Whether something was begun on the connection that is neither committed nor rolled back."""
     if connection.connection is None:
         return False
-    return connection.in_atomic_block or not connection.get_autocommit()
+    # A statement may have begun one of which Django does not know.
+    unknown = connection.vendor in VENDORS and database(connection).has_open_transaction()
+    return connection.in_atomic_block or not connection.get_autocommit() or unknown
 
 
 def reset_session(connection: BaseDatabaseWrapper) -> bool:
@@ -67,13 +69,20 @@ def reopened(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
             return database(new).open_session(open_session, params)
         # The session is as old as it is, however often it is reused: CONN_MAX_AGE means its age.
         new.close_at = connection.close_at
-        if hasattr(connection, "isolation_level"):
-            new.isolation_level = connection.isolation_level  # type: ignore[attr-defined]
+        for name in ("isolation_level", "_named_cursor_idx"):
+            # Cursors are numbered, and one of an earlier job may be closed when Python collects it.
+            if hasattr(connection, name):
+                setattr(new, name, getattr(connection, name))
         return session
 
     # connect() then does to the session all that it does to a new one: time zone, role, connection_created.
     new.get_new_connection = get_session  # type: ignore[method-assign,assignment]
     return new
+
+
+def is_unused(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a connection that `reopened` has made was never opened."""
+    return connection.connection is None and "get_new_connection" in vars(connection)
 
 
 def close(owned: Iterable[BaseDatabaseWrapper]) -> None:

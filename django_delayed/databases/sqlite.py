@@ -96,6 +96,13 @@ class SQLite(Database):
         session = self.connection.connection
         return isinstance(session, WatchedSession) and not session.has_changed
 
+    def has_open_transaction(self) -> bool:
+        try:
+            return bool(self.connection.connection.in_transaction)
+        except sqlite3.ProgrammingError:
+            # It is closed.
+            return False
+
     def has_lost_session(self) -> bool:
         try:
             _ = self.connection.connection.total_changes

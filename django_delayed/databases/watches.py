@@ -37,6 +37,10 @@ class Watch(ABC):
     fd: int | None = None
     pause: float
 
+    def begin(self, is_one_due: bool) -> None:
+        """A sleep begins; `is_one_due` says whether a row is due that others keep from being claimed."""
+        return None
+
     @abstractmethod
     def has_news(self) -> bool:
         """Whether rows may have been written since the last call. Raises an error of the database."""
@@ -49,9 +53,15 @@ class Looks(Watch):
 
     def __init__(self, is_one_due: Callable[[], bool]) -> None:
         self._is_one_due = is_one_due
+        self._was_due = False
+
+    def begin(self, is_one_due: bool) -> None:
+        self._was_due = is_one_due
 
     def has_news(self) -> bool:
-        return self._is_one_due()
+        # A row that another transaction has locked stays due, and is no news.
+        before, self._was_due = self._was_due, self._is_one_due()
+        return self._was_due and not before
 
 
 class DataVersion(Watch):
@@ -60,11 +70,13 @@ class DataVersion(Watch):
     pause = LOOK_AT_VERSION_EVERY
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
         self._session: Any = connection.connection
         self._version = 0
 
     def has_news(self) -> bool:
-        before, [self._version] = self._version, self._session.execute("PRAGMA data_version").fetchone()
+        with self._connection.wrap_database_errors:
+            before, [self._version] = self._version, self._session.execute("PRAGMA data_version").fetchone()
         return self._version != before
 
 
@@ -103,9 +115,11 @@ class Notifications(Watch):
         other = connections.create_connection(self._connection.alias)
         with self._connection.wrap_database_errors:
             self._session.execute(f"LISTEN {channel}")
-            with other.cursor() as cursor:
-                cursor.execute(f"NOTIFY {channel}")
-            other.close()
+            try:
+                with other.cursor() as cursor:
+                    cursor.execute(f"NOTIFY {channel}")
+            finally:
+                other.close()
             select.select([self.fd], [], [], ARRIVES_WITHIN)
             self._read()
             # Before the next statement: its answer brings what a pooler has held back.
@@ -126,8 +140,8 @@ class Notifications(Watch):
 _notified_at = -math.inf  # on the monotonic clock
 
 
-def may_notify() -> bool:
-    """Whether this process has not notified for NOTIFY_EVERY; if so, it does so now."""
+def take_turn() -> bool:
+    """Whether this process has not notified for NOTIFY_EVERY; if so, it is to do that now."""
     global _notified_at
     now = time.monotonic()
     if now - _notified_at < NOTIFY_EVERY:

@@ -6,13 +6,14 @@ import inspect
 import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from contextvars import copy_context
 
 from ..exceptions import JobInterrupted, JobTimeout
 from ..jobs import Job
 from ..models import DelayedJob
 from ..reports import performing
+from ..serialization.context import Context
 from ..serialization.errors import begin_at_application
 from ..signals import fields_of, job_started
 from .deadline import run_within
@@ -49,28 +50,30 @@ def perform(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | 
         try:
             job_started.send_robust(sender=Job, delayed_job=row)
             # What a job sets in a ContextVar does not reach the next one.
-            return copy_context().run(_attempt_in_context, row, session, on_load)
+            return copy_context().run(_attempt, row, session, on_load)
         except JobInterrupted:
             session.disconnect()
             return Released()
 
 
-def _attempt_in_context(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None) -> Outcome:
-    with ExitStack() as stack:
-        return _attempt(row, session, on_load, stack)
-
-
-def _attempt(
-    row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None, context: ExitStack
-) -> Outcome:
+def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None) -> Outcome:
     job: Job | None = None
+    context: Context | None = None
     began = time.perf_counter()
     try:
-        job = Job.load(row, context.enter_context)
-        if on_load:
-            on_load(job)
-        with callers_transactions_kept(), performing(row):
-            run_within(job.run_time, row.name, job.run)
+        with ExitStack() as stack:
+
+            def enter(found: Context) -> None:
+                nonlocal context
+                context = found
+                stack.enter_context(found.active())
+
+            job = Job.load(row, enter)
+            if on_load:
+                on_load(job)
+            with callers_transactions_kept(), performing(row):
+                run_within(job.run_time, row.name, job.run)
+        # What a block of the context has begun is over now.
         session.check_transactions()
         return Finished(job, time.perf_counter() - began)
     except JobInterrupted:
@@ -82,16 +85,17 @@ def _attempt(
         begin_at_application(error)
         outcome = decide(row, job, error, time.perf_counter() - began)
         with report_of(row, outcome):
-            _call_error_hooks(row, outcome)
+            _call_error_hooks(row, outcome, context)
         return outcome
 
 
-def _call_error_hooks(row: DelayedJob, outcome: EndedByError) -> None:
+def _call_error_hooks(row: DelayedJob, outcome: EndedByError, context: Context | None) -> None:
     job = outcome.job
     for name in _ERROR_HOOKS[type(outcome)]:
         hook = _hook_of_class(outcome.job_class, name) if job is None else getattr(job, name)
         try:
-            hook(outcome.exception)
+            with context.active() if context else nullcontext():
+                hook(outcome.exception)
         except JobInterrupted:
             raise
         except BaseException as error:

@@ -10,10 +10,11 @@ from django.db.transaction import TransactionManagementError
 
 from ..databases import database, in_callers_transaction
 from ..databases.sessions import (
+    can_be_kept,
     close,
     has_open_transaction,
     is_in_memory,
-    is_ours,
+    is_unused,
     reopened,
     reset_session,
 )
@@ -32,22 +33,20 @@ class Session:
 
     def __init__(self, keeps: bool = True) -> None:
         self._keeps = keeps
+        # By their alias: what is kept for the next block, and what this block was given of it.
         self._kept: dict[str, BaseDatabaseWrapper] = {}
-        # Found once: to ask Django's handler what is in force costs microseconds, and a block is entered for
-        # each job. Between two blocks the same connections are in force.
+        self._given: dict[str, BaseDatabaseWrapper] = {}
         self._outer: list[BaseDatabaseWrapper] = []
-        self._is_in_memory = False
         self._callers: list[str] = []
         self._is_shared = False
 
     def __enter__(self) -> Session:
-        if not self._outer:
-            self._outer = list(connections.all(initialized_only=True))
-            self._is_in_memory = any(map(is_in_memory, self._outer))
-        self._callers = [one.alias for one in self._outer if in_callers_transaction(one)]
-        self._is_shared = self._is_in_memory or bool(self._callers)
+        outer = list(connections.all(initialized_only=True))
+        self._callers = [one.alias for one in outer if in_callers_transaction(one)]
+        self._is_shared = bool(self._callers) or any(map(is_in_memory, outer))
         if not self._is_shared:
-            for connection in self._outer:
+            self._outer = outer
+            for connection in outer:
                 del connections[connection.alias]
             if self._kept:
                 self._reopen_kept()
@@ -56,15 +55,20 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for connection in self.connections:
-            if self._is_shared:
-                _roll_back(connection)
-            else:
-                self._end(connection)
-        for connection in self._outer:
-            connections[connection.alias] = connection
-            # With DEBUG on, each connection remembers its last 9,000.
-            connection.queries_log.clear()
+        try:
+            for connection in self.connections:
+                if self._is_shared:
+                    _roll_back(connection)
+                else:
+                    self._end(connection)
+            # Of connections that the block has taken away.
+            close(self._given.values())
+        finally:
+            # Whatever interrupts the end of the block: statements of the queue come next.
+            self._given = {}
+            for connection in self._outer:
+                connections[connection.alias] = connection
+            self._outer = []
 
     @property
     def connections(self) -> list[BaseDatabaseWrapper]:
@@ -93,17 +97,26 @@ class Session:
         self._kept = {}
 
     def _end(self, connection: BaseDatabaseWrapper) -> None:
-        del connections[connection.alias]
+        alias = connection.alias
+        del connections[alias]
+        given = self._given.pop(alias, None)
         if connection.connection is None:
+            if given and is_unused(connection):
+                self._kept[alias] = given
             return
-        keeps = self._keeps and is_ours(connection)
-        if not (keeps and reset_session(connection)):
-            close([connection])
+        keeps = self._keeps and can_be_kept(connection)
+        is_reset = False
+        try:
+            is_reset = keeps and reset_session(connection)
+        finally:
+            if not is_reset:
+                close([connection])
         if keeps:
-            self._kept[connection.alias] = connection
+            self._kept[alias] = connection
 
     def _reopen_kept(self) -> None:
-        for alias, connection in self._kept.items():
+        self._given, self._kept = self._kept, {}
+        for alias, connection in self._given.items():
             if connection.connection is not None and database(connection).has_lost_session():
                 close([connection])
             connections[alias] = reopened(connection)

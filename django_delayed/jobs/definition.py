@@ -10,10 +10,12 @@ from ..conf import CODE_NAME, INTEGERS, duration
 from ..options import WHEN, check_options
 from .signatures import check_kind
 
-HOOKS = (
-    *("before_enqueue", "after_enqueue", "before_perform", "after_perform"),
-    *("on_error", "on_failure", "after_discard"),
-)
+# What each is called with.
+HOOKS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("before_enqueue", "after_enqueue", "before_perform", "after_perform"), ()),
+    **dict.fromkeys(("on_error", "on_failure", "after_discard"), ("error",)),
+}
+CALLED_WITH = {**HOOKS, "around_perform": (), "wait_before_retry": ("attempts", "error")}
 # What a subclass may define.
 OPEN = {
     *("queue", "priority", "max_attempts", "max_run_time", "discard_on", "aliases", "wait_before_retry"),
@@ -40,6 +42,8 @@ def check_definition(cls: Any, base: type) -> None:
     _check_spelling(where, defined)
     for name in ("perform", *HOOKS):
         _check_method(f"{where}.{name}()", getattr(cls, name))
+    for name in defined & CALLED_WITH.keys():
+        _check_signature(cls, name)
     if not inspect.isgeneratorfunction(cls.around_perform):
         raise TypeError(f"{where}.around_perform() must be a generator with one yield.")
     _check_attributes(cls, where)
@@ -92,6 +96,21 @@ def _check_method(where: str, method: Any) -> None:
     if not callable(method):
         raise TypeError(f"{where} must be a method, not {method!r}.")
     check_kind(where, method)
+
+
+def _check_signature(cls: Any, name: str) -> None:
+    """Raise TypeError for a hook that cannot be called: a worker would find that out when it is needed."""
+    given = CALLED_WITH[name]
+    # From the class, a plain function is not bound yet.
+    is_plain = inspect.isfunction(inspect.getattr_static(cls, name))
+    try:
+        inspect.signature(getattr(cls, name)).bind(*(("self",) if is_plain else ()), *given)
+    except ValueError:
+        # A function of C may not say what it takes.
+        return
+    except TypeError as error:
+        written = f"{name}({', '.join(('self', *given))})"
+        raise TypeError(f"{cls.__qualname__}.{name}() is called as {written}: {error}.") from None
 
 
 def _check_attributes(cls: Any, where: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -204,17 +203,16 @@ class Job:
         return arguments.encode_call(self.args, self.kwargs)
 
     @classmethod
-    def load(cls, row: DelayedJob, enter: Callable[[AbstractContextManager[None]], object]) -> Job:
+    def load(cls, row: DelayedJob, enter: Callable[[Context], object]) -> Job:
         """The job that a row holds.
 
-        `enter` is called first, with the block to load and to perform the job in: the language and the time
-        zone of its enqueue are active there, and what CONTEXT carries is restored.
+        `enter` is called first, with the context of its enqueue, to load and to perform the job in.
 
         Raises DeserializationError when its code or a record is gone. What the project's own code raises, a
         model's while it is fetched for example, is raised as it is.
         """
         payload, found = read_payload(row, Job)
-        enter(Context.load(payload).active())
+        enter(Context.load(payload))
         try:
             args, kwargs = found.load_arguments(payload)
         except RecursionError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+from argparse import Action, ArgumentError, ArgumentTypeError
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -13,6 +13,16 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime, parse_duration
 
 from ..conf import CENTURY, duration
+
+
+class Once(Action):
+    """A flag that is given once: a second value would silently win over the first."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        """Take the value."""
+        if getattr(namespace, self.dest, None) is not None:
+            raise ArgumentError(self, "give it once")
+        setattr(namespace, self.dest, values)
 
 
 def seconds(text: str) -> timedelta:

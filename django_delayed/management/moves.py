@@ -14,10 +14,11 @@ from ..models import all_rows
 from ..operations import Operation
 from ..states import DelayedJobQuerySet, State
 from ..stats import count_by_state
-from .arguments import add_queues, end_of, moment, moment_of, queues_of
+from .arguments import Once, add_queues, end_of, moment, moment_of, queues_of
 from .base import QueueCommand, require_tables
 from .question import confirmed
 from .queues import in_queues
+from .terminal import log_in_terminal
 
 UNKNOWN = 2  # exit code, as that of jobs_check
 MOMENTS = ("run_at", "failed_at", "created_at")
@@ -47,7 +48,8 @@ class MoveCommand(QueueCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The filters of the admin's list, and whether to ask."""
         if len(self.states) > 1:
-            parser.add_argument("--state", choices=[*self.states], help="Jobs in this state.")
+            choices = [state.value for state in self.states]
+            parser.add_argument("--state", choices=choices, action=Once, help="Jobs in this state.")
         add_queues(parser, "Jobs of these queues")
         for name, (_, help) in TEXTS.items():
             parser.add_argument(f"--{name.replace('_', '-')}", metavar="TEXT", help=help)
@@ -84,7 +86,8 @@ class MoveCommand(QueueCommand):
         question = f"{self._jobs(len(ids))} will be {self.done}."
         if options["interactive"] and not confirmed(question, f"No job was {self.done}"):
             raise CommandError(f"No job was {self.done}.")
-        self._move(ids, where)
+        with log_in_terminal(options["verbosity"], quiet=options["verbosity"] == 0):
+            self._move(ids, where)
 
     def _conditions(self, options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         # A script whose variable is empty must not move every job.
@@ -112,7 +115,7 @@ class MoveCommand(QueueCommand):
                 self.stdout.write(f"{count:>9,} {state.value}")
 
     def _move(self, ids: list[int], where: str) -> None:
-        self._log("not completed", ids, where)
+        self._log("begun", ids, where)
         moved = self.operation.carry_out(ids)
         self._log(f"{moved} of {len(ids)}", ids, where)
         self.stdout.write(self.style.SUCCESS(f"{self._jobs(moved)} {self.done}."))

@@ -12,6 +12,7 @@ from django.db import Error as DatabaseError
 from ..calls.asynchronous import AsynchronousMethod
 from ..conf import settings
 from ..databases import Filters, is_named
+from ..databases.lanes import is_pattern
 from ..jobs import Job
 from ..states import DelayedJobQuerySet
 from ..stats import lanes
@@ -26,10 +27,11 @@ def warn_of_unknown_queues(filters: Filters) -> None:
     """
     for pattern in unknown_queues(filters.queues):
         logger.warning(
-            "No waiting job, no Job class and no setting has a queue %r. If it is not misspelt, name it in"
-            " DJANGO_DELAYED['QUEUE_ATTRIBUTES'], as in {%r: {}}",
+            "No waiting job, no Job class and no setting has a queue %r. If it is not misspelt, name %s in"
+            " DJANGO_DELAYED['QUEUE_ATTRIBUTES'], as in {%r: {}}; several queues are separated by commas",
             pattern,
-            pattern,
+            "a queue of this pattern" if is_pattern(pattern) else "it",
+            "mail" if is_pattern(pattern) else pattern,
         )
 
 

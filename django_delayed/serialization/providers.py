@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol, cast
@@ -13,8 +12,6 @@ from django.utils.module_loading import import_string
 from ..conf import settings
 from ..exceptions import DeserializationError, SerializationError
 from . import arguments
-
-logger = logging.getLogger("django_delayed")
 
 
 class Provider(Protocol):
@@ -81,13 +78,13 @@ def restored(carried: Mapping[str, Any]) -> Iterator[None]:
 
 @contextmanager
 def _block(name: str, value: Any) -> Iterator[None]:
-    block = provider(name).restore(value)
-    block.__enter__()
-    try:
-        yield
-    finally:
+    failure: BaseException | None = None
+    with provider(name).restore(value):
         try:
-            block.__exit__(None, None, None)
-        except Exception:
-            # The job has ended: what became of it does not change any more.
-            logger.exception("CONTEXT's %r could not be left after a job", name)
+            yield
+        except BaseException as error:
+            failure = error
+            raise
+    # The block may not swallow the error of a job.
+    if failure is not None:
+        raise failure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from django.db import Error, connections
@@ -12,6 +11,7 @@ from django.db import Error, connections
 from ..conf import settings
 from ..databases import Watch, database
 from ..databases.sessions import close_broken
+from ..databases.watches import LOOK_EVERY
 from .shutdown import Shutdown
 from .wakeup import Wakeup
 
@@ -26,7 +26,7 @@ class Idle:
         self,
         wakeup: Wakeup,
         shutdown: Shutdown,
-        ask: Callable[[Callable[[], bool]], bool],
+        ask: Callable[[Callable[[], Any]], Any],
         is_one_due: Callable[[], bool],
     ) -> None:
         self._wakeup = wakeup
@@ -37,14 +37,20 @@ class Idle:
         self._watch: Watch | None = None
         self._session: Any = None
 
-    def sleep(self, seconds: float) -> None:
-        """Sleep at most this long; less when rows are written, a signal arrives or a statement fails."""
-        # The next claim meets the error too, and reports it.
-        with suppress(Error):
-            self._sleep_until(time.monotonic() + seconds)
+    def sleep(self, seconds: float, is_one_due: bool) -> None:
+        """Sleep at most this long; less when rows are written, a signal arrives or a statement fails.
+
+        `is_one_due` says whether a row is due that others keep from being claimed.
+        """
+        try:
+            self._sleep_until(time.monotonic() + seconds, is_one_due)
+        except Error:
+            # The next claim meets it too, and reports it. It need not: then this comes again and again.
+            self._wakeup.wait(min(seconds, LOOK_EVERY))
         close_broken(connections[settings.DATABASE])
 
-    def _sleep_until(self, end: float) -> None:
+    def _sleep_until(self, end: float, is_one_due: bool) -> None:
+        self._ask(self._current_watch).begin(is_one_due)
         while (left := end - time.monotonic()) > 0 and not self._shutdown.requested:
             watch = self._current_watch()
             if self._ask(watch.has_news) or self._wakeup.wait(min(left, watch.pause), watch.fd):

@@ -24,6 +24,7 @@ from typing import TypeVar
 from django.db import Error, connections
 
 from ..conf import settings
+from ..databases import in_callers_transaction
 from ..databases.sessions import close_old
 from ..execution.outcomes import Outcome
 from ..execution.perform import perform
@@ -139,7 +140,11 @@ class Worker:
             # worker holds rows that it does not know of, and would hold them for as long as it lives.
             held = all_rows().running().filter(locked_by=self.id)
             self._ask(lambda: all_rows().release(held.only("locked_by", "lock_token")))
-        close_old(connections[settings.DATABASE])
+        queue = connections[settings.DATABASE]
+        close_old(queue)
+        if not in_callers_transaction(queue):
+            # With DEBUG on, a connection remembers its last 9,000.
+            queue.queries_log.clear()
         limit = self.batch_size.size
         if self.code:
             limit = max(1, min(limit, RELOAD_EVERY - self._since_reload))
@@ -228,7 +233,7 @@ class Worker:
         # An idle worker has one connection, the queue's.
         self.session.close()
         if self.configuration.sleep_delay:
-            self._idle.sleep(delay)
+            self._idle.sleep(delay, is_one_due=due_in is not None and due_in <= 0)
         else:
             self.wakeup.wait(delay)
 

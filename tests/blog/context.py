@@ -3,6 +3,8 @@
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 
+from django.db import transaction
+
 from . import diary
 
 request_id = ContextVar("request_id", default=None)
@@ -56,6 +58,37 @@ class Broken:
     @staticmethod
     def restore(value):
         raise LookupError("nobody has this value")
+
+
+class Curious:
+    """Notes with which error its block ends, and would swallow it."""
+
+    seen = []
+
+    @staticmethod
+    def capture():
+        return "curious"
+
+    @staticmethod
+    def restore(value):
+        return Curious()
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, kind, error, trace):
+        self.seen.append(kind)
+        return True
+
+
+class Transaction:
+    @staticmethod
+    def capture():
+        return "transaction"
+
+    @staticmethod
+    def restore(value):
+        return transaction.atomic()
 
 
 class BreaksAtItsEnd:

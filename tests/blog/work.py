@@ -23,7 +23,7 @@ def claim():
 def load(row):
     """The job of the row."""
     with ExitStack() as stack:
-        return Job.load(row, stack.enter_context)
+        return Job.load(row, lambda context: stack.enter_context(context.active()))
 
 
 def perform(row, **options):

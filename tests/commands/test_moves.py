@@ -219,7 +219,7 @@ def test_the_log_tells_who_moved_which_jobs_before_and_after(rows, caplog, monke
         call_command("jobs_retry", "--no-input", "--queue", "mail")
     [before, after] = [record.getMessage() for record in caplog.records]
     pk = rows["mail failed"].pk
-    assert before == f"retry: not completed where queue=mail: {pk}, by alice in a terminal"
+    assert before == f"retry: begun where queue=mail: {pk}, by alice in a terminal"
     assert after == f"retry: 1 of 1 where queue=mail: {pk}, by alice in a terminal"
 
 
@@ -240,7 +240,7 @@ def test_a_move_that_is_cut_off_has_been_logged(rows, caplog, monkeypatch):
     monkeypatch.setattr(Operation, "carry_out", cut_off)
     with caplog.at_level(logging.INFO, logger="django_delayed"), pytest.raises(OperationalError):
         call_command("jobs_discard", "--no-input")
-    assert "discard: not completed: " in caplog.text
+    assert "discard: begun: " in caplog.text
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -316,3 +316,11 @@ def test_call_command_refuses_a_filter_that_is_empty(rows, given):
     with pytest.raises(CommandError, match="is empty"):
         call_command("jobs_discard", interactive=False, **given)
     assert DelayedJob.objects.count() == len(rows)
+
+
+@pytest.mark.parametrize("name", ["jobs_discard", "jobs_run_now"])
+def test_a_state_is_given_once_and_the_error_says_what_there_is(name):
+    with pytest.raises(CommandError, match="give it once"):
+        call_command(name, "--state", "retrying", "--state", "retrying")
+    with pytest.raises(CommandError, match=r"choose from .*retrying"):
+        call_command(name, "--state", "faild")

@@ -83,3 +83,14 @@ def test_jobs_workoff_warns_of_it_too(caplog):
         call_command("jobs_workoff", "--quiet", queues="mial*")
     [record] = caplog.records
     assert "'mial*'" in record.getMessage()
+
+
+def test_a_pattern_that_nothing_knows_is_not_to_be_named_in_the_settings(db, caplog):
+    call_command("jobs_check", queues="nobody_*")
+    assert "has a queue 'nobody_*'. If it is not misspelt, name a queue of this pattern in" in caplog.text
+    assert "{'mail': {}}; several queues are separated by commas" in caplog.text
+
+
+def test_a_queue_that_is_checked_and_that_nothing_knows_is_warned_of(db, caplog):
+    call_command("jobs_check", queues="mial")
+    assert "has a queue 'mial'. If it is not misspelt, name it in" in caplog.text

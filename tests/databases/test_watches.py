@@ -121,9 +121,9 @@ def test_a_process_notifies_at_most_so_often(monkeypatch, now):
     clock = [now]
     monkeypatch.setattr("django_delayed.databases.watches.time.monotonic", lambda: clock[0])
     monkeypatch.setattr(watches, "_notified_at", -math.inf)
-    assert [watches.may_notify(), watches.may_notify()] == [True, False]
+    assert [watches.take_turn(), watches.take_turn()] == [True, False]
     clock[0] += watches.NOTIFY_EVERY * 1.01
-    assert [watches.may_notify(), watches.may_notify()] == [True, False]
+    assert [watches.take_turn(), watches.take_turn()] == [True, False]
 
 
 def test_an_enqueue_where_nobody_can_be_told_of_the_commit_is_made():

@@ -1,12 +1,15 @@
 """The connections of a job are neither the queue's nor those of the job before."""
 
 import sqlite3
+from contextlib import suppress
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import ProgrammingError, connection, connections, transaction
 from django.db.backends.signals import connection_created
+from django.test.utils import CaptureQueriesContext
 from django_delayed import enqueue_all
 from django_delayed.databases import database
+from django_delayed.exceptions import JobInterrupted
 from django_delayed.execution.perform import perform
 from django_delayed.execution.session import Session
 from django_delayed.models import DelayedJob
@@ -214,6 +217,81 @@ def test_the_next_jobs_use_a_session_on_which_nothing_was_set():
     # On SQLite, the first one was not watched from its beginning.
     assert used[1] is used[2] is used[3]
     assert Post.objects.count() == 4
+
+
+BEGINS = {
+    "sqlite": ["BEGIN IMMEDIATE", "BEGIN", "SAVEPOINT mine"],
+    "postgresql": ["BEGIN", "START TRANSACTION"],
+    "mysql": [],
+}[connection.vendor]
+
+
+@pytest.mark.parametrize("begin", BEGINS)
+def test_a_transaction_that_a_statement_has_begun_is_found(in_job, begin):
+    def write():
+        run(begin)
+        Post.objects.create(title="lost")
+
+    for _ in range(3):
+        in_job(write, max_attempts=1)
+    assert work_off(Configuration()) is True
+    errors = set(DelayedJob.objects.values_list("error_message", flat=True))
+    assert errors == {"The job left a transaction open on 'default'; what it wrote there is lost."}
+    assert not Post.objects.exists()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="has no named cursors")
+def test_an_iterator_that_a_job_leaves_behind_does_not_close_the_cursor_of_the_next():
+    Post.objects.bulk_create(Post(title=str(number)) for number in range(50))
+    session = Session()
+    with session:
+        left = Post.objects.iterator(chunk_size=5)
+        next(left)
+    with session:
+        posts = Post.objects.iterator(chunk_size=5)
+        next(posts)
+        # As Python does when it collects it: the cursor is gone already.
+        with suppress(ProgrammingError):
+            left.close()
+        assert len(list(posts)) == 49
+    session.close()
+
+
+def test_the_queries_of_a_test_are_counted_around_its_jobs(in_job):
+    in_job(lambda: Post.objects.exists())
+    with transaction.atomic(), CaptureQueriesContext(connection) as queries:
+        Post.objects.exists()
+        work_off(Configuration())
+    assert len(queries) > 3
+
+
+@pytest.mark.parametrize("error", [JobInterrupted, MemoryError])
+def test_the_connections_around_come_back_when_the_end_of_a_block_is_interrupted(monkeypatch, error):
+    def interrupt(connection):
+        raise error
+
+    monkeypatch.setattr("django_delayed.execution.session.reset_session", interrupt)
+    around = connections["default"]
+    session = Session()
+    enter(session, Post.objects.exists, error)
+    assert connections["default"] is around
+    monkeypatch.undo()
+    with session:
+        assert not Post.objects.exists()
+    session.close()
+    assert connections["default"] is around
+
+
+def enter(session, function, error):
+    def block():
+        with session:
+            function()
+
+    if connection.vendor == "mysql":
+        block()
+    else:
+        with pytest.raises(error):
+            block()
 
 
 def backend():

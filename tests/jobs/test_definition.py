@@ -244,3 +244,43 @@ def test_a_job_may_keep_what_it_likes_under_ordinary_private_names(db, diary):
     row = enqueue(job)
     assert job.delayed_job.id == row.pk
     assert job.run() == (1,)
+
+
+WRONG_HOOKS = {
+    "on_failure": lambda self: None,
+    "on_error": lambda: None,
+    "after_discard": lambda self, error, more: None,
+    "wait_before_retry": lambda self, attempts: 5,
+    "before_perform": lambda self, x: None,
+    "after_enqueue": classmethod(lambda cls, row: None),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_HOOKS)
+def test_a_hook_that_cannot_be_called_is_an_error_at_its_definition(name):
+    with pytest.raises(TypeError, match=rf"Wrong\.{name}\(\) is called as {name}\(self"):
+        type("Wrong", (Job,), {"perform": lambda self: None, name: WRONG_HOOKS[name]})
+
+
+def test_a_generator_that_takes_more_is_an_error_at_its_definition():
+    def around_perform(self, block):
+        yield
+
+    with pytest.raises(TypeError, match=r"Wrong\.around_perform\(\) is called as around_perform\(self\)"):
+        type("Wrong", (Job,), {"perform": lambda self: None, "around_perform": around_perform})
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        lambda self, error: None,
+        lambda self, *args: None,
+        lambda self, error, more=1, **others: None,
+        classmethod(lambda cls, error: None),
+        staticmethod(lambda error: None),
+        print,
+    ],
+    ids=["plain", "any", "more", "of the class", "static", "of C"],
+)
+def test_a_hook_that_can_be_called_is_taken(hook):
+    type("Right", (Job,), {"perform": lambda self: None, "on_failure": hook})

@@ -168,12 +168,41 @@ def test_a_value_that_cannot_be_restored_is_an_error_of_the_job(carrying, noted)
     assert noted == []
 
 
-def test_a_provider_that_breaks_at_its_end_costs_the_job_nothing(carrying, noted, caplog):
+def test_a_block_that_breaks_at_its_end_is_an_error_of_the_job(carrying, noted):
     carrying(breaks="BreaksAtItsEnd", request="RequestId")
     jobs.Plain.perform_later()
-    _, outcome = perform_next()
-    assert isinstance(outcome, Finished)
-    assert "CONTEXT's 'breaks' could not be left after a job" in caplog.text
+    perform_next()
+    row = DelayedJob.objects.get()
+    assert (row.state, row.error_message) == ("retrying", "it cannot be left")
+
+
+def test_a_block_sees_the_error_of_a_job_and_cannot_swallow_it(carrying, noted):
+    carrying(curious="Curious")
+    context.Curious.seen.clear()
+    Post.objects.create(title="a").delay().fail()
+    perform_next()
+    jobs.Plain.perform_later()
+    perform_next()
+    assert DelayedJob.objects.get().error_class == "ConnectionError"
+    # The second is the block of the hooks.
+    assert context.Curious.seen == [ConnectionError, None, None]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_block_may_be_a_transaction_of_the_job(carrying, monkeypatch):
+    carrying(transaction="Transaction")
+    monkeypatch.setitem(jobs.CALLS, "write", lambda: Post.objects.create(title="kept"))
+
+    def write_and_fail():
+        Post.objects.create(title="rolled back")
+        raise ValueError("it broke")
+
+    monkeypatch.setitem(jobs.CALLS, "fail", write_and_fail)
+    delay(jobs.call)("write")
+    delay(jobs.call)("fail")
+    work_off()
+    assert list(Post.objects.values_list("title", flat=True)) == ["kept"]
+    assert DelayedJob.objects.get().error_class == "ValueError"
 
 
 def test_a_value_that_cannot_be_stored_is_refused_at_the_enqueue(carrying):

@@ -12,6 +12,7 @@ from ...databases import Filters
 from ...stats import lanes, latency
 from ..arguments import add_queues, queues_of, seconds, span_of
 from ..base import QueueCommand, require_tables
+from ..queues import warn_of_unknown_queues
 
 WARN_ABOVE_LANES = 200  # claims get slower from there on
 LATE, UNKNOWN = 1, 2  # exit codes
@@ -41,7 +42,9 @@ class Command(QueueCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Check the lanes. Scheduled, running and failed jobs are in none, so they are never late."""
         try:
-            number, waited = len(lanes()), latency(Filters(queues_of(options)))
+            filters = Filters(queues_of(options))
+            number, waited = len(lanes()), latency(filters)
+            warn_of_unknown_queues(filters)
         except DatabaseError as error:
             require_tables()
             raise CommandError(f"The queue cannot be read: {error}", returncode=UNKNOWN) from error
