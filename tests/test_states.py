@@ -452,6 +452,7 @@ def test_a_move_takes_further_statements_into_its_transaction(name):
 
 ALL_MOVES = {
     **MOVES,
+    "run_now": lambda jobs, row: jobs.run_now(),
     "retry": lambda jobs, row: jobs.retry(),
     "discard": lambda jobs, row: jobs.discard(),
     "prune": lambda jobs, row: jobs.prune(),
@@ -463,7 +464,9 @@ def test_a_move_that_breaks_off_at_any_of_its_statements_changes_nothing(name):
     write(keep_for=HOUR if name == "finish and keep" else None)
     DelayedJob.objects.reschedule(claim(), error(), -HOUR)
     row = claim()
-    if name not in MOVES:
+    if name == "run_now":
+        DelayedJob.objects.reschedule(row, error(), HOUR)
+    elif name not in MOVES:
         DelayedJob.objects.fail(row, error())
         DelayedJob.objects.update(expires_at=timezone.now() - HOUR)
     before = columns_of(row), list(FailedAttempt.objects.order_by("pk").values())

@@ -97,8 +97,9 @@ MOVES = {
     "release_claim": (lambda row: jobs.release_claim(W1, row.lock_token), ("retrying", 1)),
     "set_aside": (lambda row: jobs.set_aside([row.pk]), ("failed", 0)),
 }
-# Of a row that has failed.
+# Of a row that has failed, or waits for its next attempt.
 OPERATORS_MOVES = {
+    "run_now": (lambda row: jobs.run_now(), ("retrying", 2)),
     "retry": (lambda row: jobs.retry(), ("enqueued", 0)),
     "discard": (lambda row: jobs.discard(), GONE),
     "discard_batch": (lambda row: jobs.discard_batch([row.pk]), GONE),
@@ -109,7 +110,9 @@ ALL_MOVES = {**MOVES, **OPERATORS_MOVES}
 
 def row_for(name, hold):
     row = hold()
-    if name in OPERATORS_MOVES:
+    if name == "run_now":
+        jobs.reschedule(row, ERROR, HOUR)
+    elif name in OPERATORS_MOVES:
         jobs.fail(row, ERROR)
         jobs.update(expires_at=row.locked_at)
     return row
