@@ -411,3 +411,59 @@ def test_an_error_that_will_not_pass_is_not_tried_again(backend, pauses):
     with pytest.raises((OperationalError, ProgrammingError)):
         backend.repeat_on_conflict(nonsense)
     assert not pauses
+
+
+@pytest.fixture
+def snapshot(begins_as_a_reader):
+    """A transaction that sees what was there as it began, and may not write over what is newer."""
+    if vendor == "mysql" and connection.mysql_is_mariadb:
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION innodb_snapshot_isolation = ON")
+
+    @contextmanager
+    def snapshot():
+        with transaction.atomic():
+            yield
+            transaction.set_rollback(True)
+
+    if vendor != "sqlite":
+        with connection.cursor() as cursor:
+            level = (
+                "SESSION CHARACTERISTICS AS TRANSACTION" if vendor == "postgresql" else "SESSION TRANSACTION"
+            )
+            cursor.execute(f"SET {level} ISOLATION LEVEL REPEATABLE READ")
+    yield snapshot
+    connection.close()
+
+
+def test_a_row_that_is_newer_than_the_snapshot_is_a_conflict(add, other, snapshot, backend):
+    if vendor == "mysql" and not connection.mysql_is_mariadb:
+        pytest.skip("MySQL writes over it")
+    row = add()
+    with snapshot():
+        assert DelayedJob.objects.exists()
+        with other.cursor() as cursor:
+            cursor.execute("UPDATE django_delayed_delayedjob SET name = 'theirs'")
+        with pytest.raises(OperationalError) as caught:
+            DelayedJob.objects.filter(pk=row.pk).update(name="ours")
+    codes = {"sqlite": sqlite3.SQLITE_BUSY, "postgresql": "40001", "mysql": 1020}
+    assert backend.code_of(caught.value) == codes[vendor]
+    assert backend.is_conflict(caught.value)
+
+
+@pytest.mark.skipif(vendor != "mysql", reason="the others lock the table, or read its new columns")
+def test_a_table_that_was_altered_since_the_snapshot_is_a_conflict(other, snapshot, backend):
+    with other.cursor() as cursor:
+        cursor.execute("CREATE TABLE altered (id integer)")
+    try:
+        with snapshot(), connection.cursor() as ours:
+            ours.execute("SELECT count(*) FROM django_delayed_delayedjob")
+            with other.cursor() as cursor:
+                cursor.execute("ALTER TABLE altered ADD COLUMN number integer, ALGORITHM = COPY")
+            with pytest.raises(DatabaseError) as caught:
+                ours.execute("SELECT * FROM altered")
+        assert backend.code_of(caught.value) == 1412
+        assert backend.is_conflict(caught.value)
+    finally:
+        with other.cursor() as cursor:
+            cursor.execute("DROP TABLE altered")

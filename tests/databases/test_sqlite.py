@@ -3,24 +3,9 @@
 import sqlite3
 
 import pytest
-from django.db import OperationalError, connection, transaction
-from django_delayed.models import DelayedJob
+from django.db import OperationalError, connection
 
 pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="a matter of SQLite")
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_snapshot_that_is_out_of_date_is_a_conflict(add, other, begins_as_a_reader, backend):
-    row = add()
-    with transaction.atomic():
-        assert DelayedJob.objects.exists()
-        with other.cursor() as cursor:
-            cursor.execute("UPDATE django_delayed_delayedjob SET name = 'theirs'")
-        with pytest.raises(OperationalError) as caught:
-            DelayedJob.objects.filter(pk=row.pk).update(name="ours")
-        transaction.set_rollback(True)
-    assert caught.value.__cause__.sqlite_errorname == "SQLITE_BUSY_SNAPSHOT"
-    assert backend.is_conflict(caught.value)
 
 
 @pytest.mark.django_db
