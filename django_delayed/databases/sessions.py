@@ -61,6 +61,10 @@ def reopened(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     session = connection.connection
     new = connections.create_connection(connection.alias)
     open_session = new.get_new_connection
+    for name in ("isolation_level", "_named_cursor_idx"):
+        # Cursors are numbered: one of an earlier job may be closed when Python collects it.
+        if hasattr(connection, name):
+            setattr(new, name, getattr(connection, name))
 
     def get_session(params: dict[str, Any]) -> Any:
         # Once: a job may close its connection, and open another.
@@ -69,10 +73,6 @@ def reopened(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
             return database(new).open_session(open_session, params)
         # The session is as old as it is, however often it is reused: CONN_MAX_AGE means its age.
         new.close_at = connection.close_at
-        for name in ("isolation_level", "_named_cursor_idx"):
-            # Cursors are numbered, and one of an earlier job may be closed when Python collects it.
-            if hasattr(connection, name):
-                setattr(new, name, getattr(connection, name))
         return session
 
     # connect() then does to the session all that it does to a new one: time zone, role, connection_created.
