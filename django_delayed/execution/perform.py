@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from contextvars import copy_context
+from dataclasses import dataclass
 
 from ..exceptions import JobInterrupted, JobTimeout
 from ..jobs import Job
@@ -56,23 +57,19 @@ def perform(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | 
             return Released()
 
 
-def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None) -> Outcome:
+@dataclass
+class _Loaded:
+    """What an attempt knows of its job."""
+
     job: Job | None = None
     context: Context | None = None
+
+
+def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None) -> Outcome:
+    loaded = _Loaded()
     began = time.perf_counter()
     try:
-        with ExitStack() as stack:
-
-            def enter(found: Context) -> None:
-                nonlocal context
-                context = found
-                stack.enter_context(found.active())
-
-            job = Job.load(row, enter)
-            if on_load:
-                on_load(job)
-            with callers_transactions_kept(), performing(row):
-                run_within(job.run_time, row.name, job.run)
+        job = _load_and_run(row, loaded, on_load)
         # What a block of the context has begun is over now.
         session.check_transactions()
         return Finished(job, time.perf_counter() - began)
@@ -83,10 +80,25 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
         if isinstance(error, JobTimeout):
             session.disconnect()
         begin_at_application(error)
-        outcome = decide(row, job, error, time.perf_counter() - began)
+        outcome = decide(row, loaded.job, error, time.perf_counter() - began)
         with report_of(row, outcome):
-            _call_error_hooks(row, outcome, context)
+            _call_error_hooks(row, outcome, loaded.context)
         return outcome
+
+
+def _load_and_run(row: DelayedJob, loaded: _Loaded, on_load: Callable[[Job], None] | None) -> Job:
+    with ExitStack() as stack:
+
+        def enter(context: Context) -> None:
+            loaded.context = context
+            stack.enter_context(context.active())
+
+        loaded.job = job = Job.load(row, enter)
+        if on_load:
+            on_load(job)
+        with callers_transactions_kept(), performing(row):
+            run_within(job.run_time, row.name, job.run)
+    return job
 
 
 def _call_error_hooks(row: DelayedJob, outcome: EndedByError, context: Context | None) -> None:

@@ -44,6 +44,28 @@ def test_looks_ask_whether_a_row_is_due():
     assert 0 < looks.pause <= 1
 
 
+def test_a_row_that_stays_due_because_others_have_locked_it_is_no_news():
+    answers = [True, True, False, True]
+    looks = Looks(lambda: answers.pop(0))
+    looks.begin(is_one_due=True)
+    assert [looks.has_news() for _ in range(4)] == [False, False, False, True]
+    answers = [True, True]
+    looks.begin(is_one_due=False)
+    assert [looks.has_news() for _ in range(2)] == [True, False]
+
+
+@on_postgresql
+def test_a_server_that_has_no_second_connection_is_looked_at(backend, monkeypatch, caplog):
+    def refuse(*_):
+        raise OperationalError("too many connections")
+
+    connection.ensure_connection()
+    monkeypatch.setattr(Notifications, "arrive", refuse)
+    with caplog.at_level("INFO", logger="django_delayed"):
+        assert type(backend.watch(lambda: True)) is Looks
+    assert "too many connections; new jobs are looked for every 0.2 s" in caplog.text
+
+
 @on_sqlite
 def test_a_version_is_news_when_another_connection_has_committed(watch, other):
     assert watch.has_news()  # what was committed before is unknown
