@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -39,8 +39,8 @@ ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 DEFAULT = 100
 AT_A_TIME = 2
-# The tests that can see a change of a module, below `tests`, the fast ones first; before them, those of its
-# own file. Tests that take long and see nothing that the others do not see are left out.
+# The tests below `tests` that see a change of a module, the fast ones first; before them, those of its own
+# file. Tests that take long and see nothing that the others do not see are left out.
 TESTS = {
     "states": [
         *("test_states.py", "test_operations.py", "test_models.py", "test_stats.py", "test_signals.py"),
@@ -60,8 +60,9 @@ TESTS = {
         "faults",
     ],
     "supervisor": [
-        *("supervisor", "worker/test_stop.py", "worker/test_reload.py", "commands/test_jobs_work.py"),
-        "faults",
+        *("supervisor/test_database_thread.py", "supervisor/test_maintenance.py"),
+        *("supervisor/test_manager.py", "supervisor/test_process.py", "supervisor/test_sources.py"),
+        *("worker/test_stop.py", "worker/test_reload.py", "commands/test_jobs_work.py", "faults"),
     ],
 }
 # A test that hangs has noticed the change too. Seconds, and a multiple of what the tests take by themselves.
@@ -87,10 +88,12 @@ class Mutant:
 
     def write(self, checkout: Path) -> None:
         """Make the change in this checkout."""
-        tree = ast.parse(source_of(self.module).read_text())
+        tree = ast.parse(source_of(self.module))
         list(mutations(tree))[self.number].apply()
-        text = ast.unparse(ast.fix_missing_locations(tree))
-        source_of(self.module, checkout).write_text(text)
+        path_of(self.module, checkout).write_text(ast.unparse(ast.fix_missing_locations(tree)))
+
+    def undo(self, checkout: Path) -> None:
+        path_of(self.module, checkout).write_text(source_of(self.module))
 
 
 def main() -> int:
@@ -112,8 +115,14 @@ def _listed() -> list[dict[str, str]]:
     return tomllib.loads(EQUIVALENT.read_text()).get("equivalent", [])
 
 
-def source_of(module: str, checkout: Path = ROOT) -> Path:
+def path_of(module: str, checkout: Path) -> Path:
     return checkout / "django_delayed" / f"{module}.py"
+
+
+@cache
+def source_of(module: str) -> str:
+    """The source as it was at the beginning: somebody may go on working on it meanwhile."""
+    return path_of(module, ROOT).read_text()
 
 
 def _modules() -> list[str]:
@@ -129,7 +138,7 @@ def _modules() -> list[str]:
 
 
 def _mutants_of(module: str) -> Iterator[Mutant]:
-    for number, one in enumerate(mutations(ast.parse(source_of(module).read_text()))):
+    for number, one in enumerate(mutations(ast.parse(source_of(module)))):
         yield Mutant(module, number, one.line, one.function, one.change)
 
 
@@ -170,21 +179,21 @@ class Copy:
     def test(self, tests: list[str], database: str, limit: float | None, **environment: str) -> str:
         """Run the tests. Returns the output if one failed or took too long, else an empty text."""
         name = f"{self.folder}/db.sqlite3" if database == "sqlite" else f"dd_{self.database_suffix}"
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not browser", "-p", "no:cacheprovider"]
-        process = subprocess.Popen(
-            [*command, *tests],
-            cwd=self.folder,
-            env={**os.environ, "DATABASE": database, "DATABASE_NAME": name, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not browser and not slow"]
+        output = self.folder / "output"
+        # Not a pipe: what a mutant leaves running would hold it open.
+        with output.open("w") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pytest", *options, *tests],
+                cwd=self.folder,
+                env={**os.environ, "DATABASE": database, "DATABASE_NAME": name, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         try:
-            output, _ = process.communicate(timeout=limit)
-            return output if process.returncode else ""
+            return output.read_text(errors="replace") if process.wait(limit) else ""
         except subprocess.TimeoutExpired:
             return "time limit"
         finally:
@@ -203,14 +212,14 @@ class Copy:
             file.unlink(missing_ok=True)
 
 
-def tests_of(module: str) -> list[str]:
+def tests_of(module: str, checkout: Path) -> list[str]:
     """The files of tests for this module, its own first."""
     part = module.split("/")[0]
-    own = ROOT / "tests" / Path(module).parent / f"test_{Path(module).name}.py"
+    own = checkout / "tests" / Path(module).parent / f"test_{Path(module).name}.py"
     files = [own] if own.exists() else []
-    for path in (ROOT / "tests" / entry for entry in TESTS[part]):
+    for path in (checkout / "tests" / entry for entry in TESTS[part]):
         files += sorted(path.glob("test_*.py")) if path.is_dir() else [path]
-    return [file.relative_to(ROOT).as_posix() for file in dict.fromkeys(files)]
+    return [file.relative_to(checkout).as_posix() for file in dict.fromkeys(files)]
 
 
 def _run(mutants: list[Mutant], folder: Path) -> list[Mutant]:
@@ -230,9 +239,8 @@ def _measure(copies: SimpleQueue[Copy], databases: list[str], part: str) -> tupl
     copy = copies.get()
     began = time.monotonic()
     for database in databases:
-        if output := copy.test(tests_of(part), database, None):
-            print(output)
-            os._exit(1)  # without waiting for the other tests
+        if output := copy.test(tests_of(part, copy.folder), database, None):
+            sys.exit(f"{output}\nThe tests of {part} fail without any change.")
     copies.put(copy)
     took = time.monotonic() - began
     print(f"The tests of {part} take {took:.0f} s", flush=True)
@@ -244,11 +252,11 @@ def _test(copies: SimpleQueue[Copy], databases: list[str], limits: dict[str, flo
     began = time.monotonic()
     mutant.write(copy.folder)
     # No .pyc: one of the same second and size would be taken for that of the next mutant.
-    tests, limit = tests_of(mutant.module), limits[mutant.part]
+    tests, limit = tests_of(mutant.module, copy.folder), limits[mutant.part]
     how = ""
     for database in databases:
         how = how or copy.test(tests, database, limit, PYTHONDONTWRITEBYTECODE="1")
-    shutil.copy2(source_of(mutant.module), source_of(mutant.module, copy.folder))
+    mutant.undo(copy.folder)
     copies.put(copy)
     by = next((line for line in how.splitlines() if line.startswith(("FAILED", "ERROR"))), how[-200:])
     state = "killed  " if how else "SURVIVED"
