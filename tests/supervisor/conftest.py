@@ -1,4 +1,19 @@
+"""What the tests of a supervisor share."""
+
+import sys
+
 import pytest
+from django_delayed.supervisor import process
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Let the process of a worker run this code."""
+
+    def run(code):
+        monkeypatch.setattr(process, "worker_command", lambda: [sys.executable, "-S", "-c", code])
+
+    return run
 
 
 @pytest.fixture

@@ -1,15 +1,331 @@
-"""What a manager does when its worker has ended; the processes are stand-ins, and the clock is the test's."""
+"""What a manager does about the process of its worker, which is a small program and no worker here."""
 
+import logging
+import signal
 from datetime import timedelta
 from threading import Event
 
 import pytest
-from django_delayed.supervisor import manager
+from django_delayed import enqueue
+from django_delayed.models import DelayedJob, WorkerProcess
+from django_delayed.supervisor import manager as module
+from django_delayed.supervisor.database_thread import DatabaseThread
+from django_delayed.supervisor.manager import WorkerManager
 from django_delayed.supervisor.restart import AFTER_A_CRASH, STEADY
 from django_delayed.worker.activity import Activity
 from django_delayed.worker.configuration import CODE_HAS_CHANGED, DONE, Configuration
+from tests.blog.jobs import Plain
+from tests.playground.processes import PATIENCE, is_alive, nothing_is_held, until
 
+UNTIL_STOPPED = Configuration()
+UNTIL_EMPTY = Configuration(sleep_delay=timedelta(0))
+NAMELESS = 40  # a real-time signal
 FELL = -9
+SLEEP = "import time; time.sleep(600)"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def database():
+    thread = DatabaseThread([])
+    thread.start()
+    yield thread
+    thread.end(PATIENCE)
+
+
+@pytest.fixture
+def manage_worker(database):
+    """Make a manager of a worker; what it has started is ended with the test."""
+    made = []
+
+    def make(configuration=UNTIL_STOPPED):
+        made.append(WorkerManager(configuration, database))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one._process:
+            one._process.kill("the end of the test")
+            until(lambda one=one: one._process.exit_code is not None)
+        one.abandon()
+
+
+@pytest.fixture
+def deaf(runs, tmp_path):
+    """Let the process of a worker hear no SIGTERM; gives what waits until it does not."""
+    ready = tmp_path / "deaf"
+    runs(
+        "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"pathlib.Path({str(ready)!r}).touch(); time.sleep(600)"
+    )
+    return lambda: until(ready.exists)
+
+
+def ticking(manager, holds):
+    """Tick until it holds; gives what it is."""
+
+    def tick():
+        manager.tick()
+        return holds()
+
+    return until(tick)
+
+
+def started(manager, but=None):
+    """The next process that the manager starts."""
+    return ticking(manager, lambda: manager._process is not but and manager._process)
+
+
+def exited(manager):
+    """Tick until the process has ended and been dealt with."""
+    ended = manager._process
+    ticking(manager, lambda: manager._process is not ended)
+
+
+def test_a_worker_is_registered_before_its_process_starts(runs, manage_worker):
+    runs(SLEEP)
+    manager = manage_worker()
+    manager.tick()
+    assert manager._process is None
+    worker = started(manager).worker
+    assert [row.pk for row in WorkerProcess.objects.all()] == [worker]
+
+
+def test_its_heartbeats_are_sent_while_it_runs(runs, manage_worker, database):
+    runs(SLEEP)
+    running = started(manage_worker())
+    assert set(running.tasks) <= set(database._tasks)
+    until(lambda: WorkerProcess.objects.get().pid == running._popen.pid)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_worker_that_ended_as_it_should_is_replaced_without_a_word(runs, manage_worker, caplog, code):
+    runs(f"import sys; sys.stdin.close(); sys.exit({code})")
+    manager = manage_worker()
+    first = started(manager)
+    first.activity.be_ready()
+    second = started(manager, but=first)
+    assert second.worker != first.worker
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_worker_that_ended_before_it_was_ready_has_failed(runs, manage_worker, caplog, code):
+    runs(f"raise SystemExit({code})")
+    manager = manage_worker()
+    worker = started(manager).worker
+    exited(manager)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", f"Worker {worker} ended with exit code {code}")
+    ]
+    assert not manager._restart.is_due()
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        ("raise SystemExit(7)", "ended with exit code 7"),
+        ("import os; os.kill(os.getpid(), 9)", "was killed by SIGKILL, perhaps out of memory"),
+        ("import os; os.kill(os.getpid(), 15)", "was killed by SIGTERM"),
+        (f"import os; os.kill(os.getpid(), {NAMELESS})", f"was killed by signal {NAMELESS}"),
+    ],
+)
+def test_a_worker_that_ended_by_itself_is_reported_and_replaced_after_a_pause(
+    runs, manage_worker, caplog, code, how
+):
+    runs(code)
+    manager = manage_worker()
+    first = started(manager)
+    first.activity.be_ready()
+    exited(manager)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", f"Worker {first.worker} {how}")
+    ]
+    assert not WorkerProcess.objects.filter(pk=first.worker).exists()
+    assert started(manager, but=first)
+
+
+def test_a_worker_that_ended_in_a_job_has_crashed_it_and_the_rest_is_released(runs, manage_worker, caplog):
+    runs(SLEEP)
+    manager = manage_worker()
+    running = started(manager)
+    running.activity.be_ready()
+    for number in range(3):
+        enqueue(Plain(number))
+    rows = DelayedJob.objects.claim(running.worker, 3)
+    running.activity.begin(rows[1].pk, timedelta(hours=1))
+    running.send_signal(signal.SIGSEGV)
+    exited(manager)
+    found = DelayedJob.objects.order_by("pk")
+    assert [(row.state, row.attempts, row.crashes) for row in found] == [
+        ("enqueued", 0, 0),
+        ("retrying", 1, 1),
+        ("enqueued", 0, 0),
+    ]
+    assert "its worker was killed by SIGSEGV" in found[1].error_message
+    [record] = [record for record in caplog.records if record.getMessage().startswith("Worker")]
+    assert record.levelname == "WARNING"
+    assert nothing_is_held()
+
+
+def test_a_worker_that_works_until_nothing_is_left_is_not_replaced(runs, manage_worker):
+    runs("raise SystemExit(0)")
+    manager = manage_worker(UNTIL_EMPTY)
+    started(manager).activity.be_ready()
+    exited(manager)
+    assert manager.has_ended
+    assert nothing_is_held()
+
+
+@pytest.mark.parametrize("code", [1, 3])
+def test_a_worker_that_broke_off_before_nothing_was_left_is_replaced(runs, manage_worker, code):
+    runs(f"raise SystemExit({code})")
+    manager = manage_worker(UNTIL_EMPTY)
+    first = started(manager)
+    first.activity.be_ready()
+    exited(manager)
+    assert not manager.has_ended
+    assert started(manager, but=first)
+
+
+def test_a_job_that_ends_its_process_with_0_does_not_end_the_work(runs, manage_worker):
+    runs(SLEEP.replace("600", "0.2"))
+    manager = manage_worker(UNTIL_EMPTY)
+    first = started(manager)
+    first.activity.be_ready()
+    enqueue(Plain(1))
+    [row] = DelayedJob.objects.claim(first.worker, 1)
+    first.activity.begin(row.pk, timedelta(hours=1))
+    exited(manager)
+    assert not manager.has_ended
+
+
+def test_code_that_cannot_be_loaded_is_waited_for_in_development(runs, manage_worker, settings, caplog):
+    settings.DJANGO_DELAYED = {"RELOAD": True}
+    runs("raise SystemExit(1)")
+    manager = manage_worker()
+    started(manager)
+    exited(manager)
+    assert "Waiting for the code to be repaired" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("reload", "ready", "code"),
+    [
+        (False, False, "raise SystemExit(1)"),
+        (True, True, "raise SystemExit(1)"),
+        (True, False, "import os; os.kill(os.getpid(), 9)"),
+    ],
+    ids=["in production", "it could be loaded", "it was killed"],
+)
+def test_no_repair_of_code_is_waited_for(runs, manage_worker, settings, caplog, reload, ready, code):
+    settings.DJANGO_DELAYED = {"RELOAD": reload}
+    runs(code)
+    manager = manage_worker()
+    running = started(manager)
+    if ready:
+        running.activity.be_ready()
+    exited(manager)
+    assert "Waiting for the code to be repaired" not in caplog.text
+
+
+def test_a_stop_is_passed_on_once_and_the_worker_is_not_replaced(runs, manage_worker, caplog):
+    runs(SLEEP)
+    caplog.set_level(logging.INFO)
+    manager = manage_worker()
+    running = started(manager)
+    for _ in range(3):
+        manager.stop()
+    exited(manager)
+    assert running.exit_code == -signal.SIGTERM
+    ticking(manager, lambda: manager.has_ended)
+    assert caplog.messages == [f"Worker {running.worker} was told to stop"]
+    assert nothing_is_held()
+
+
+def test_a_worker_that_does_not_stop_is_killed_after_the_timeout(deaf, manage_worker, settings):
+    settings.DJANGO_DELAYED = {"SHUTDOWN_TIMEOUT": timedelta(milliseconds=1)}
+    manager = manage_worker()
+    running = started(manager)
+    deaf()
+    enqueue(Plain(1))
+    [row] = DelayedJob.objects.claim(running.worker, 1)
+    running.activity.begin(row.pk, timedelta(hours=1))
+    manager.stop()
+    ticking(manager, lambda: manager.has_ended)
+    assert not is_alive(running._popen.pid)
+    until(nothing_is_held)
+    assert [(row.attempts, row.crashes) for row in DelayedJob.objects.all()] == [(0, 0)]
+
+
+@pytest.mark.parametrize("stopped_before", [True, False])
+def test_a_kill_ends_the_worker_now(deaf, manage_worker, stopped_before, caplog):
+    manager = manage_worker()
+    running = started(manager)
+    deaf()
+    if stopped_before:
+        manager.stop()
+    manager.kill()
+    ticking(manager, lambda: manager.has_ended)
+    assert running.was_killed
+    assert nothing_is_held()
+    assert "ERROR" not in caplog.text
+
+
+def test_a_stop_before_the_process_has_started_removes_the_row_of_the_worker(runs, manage_worker, database):
+    runs(SLEEP)
+    manager = manage_worker()
+    manager.tick()
+    manager.stop()
+    ticking(manager, lambda: manager.has_ended)
+    assert database.request(lambda: None).wait(PATIENCE)
+    assert manager._process is None
+    assert nothing_is_held()
+
+
+def test_a_stop_before_anything_asks_nothing_of_the_database(runs, manage_worker, database):
+    manager = manage_worker()
+    database.end(PATIENCE)
+    manager.stop()
+    manager.tick()
+    assert manager.has_ended
+    assert database._requests == []
+
+
+def test_after_a_stop_a_database_that_does_not_answer_is_not_waited_for(runs, settings, monkeypatch):
+    settings.DJANGO_DELAYED = {"SHUTDOWN_TIMEOUT": timedelta(hours=1)}
+    monkeypatch.setattr(module, "GRACE", timedelta(0))
+    runs(SLEEP)
+    database = DatabaseThread([])
+    manager = WorkerManager(Configuration(), database)
+    manager.tick()
+    database._requests[0][0].function()
+    database._requests[0][1].set()  # and from here on it does nothing
+    started(manager)
+    manager.stop()
+    assert not manager.has_ended
+    # Once the process has ended, only the database is missing.
+    ticking(manager, lambda: manager.has_ended)
+    manager.abandon()
+
+
+def test_a_worker_that_is_abandoned_reads_the_end_of_its_pipe(runs, manage_worker, database):
+    runs(
+        "import json, os, sys; start = json.loads(os.environ['DJANGO_DELAYED_WORKER'])\n"
+        "os.read(start['supervisor'], 1)"
+    )
+    manager = manage_worker()
+    running = started(manager)
+    assert running.exit_code is None
+    manager.abandon()
+    assert running._popen.wait(PATIENCE) == 0
+    assert not set(running.tasks) & set(database._tasks)
+    manager.abandon()
+    assert manager._process is None
+
+
+# How long it waits with the next one: here the processes are stand-ins, and the clock is the test's.
 
 
 class StandIn:
@@ -59,8 +375,8 @@ def life(clock, monkeypatch):
         started.append(StandIn(worker, clock.now))
         return started[-1]
 
-    monkeypatch.setattr(manager, "Process", start)
-    managed = manager.WorkerManager(Configuration(), AtOnce())
+    monkeypatch.setattr(module, "Process", start)
+    managed = WorkerManager(Configuration(), AtOnce())
 
     def start_next():
         count, since = len(started), clock.now
