@@ -224,6 +224,37 @@ def test_a_released_job_gets_its_attempt_back():
     assert len(DelayedJob.objects.claim(W2, 2)) == 2
 
 
+def test_what_was_claimed_with_a_job_that_has_begun_is_released():
+    for number in range(4):
+        write(name=str(number), due=(number - 9) * HOUR)
+    first, second, *_ = DelayedJob.objects.claim(W1, 3)
+    [other] = DelayedJob.objects.claim(W2)
+    assert DelayedJob.objects.release_unstarted(W1, second.pk, HOUR) == 2
+    rows = DelayedJob.objects.order_by("name")
+    assert [row.state for row in rows] == ["enqueued", "running", "enqueued", "running"]
+    assert [row.locked_by for row in rows] == ["", W1, "", other.locked_by]
+    started_at = rows[1].started_at
+    assert -1.1 * HOUR < started_at - second.locked_at < -0.5 * HOUR
+    # It began once, and what the worker has claimed since stays.
+    [again] = DelayedJob.objects.claim(W1)
+    assert again.pk == first.pk
+    assert DelayedJob.objects.release_unstarted(W1, second.pk, 2 * HOUR) == 0
+    assert DelayedJob.objects.get(pk=second.pk).started_at == started_at
+    assert DelayedJob.objects.get(pk=first.pk).locked_by == W1
+
+
+@pytest.mark.parametrize("current", ["of another worker", "waiting", "gone"])
+def test_a_job_that_its_worker_does_not_hold_lets_nothing_be_released(current):
+    for number in range(4):
+        write(name=str(number), due=(number - 9) * HOUR)
+    DelayedJob.objects.claim(W1, 2)
+    [other] = DelayedJob.objects.claim(W2)
+    ids = {"of another worker": other.pk, "waiting": DelayedJob.objects.get(name="3").pk, "gone": 0}
+    before = list(DelayedJob.objects.order_by("pk").values())
+    assert DelayedJob.objects.release_unstarted(W1, ids[current], timedelta(minutes=1)) == 0
+    assert list(DelayedJob.objects.order_by("pk").values()) == before
+
+
 @pytest.mark.parametrize(
     ("wait", "state"), [(timedelta(0), "retrying"), (HOUR, "retrying"), (None, "failed")]
 )

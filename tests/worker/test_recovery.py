@@ -10,7 +10,8 @@ from django_delayed.execution.outcomes import decide_after_crash
 from django_delayed.models import DelayedJob, WorkerProcess, WorkerProcessQuerySet
 from django_delayed.signals import job_errored, job_failed
 from django_delayed.states import DelayedJobQuerySet
-from django_delayed.worker.recovery import recover_stale, release_and_deregister
+from django_delayed.worker import recovery
+from django_delayed.worker.recovery import recover_stale, release_and_deregister, release_and_exit
 from tests.blog.jobs import Plain
 
 W1, W2 = "1" * 32, "2" * 32
@@ -152,3 +153,28 @@ def test_without_a_decision_the_current_job_is_released_too(heard):
     release_and_deregister(W1, first.pk)
     assert states() == [RELEASED, RELEASED]
     assert heard == []
+
+
+class Ended(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_process_that_ends_itself_releases_first_and_ends_with_1_in_any_case(monkeypatch, heard, away):
+    worker()
+    first, _ = claim(2, started=1)
+    codes = []
+
+    def end(code):
+        codes.append(code)
+        raise Ended
+
+    monkeypatch.setattr(recovery.os, "_exit", end)
+    if away:
+        monkeypatch.setattr(DelayedJobQuerySet, "release", lambda *args: break_off())
+    with pytest.raises(Ended):
+        release_and_exit(W1, first.pk, lambda row: decide_after_crash(row, "it fell"))
+    assert codes == [1]
+    assert heard == [(job_errored, first.pk)]
+    assert states()[0] == CRASHED
+    assert (states()[1] == RELEASED) is not away

@@ -1,0 +1,240 @@
+"""The row of a worker and its heartbeat; what its supervisor or its own thread does meanwhile."""
+
+import os
+import signal
+import socket
+import time
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from django.db import connection, connections
+from django.utils import timezone
+from django_delayed import enqueue_all
+from django_delayed.databases import Filters
+from django_delayed.execution.outcomes import Failed, Rescheduled
+from django_delayed.models import DelayedJob, WorkerProcess
+from django_delayed.worker import heartbeat
+from django_delayed.worker.activity import GRACE, Activity, Current
+from django_delayed.worker.configuration import Configuration
+from django_delayed.worker.heartbeat import (
+    RELEASE_AFTER,
+    BatchWatch,
+    HeartbeatThread,
+    register,
+    send_heartbeat,
+)
+from django_delayed.worker.shutdown import Shutdown
+from tests.blog.jobs import Plain
+from tests.playground.processes import until
+
+W1, W2 = "1" * 32, "2" * 32
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def activity():
+    activity = Activity()
+    yield activity
+    activity.close()
+
+
+@pytest.fixture
+def exits(monkeypatch):
+    """With what the process was to be ended, instead of its end."""
+    asked = []
+    monkeypatch.setattr(heartbeat, "release_and_exit", lambda *what: asked.append(what))
+    return asked
+
+
+def started(activity, shutdown):
+    """A heartbeat thread of the worker W1."""
+    register(W1, Configuration())
+    thread = HeartbeatThread(W1, activity, shutdown)
+    thread.start()
+    return thread
+
+
+def claim(count, worker=W1):
+    enqueue_all([Plain(number) for number in range(count)])
+    return DelayedJob.objects.claim(worker, count)
+
+
+def states():
+    return [row.state for row in DelayedJob.objects.order_by("pk")]
+
+
+def test_a_worker_is_registered_with_what_it_serves(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "h" * 300)
+    register(W1, Configuration(Filters(("mail", "tweets"), min_priority=-3, max_priority=7)))
+    register(W2, Configuration())
+    first, second = WorkerProcess.objects.order_by("pk")
+    assert (first.pk, first.hostname, first.pid) == (W1, "h" * 255, os.getpid())
+    assert (first.queues, first.min_priority, first.max_priority) == ("mail,tweets", -3, 7)
+    assert (second.queues, second.min_priority, second.max_priority) == ("", None, None)
+    for at in (first.started_at, first.heartbeat_at):
+        assert abs(timezone.now() - at) < timedelta(seconds=60)
+
+
+def test_a_heartbeat_is_written_to_the_row_of_its_worker_and_to_the_page(activity):
+    before = timezone.now() - HOUR
+    for worker in (W1, W2):
+        WorkerProcess.objects.create(
+            id=worker, hostname="host", pid=1, started_at=before, heartbeat_at=before
+        )
+    assert send_heartbeat(W1, 42, activity) is True
+    first, second = WorkerProcess.objects.order_by("pk")
+    assert first.pid == 42
+    assert timezone.now() - first.heartbeat_at < timedelta(seconds=60)
+    assert (second.pid, second.heartbeat_at) == (1, before)
+    assert activity.is_stale(-SECOND)  # there is one
+    assert not activity.is_stale(timedelta(seconds=60))
+
+
+def test_a_worker_that_was_declared_dead_has_no_heartbeat(activity):
+    assert send_heartbeat(W1, 42, activity) is False
+    assert not activity.is_stale(-SECOND)
+    assert not WorkerProcess.objects.exists()
+
+
+def watched():
+    """The activity of a worker whose job is set as `current`, and a watch over it."""
+    seen = SimpleNamespace(current=None)
+
+    def begin(row, age):
+        seen.current = row and Current(row.pk, age, HOUR)
+
+    return begin, BatchWatch(W1, SimpleNamespace(current=lambda: seen.current))
+
+
+def test_a_long_job_releases_what_was_claimed_with_it():
+    begin, watch = watched()
+    rows = claim(3)
+    watch.tick()
+    begin(rows[1], RELEASE_AFTER - timedelta(microseconds=1))
+    watch.tick()
+    assert states() == ["running"] * 3
+    begin(rows[1], RELEASE_AFTER)
+    watch.tick()
+    assert states() == ["enqueued", "running", "enqueued"]
+    assert DelayedJob.objects.get(pk=rows[1].pk).started_at is not None
+
+
+def test_a_job_that_was_noted_costs_no_statement_more(django_assert_num_queries):
+    begin, watch = watched()
+    rows = claim(2)
+    with django_assert_num_queries(0):
+        begin(rows[0], timedelta(0))
+        watch.tick()
+    begin(rows[0], SECOND)
+    watch.tick()
+    with django_assert_num_queries(0):
+        for seconds in range(2, 5):
+            begin(rows[0], seconds * SECOND)
+            watch.tick()
+
+
+def test_a_job_is_noted_again_in_its_next_attempt():
+    begin, watch = watched()
+    [row] = claim(1)
+    for _ in range(2):
+        DelayedJob.objects.update(started_at=None)
+        begin(row, SECOND)
+        watch.tick()
+        assert DelayedJob.objects.get().started_at is not None
+        begin(None, SECOND)
+        watch.tick()
+
+
+def test_the_thread_sends_heartbeats_notes_long_jobs_and_closes_its_connection(activity, monkeypatch):
+    closed = []
+    close_all = connections.close_all
+    monkeypatch.setattr(connections, "close_all", lambda: (closed.append(1), close_all()))
+    monkeypatch.setattr(heartbeat, "RELEASE_AFTER", timedelta(0))
+    rows = claim(3)
+    thread = started(activity, Shutdown())
+    WorkerProcess.objects.update(pid=1)
+    activity.begin(rows[0].pk, HOUR)
+    until(lambda: states() == ["running", "enqueued", "enqueued"])
+    until(lambda: WorkerProcess.objects.get().pid == os.getpid())
+    assert thread.daemon
+    thread.stop()
+    assert not thread.is_alive()
+    assert closed == [1]
+    assert connection.connection is not None
+
+
+def test_a_worker_that_was_declared_dead_is_told_to_stop(activity):
+    shutdown = Shutdown()
+    register(W1, Configuration())
+    thread = HeartbeatThread(W1, activity, shutdown)
+    WorkerProcess.objects.all().delete()
+    thread.start()
+    until(lambda: shutdown.requested)
+    thread.stop()
+
+
+def test_a_stop_that_takes_longer_than_its_timeout_interrupts_the_job(activity, settings):
+    settings.DJANGO_DELAYED = {"SHUTDOWN_TIMEOUT": timedelta(milliseconds=1)}
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it would be interrupted again and again
+        raise Interrupted
+
+    with Shutdown(interrupt) as shutdown:
+        thread = started(activity, shutdown)
+        shutdown.request()
+        with pytest.raises(Interrupted):
+            time.sleep(60)
+        thread.stop()
+
+
+@pytest.mark.parametrize("requested", [True, False], ids=["in time", "nobody has asked for it"])
+def test_a_stop_is_not_insisted_on_before(activity, settings, requested):
+    settings.DJANGO_DELAYED = {"SHUTDOWN_TIMEOUT": HOUR if requested else timedelta(milliseconds=1)}
+    shutdown, insisted = Shutdown(), []
+    shutdown.insist = lambda: insisted.append(1)
+    shutdown.requested = requested
+    rounds = []
+    thread = HeartbeatThread(W1, activity, shutdown)
+    register(W1, Configuration())
+    thread._watch.function = lambda: rounds.append(1)
+    thread.start()
+    until(lambda: len(rounds) > 3)
+    thread.stop()
+    assert insisted == []
+
+
+@pytest.mark.parametrize(("attempts", "kind"), [(1, Rescheduled), (25, Failed)])
+def test_a_job_that_outlives_its_limit_and_the_grace_ends_the_process(
+    activity, exits, monkeypatch, attempts, kind
+):
+    current = Current(7, HOUR + GRACE + SECOND, HOUR)
+    monkeypatch.setattr(activity, "current", lambda: current)
+    thread = started(activity, Shutdown())
+    until(lambda: exits)
+    thread.stop()
+    worker, id, decide = exits[0]
+    assert (worker, id) == (W1, 7)
+    outcome = decide(DelayedJob(name="a job", attempts=attempts, max_attempts=25))
+    assert isinstance(outcome, kind)
+    assert "longer than its max_run_time of 3600 s" in outcome.error.message
+
+
+@pytest.mark.parametrize(
+    "current",
+    [None, Current(7, HOUR + GRACE, HOUR), Current(7, 9 * HOUR, None)],
+    ids=["no job", "a job within the grace", "a job that is settled"],
+)
+def test_nothing_else_ends_the_process(activity, exits, monkeypatch, current):
+    asked = []
+    monkeypatch.setattr(activity, "current", lambda: asked.append(1) or current)
+    thread = started(activity, Shutdown())
+    until(lambda: len(asked) > 4)
+    thread.stop()
+    assert exits == []
