@@ -98,6 +98,14 @@ def test_a_job_is_not_discarded_because_the_database_is_unavailable_while_it_is_
     assert isinstance(decide(written, None, OperationalError("x")), Rescheduled)
 
 
+@pytest.mark.parametrize("error", [OperationalError, DeserializationError, PermissionError])
+def test_a_job_that_was_loaded_is_discarded_on_an_error_of_the_database_that_it_names(error):
+    job = DiscardedWithWhateverIsGone(1)
+    outcome = decide(row(), job, error("x"))
+    assert (type(outcome), outcome.job) == (Discarded, job)
+    assert isinstance(decide(row(), job, ProgrammingError("x")), Rescheduled)
+
+
 def test_a_job_that_could_not_be_loaded_is_discarded_on_an_error_of_a_model_that_it_names():
     payload = DiscardedWithWhateverIsGone(1).dump()
     written = DelayedJob(name="a job", payload=payload, attempts=1, max_attempts=25)
