@@ -65,8 +65,9 @@ TESTS = {
         *("worker/test_stop.py", "worker/test_reload.py", "commands/test_jobs_work.py", "faults"),
     ],
 }
-# A test that hangs has noticed the change too. Seconds, and a multiple of what the tests take by themselves.
-LEAST_LIMIT, TIMES_AS_LONG = 60.0, 3
+# A test that hangs has noticed the change too. Seconds for one test; for all tests, seconds at least, and a
+# multiple of what they take without a change.
+LONGEST_TEST, LEAST_LIMIT, TIMES_AS_LONG = 60, 60.0, 3
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,7 @@ class Copy:
         """Run the tests. Returns the output if one failed or took too long, else an empty text."""
         name = f"{self.folder}/db.sqlite3" if database == "sqlite" else f"dd_{self.database_suffix}"
         options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not browser and not slow"]
+        options += ["-o", f"faulthandler_timeout={LONGEST_TEST}"]
         output = self.folder / "output"
         # Not a pipe: what a mutant leaves running would hold it open.
         with output.open("w") as file:

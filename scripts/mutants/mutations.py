@@ -68,10 +68,11 @@ def mutations(tree: ast.Module) -> Iterator[Mutation]:
 
 
 def _in_definition(node: ast.FunctionDef | ast.ClassDef, name: str) -> Iterator[Mutation]:
-    for child in node.body:
-        if isinstance(child, ast.FunctionDef | ast.ClassDef):
-            yield from _in_definition(child, f"{name}.{child.name}")
-    if isinstance(node, ast.FunctionDef):
+    if isinstance(node, ast.ClassDef):
+        for child in node.body:
+            if isinstance(child, ast.FunctionDef | ast.ClassDef):
+                yield from _in_definition(child, f"{name}.{child.name}")
+    else:
         yield from _without_decorators(node, name)
         for default in [*node.args.defaults, *filter(None, node.args.kw_defaults)]:
             yield from _in_expression(default, name)
