@@ -267,8 +267,8 @@ def test_a_kill_ends_the_worker_now(deaf, manage_worker, stopped_before, caplog)
     if stopped_before:
         manager.stop()
     manager.kill()
-    ticking(manager, lambda: manager.has_ended)
     assert running.was_killed
+    ticking(manager, lambda: manager.has_ended)
     assert nothing_is_held()
     assert "ERROR" not in caplog.text
 
@@ -284,10 +284,12 @@ def test_a_stop_before_the_process_has_started_removes_the_row_of_the_worker(run
     assert nothing_is_held()
 
 
-def test_a_stop_before_anything_asks_nothing_of_the_database(runs, manage_worker, database):
+@pytest.mark.parametrize("end", [WorkerManager.stop, WorkerManager.kill])
+def test_a_stop_before_anything_asks_nothing_of_the_database(manage_worker, database, end):
     manager = manage_worker()
     database.end(PATIENCE)
-    manager.stop()
+    manager.dump_stacks()
+    end(manager)
     manager.tick()
     assert manager.has_ended
     assert database._requests == []

@@ -3,17 +3,22 @@
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError, connection
 from django_delayed import enqueue_all
+from django_delayed.conf import settings
+from django_delayed.execution.outcomes import Finished
+from django_delayed.execution.settle import write_outcomes
 from django_delayed.models import DelayedJob, WorkerProcess
+from django_delayed.signals import worker_started, worker_stopped
 from django_delayed.states import DelayedJobQuerySet
 from django_delayed.worker.activity import Activity
 from django_delayed.worker.configuration import Configuration
 from django_delayed.worker.shutdown import Shutdown
 from django_delayed.worker.wakeup import Wakeup
 from django_delayed.worker.work_off import work_off
-from django_delayed.worker.worker import Worker
+from django_delayed.worker.worker import SHORTEST_SLEEP, Worker
 from tests.blog.jobs import Plain
+from tests.blog.models import Post
 from tests.connections import wrapped
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -130,3 +135,240 @@ def test_a_job_that_has_crashed_a_worker_is_performed_when_its_worker_holds_no_o
     worker.run()
     assert held == [[first, second, third], [first], [second]]
     assert released == [[second]]
+
+
+# Its life.
+
+
+@pytest.fixture
+def refusal():
+    """The error of a statement that this database refuses until somebody repairs something."""
+    with pytest.raises(DatabaseError) as caught, connection.cursor() as cursor:
+        cursor.execute("SELECT a_column_that_is_not_there FROM django_delayed_delayedjob")
+    return caught.value
+
+
+def claimed_by(worker):
+    return DelayedJob.objects.running().filter(locked_by=worker.id).count()
+
+
+@pytest.mark.parametrize("signal", [worker_started, worker_stopped])
+def test_a_receiver_that_raises_at_its_start_or_end_changes_nothing(worker, signal, diary):
+    heard = []
+
+    def fail(worker, **what):
+        heard.append((worker, what.get("process")))
+        raise ValueError("the receiver is broken")
+
+    signal.connect(fail)
+    try:
+        enqueue_all([Plain(1)])
+        assert worker.run() is False
+    finally:
+        signal.disconnect(fail)
+    assert numbers(diary) == [1]
+    process = worker.configuration.process() if signal is worker_started else None
+    assert heard == [(worker.id, process)]
+
+
+def test_its_end_is_announced_after_an_error_too(worker, monkeypatch):
+    heard = []
+
+    def hear(worker, **_):
+        heard.append(worker)
+
+    monkeypatch.setattr(DelayedJobQuerySet, "claim", lambda *args: 1 / 0)
+    worker_stopped.connect(hear)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            worker.run()
+    finally:
+        worker_stopped.disconnect(hear)
+    assert heard == [worker.id]
+
+
+def test_at_its_end_it_keeps_no_session(worker, in_job):
+    in_job(lambda: Post.objects.count())
+    worker.run()
+    assert worker.session._kept == {}
+
+
+def test_a_worker_that_was_told_to_stop_claims_nothing(worker, diary):
+    enqueue_all([Plain(1)])
+    worker.shutdown.request()
+    assert worker.run() is False
+    assert diary == []
+
+
+def test_while_it_has_no_heartbeat_it_claims_nothing(worker, monkeypatch, diary):
+    enqueue_all([Plain(1)])
+    asked = []
+
+    def is_stale(span):
+        asked.append((span, claimed_by(worker), list(diary)))
+        return len(asked) < 3
+
+    monkeypatch.setattr(worker.activity, "is_stale", is_stale)
+    assert worker.run() is False
+    assert asked[:3] == [(settings.LEASE / 2, 0, [])] * 3
+    assert numbers(diary) == [1]
+
+
+def test_a_stop_while_it_has_no_heartbeat_ends_it(worker, monkeypatch, diary):
+    enqueue_all([Plain(1)])
+    monkeypatch.setattr(worker.activity, "is_stale", lambda span: worker.shutdown.request() or True)
+    assert worker.run() is False
+    assert diary == []
+    assert not DelayedJob.objects.running().exists()
+
+
+class Unavailable:
+    """A claim that fails so often as it is asked, the last time after a stop was requested."""
+
+    def __init__(self, error, stop):
+        self.error, self.stop, self.asked = error, stop, 0
+
+    def __call__(self, *args):
+        self.asked += 1
+        assert self.asked <= 3
+        if self.asked == 3:
+            self.stop()
+        raise self.error
+
+
+def test_a_stop_while_the_database_is_unavailable_ends_it_without_an_error(worker, monkeypatch):
+    claim = Unavailable(OperationalError("away"), worker.shutdown.request)
+    monkeypatch.setattr(DelayedJobQuerySet, "claim", claim)
+    monkeypatch.setattr("django_delayed.worker.availability.backoff", lambda: iter([0.001] * 9))
+    assert worker.run() is False
+    assert claim.asked == 3
+
+
+def test_a_claim_that_the_database_refuses_ends_it_with_the_error(worker, monkeypatch, refusal):
+    claim = Unavailable(refusal, worker.shutdown.request)
+    monkeypatch.setattr(DelayedJobQuerySet, "claim", claim)
+    with pytest.raises(type(refusal)):
+        worker.run()
+    assert claim.asked == 1
+
+
+class Code:
+    """The code of a worker, which has changed at the look of this number."""
+
+    def __init__(self, changes_at, is_due=False):
+        self.is_due = is_due
+        self.looks, self.changes_at = 0, changes_at
+
+    def has_changed(self):
+        self.looks += 1
+        return self.looks == self.changes_at
+
+
+@pytest.mark.parametrize(("look", "performed"), [(1, 4), (2, 8), (3, 10)])
+def test_code_that_has_changed_ends_it_after_so_many_jobs(worker, monkeypatch, diary, look, performed):
+    monkeypatch.setattr("django_delayed.worker.worker.RELOAD_EVERY", 4)
+    enqueue_all([Plain(number) for number in range(10)])
+    worker.code = Code(changes_at=look)
+    assert worker.run() is (look < 3)
+    assert len(diary) == performed
+    assert worker.code.looks == min(look, 2)
+    assert not DelayedJob.objects.running().exists()
+
+
+def test_code_that_has_changed_ends_it_before_a_claim_when_the_last_look_is_a_while_ago(worker, diary):
+    enqueue_all([Plain(1)])
+    worker.code = Code(changes_at=1, is_due=True)
+    assert worker.run() is True
+    assert diary == []
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_code_that_has_changed_ends_it_after_a_sleep(worker, monkeypatch, changes):
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            worker.shutdown.request()
+
+    monkeypatch.setattr(worker._idle, "sleep", sleep)
+    worker.configuration = Configuration()
+    worker.code = Code(changes_at=2 if changes else 9)
+    assert worker.run() is changes
+    assert slept == [5, 5] if changes else [5, 5, 5]
+
+
+@pytest.fixture
+def waits(worker, monkeypatch):
+    """How long the worker means to sleep when the next row is due in so many seconds."""
+
+    def wait(due_in):
+        slept = []
+        monkeypatch.setattr(worker, "_due_in", lambda: due_in)
+        monkeypatch.setattr(worker._idle, "sleep", slept.append)
+        monkeypatch.setattr(worker, "configuration", Configuration(sleep_delay=timedelta(seconds=5)))
+        worker._wait()
+        return slept[0]
+
+    return wait
+
+
+@pytest.mark.parametrize(
+    ("due_in", "seconds"), [(None, 5), (2.5, 2.5), (60, 5), (0.001, SHORTEST_SLEEP), (5, 5)]
+)
+def test_it_sleeps_until_the_next_row_is_due_and_no_longer_than_its_delay(waits, due_in, seconds):
+    for _ in range(3):
+        assert waits(due_in) == seconds
+
+
+@pytest.mark.parametrize("due_in", [0, -60])
+def test_rows_that_are_due_and_locked_by_others_are_asked_for_ever_more_rarely(waits, due_in):
+    found = [waits(due_in) for _ in range(12)]
+    assert found[:4] == [SHORTEST_SLEEP * 2**number for number in range(1, 5)]
+    assert found[-1] == 5
+    assert waits(2.5) == 2.5
+    assert waits(due_in) == SHORTEST_SLEEP * 2
+
+
+def test_a_worker_that_ends_when_nothing_is_ready_waits_for_rows_that_others_lock(worker, monkeypatch):
+    pauses, due = [], iter([-1, -1, -1, -1, 3600])
+    monkeypatch.setattr(worker, "_due_in", lambda: next(due))
+    monkeypatch.setattr(worker.wakeup, "wait", pauses.append)
+    assert worker.run() is False
+    assert pauses == [SHORTEST_SLEEP * 2, SHORTEST_SLEEP * 4]
+
+
+def test_an_outcome_that_cannot_be_written_before_it_has_to_end_is_lost(worker, monkeypatch, in_job, caplog):
+    settled = []
+
+    def fail(performed):
+        worker.shutdown.requested = worker.shutdown.immediate = True
+        raise OperationalError("away")
+
+    monkeypatch.setattr("django_delayed.worker.worker.write_outcomes", fail)
+    worker.on_settled = settled.append
+    in_job(lambda: None)
+    assert worker.run() is False
+    assert "its outcome is lost; it will run again" in caplog.text
+    assert settled == []
+
+
+@pytest.mark.parametrize("is_refused", [False, True], ids=["unavailable", "refused"])
+def test_an_outcome_is_written_again_until_it_is_accepted(worker, monkeypatch, refusal, is_refused):
+    tried, settled, error = [], [], refusal if is_refused else OperationalError("away")
+
+    def fail_twice(performed):
+        tried.append(performed)
+        if len(tried) < 3:
+            worker.shutdown.request()
+            raise error
+        return write_outcomes(performed)
+
+    monkeypatch.setattr("django_delayed.worker.worker.write_outcomes", fail_twice)
+    monkeypatch.setattr("django_delayed.worker.availability.backoff", lambda: iter([0.001] * 9))
+    worker.on_settled = settled.append
+    enqueue_all([Plain(1)])
+    worker.run()
+    assert len(tried) == 3
+    assert not DelayedJob.objects.exists()
+    assert [type(outcome) for outcome in settled] == [Finished]
