@@ -260,9 +260,11 @@ def _test(copies: SimpleQueue[Copy], databases: list[str], limits: dict[str, flo
         how = how or copy.test(tests, database, limit, PYTHONDONTWRITEBYTECODE="1")
     mutant.undo(copy.folder)
     copies.put(copy)
-    by = next((line for line in how.splitlines() if line.startswith(("FAILED", "ERROR"))), how[-200:])
+    failed = [
+        line.split(" - ")[0] for line in how.splitlines() if line.startswith(("FAILED ", "ERROR tests"))
+    ]
     state = "killed  " if how else "SURVIVED"
-    print(f"{state} {time.monotonic() - began:4.0f} s  {mutant}   {by.split(' - ')[0]}", flush=True)
+    print(f"{state} {time.monotonic() - began:4.0f} s  {mutant}   {' '.join(failed[:1])}", flush=True)
     return bool(how)
 
 

@@ -2,9 +2,11 @@
 
 import time
 from datetime import timedelta
+from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
-from django.db import InternalError, OperationalError
+from django.db import DataError, IntegrityError, InternalError, OperationalError, connection
 from django_delayed.worker import availability
 from django_delayed.worker.availability import LONGEST_PAUSE, PeriodicTask, backoff, repeat_while_unavailable
 from django_delayed.worker.wakeup import Wakeup
@@ -99,3 +101,83 @@ def test_periodic_task_is_not_repeated_sooner_than_its_interval(impatient):
     task = PeriodicTask(database, timedelta(hours=1))
     assert [task.run_if_due() for _ in range(3)] == [False, False, False]
     assert database.asked == 1
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The monotonic clock of the tasks, which goes on by `clock.now += seconds`."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(availability, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def next_due(task, clock):
+    """Seconds until the task runs again, within a hundredth."""
+    since = clock.now
+    while not task.run_if_due():
+        clock.now += 0.01
+    return clock.now - since
+
+
+@pytest.mark.django_db(transaction=True)
+def test_periodic_task_is_repeated_a_little_sooner_than_its_interval_and_not_in_step(clock):
+    task = PeriodicTask(lambda: None, timedelta(seconds=10))
+    assert task.run_if_due()
+    intervals = [next_due(task, clock) for _ in range(40)]
+    assert min(intervals) > 7.98
+    assert max(intervals) < 10.02
+    assert max(intervals) - min(intervals) > 0.2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("every", "earliest", "latest"), [(0, 0, 0.14), (1, 0.99, 1.02), (3600, 4.99, 5.02)])
+def test_periodic_task_that_failed_is_tried_again_after_its_interval_or_five_seconds(
+    clock, every, earliest, latest
+):
+    task = PeriodicTask(Unavailable(1), timedelta(seconds=every))
+    assert not task.run_if_due()
+    assert earliest <= next_due(task, clock) <= latest
+
+
+@pytest.mark.django_db(transaction=True)
+def test_periodic_task_that_fails_again_and_again_is_tried_ever_more_rarely_until_it_succeeds(clock):
+    database = Unavailable(9)
+    task = PeriodicTask(database, timedelta(0))
+    tries = []
+    while database.left:
+        before = database.asked
+        while database.asked == before:
+            task.run_if_due()
+            clock.now += 0.01
+        tries.append(clock.now)
+    pauses = [later - earlier for earlier, later in pairwise(tries)]
+    assert pauses[0] < 0.2
+    assert pauses[-1] > 3.7
+    next_due(task, clock)
+    database.left = 1
+    assert not task.run_if_due()
+    assert next_due(task, clock) < 0.2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_error_of_another_kind_is_raised_by_a_periodic_task():
+    with pytest.raises(ZeroDivisionError):
+        PeriodicTask(lambda: 1 / 0, timedelta(0)).run_if_due()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [DataError, IntegrityError])
+def test_error_that_says_nothing_about_the_database_is_not_repeated(wakeup, error):
+    database = Unavailable(1, error)
+    with pytest.raises(error):
+        repeat_while_unavailable(database, wakeup, give_up=lambda error: False)
+    assert database.asked == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_try_has_a_new_connection(impatient, wakeup):
+    connection.ensure_connection()
+    session = connection.connection
+    repeat_while_unavailable(Unavailable(1), wakeup, give_up=lambda error: False)
+    connection.ensure_connection()
+    assert connection.connection is not session

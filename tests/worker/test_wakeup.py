@@ -52,3 +52,38 @@ def test_a_wakeup_in_a_thread_leaves_the_signals_alone():
     made[0].close()
     made[0].wake()  # by somebody who does not know yet
     assert signal.set_wakeup_fd(-1) == before
+
+
+def test_it_says_whether_it_was_woken(wakeup):
+    assert wakeup.wait(0) is False
+    assert wakeup.wait(-1) is False
+    wakeup.wake()
+    assert wakeup.wait(0) is True
+    assert wakeup.wait(0) is False
+
+
+def test_a_file_that_can_be_read_ends_the_sleep_and_is_no_wake(wakeup):
+    reader, writer = os.pipe()
+    try:
+        assert wakeup.wait(0, reader) is False
+        os.write(writer, b"x")
+        assert wakeup.wait(FOREVER, reader) is False
+        wakeup.wake()
+        assert wakeup.wait(FOREVER, reader) is True
+        assert os.read(reader, 9) == b"x"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_the_handling_of_signals_is_put_back_at_its_end():
+    before = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(before)
+    outer = Wakeup()
+    inner = Wakeup()
+    inner.close()
+    with Shutdown():
+        os.kill(os.getpid(), signal.SIGTERM)
+        outer.wait(FOREVER)
+    outer.close()
+    assert signal.set_wakeup_fd(-1) == before

@@ -223,7 +223,7 @@ def test_a_stop_while_it_has_no_heartbeat_ends_it(worker, monkeypatch, diary):
 
 
 class Unavailable:
-    """A claim that fails so often as it is asked, the last time after a stop was requested."""
+    """A statement that fails whenever it is asked, the third and last time after a stop was requested."""
 
     def __init__(self, error, stop):
         self.error, self.stop, self.asked = error, stop, 0
@@ -236,12 +236,13 @@ class Unavailable:
         raise self.error
 
 
-def test_a_stop_while_the_database_is_unavailable_ends_it_without_an_error(worker, monkeypatch):
-    claim = Unavailable(OperationalError("away"), worker.shutdown.request)
-    monkeypatch.setattr(DelayedJobQuerySet, "claim", claim)
+@pytest.mark.parametrize("verb", ["claim", "next_due"])
+def test_a_stop_while_the_database_is_unavailable_ends_it_without_an_error(worker, monkeypatch, verb):
+    statement = Unavailable(OperationalError("away"), worker.shutdown.request)
+    monkeypatch.setattr(DelayedJobQuerySet, verb, statement)
     monkeypatch.setattr("django_delayed.worker.availability.backoff", lambda: iter([0.001] * 9))
     assert worker.run() is False
-    assert claim.asked == 3
+    assert statement.asked == 3
 
 
 def test_a_claim_that_the_database_refuses_ends_it_with_the_error(worker, monkeypatch, refusal):
