@@ -544,10 +544,17 @@ def test_about_finds_the_jobs_of_an_instance():
     assert set(DelayedJob.objects.about(article)) == {called, given}
 
 
-@pytest.mark.parametrize("thing", [None, "blog.post:9", Post, Post(title="unsaved")])
+@pytest.mark.parametrize("thing", [None, "blog.post:9", Post, Post(title="unsaved"), Post(pk=9)])
 def test_about_takes_a_saved_instance(thing):
     with pytest.raises(TypeError, match="takes a saved model instance"):
         DelayedJob.objects.about(thing)
+
+
+def test_about_takes_no_instance_that_is_gone():
+    article = Post.objects.create()
+    article.delete()
+    with pytest.raises(TypeError, match="takes a saved model instance"):
+        DelayedJob.objects.about(article)
 
 
 # Changes by hand.

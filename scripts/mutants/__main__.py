@@ -242,6 +242,7 @@ def _measure(copies: SimpleQueue[Copy], databases: list[str], part: str) -> tupl
     began = time.monotonic()
     for database in databases:
         if output := copy.test(tests_of(part, copy.folder), database, None):
+            copies.put(copy)
             sys.exit(f"{output}\nThe tests of {part} fail without any change.")
     copies.put(copy)
     took = time.monotonic() - began
@@ -260,11 +261,10 @@ def _test(copies: SimpleQueue[Copy], databases: list[str], limits: dict[str, flo
         how = how or copy.test(tests, database, limit, PYTHONDONTWRITEBYTECODE="1")
     mutant.undo(copy.folder)
     copies.put(copy)
-    failed = [
-        line.split(" - ")[0] for line in how.splitlines() if line.startswith(("FAILED ", "ERROR tests"))
-    ]
+    failed = [line for line in how.splitlines() if line.startswith(("FAILED ", "ERROR tests"))]
+    by = failed[0].split(" - ")[0] if failed else ""
     state = "killed  " if how else "SURVIVED"
-    print(f"{state} {time.monotonic() - began:4.0f} s  {mutant}   {' '.join(failed[:1])}", flush=True)
+    print(f"{state} {time.monotonic() - began:4.0f} s  {mutant}   {by}", flush=True)
     return bool(how)
 
 
