@@ -6,9 +6,10 @@ import sys
 import tempfile
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
-from django_delayed.worker.activity import Activity
+from django_delayed.worker.activity import Activity, Current
 
 SECOND = timedelta(seconds=1)
 
@@ -111,3 +112,70 @@ def test_the_token_of_the_last_claim_is_read_as_it_was_written(activity, token):
     activity.begin(7, SECOND)
     activity.heartbeat(time.time())
     assert activity.claimed == token
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Both clocks of the page, which go on by `clock.now += seconds`."""
+    clock = SimpleNamespace(now=1000.0)
+    stopped = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
+    monkeypatch.setattr("django_delayed.worker.activity.time", stopped)
+    return clock
+
+
+def test_ages_are_measured_from_the_beginning(activity, clock):
+    activity.begin(7, 5 * SECOND)
+    clock.now += 7.5
+    assert activity.current() == Current(7, timedelta(seconds=7.5), 5 * SECOND)
+    assert not activity.current().is_overdue
+    clock.now += 0.5
+    assert not activity.current().is_overdue
+    clock.now += 0.1
+    assert activity.current().is_overdue
+    # Read by a process whose look at the clock came before the write.
+    clock.now = 999.0
+    assert activity.current().age == timedelta(0)
+
+
+def test_the_worker_says_for_how_long_it_has_waited_for_a_statement_and_since_when_it_has_left(
+    activity, clock
+):
+    def ages():
+        return activity.in_statement_for, activity.left_for
+
+    assert ages() == (timedelta(0), timedelta(0))
+    activity.begin_statement()
+    clock.now += 3
+    assert ages() == (3 * SECOND, timedelta(0))
+    activity.end_statement()
+    assert ages() == (timedelta(0), timedelta(0))
+    activity.leave()
+    clock.now += 4
+    assert ages() == (timedelta(0), 4 * SECOND)
+    clock.now = 999.0
+    assert ages() == (timedelta(0), timedelta(0))
+
+
+def test_what_is_written_on_the_page_leaves_the_rest_as_it_is(activity, clock):
+    activity.begin(7, SECOND)
+    activity.heartbeat(990)
+    activity.be_ready()
+    activity.leave()
+    activity.begin_statement()
+    activity.claim(9)
+    clock.now += 5
+    assert (activity.current().id, activity.current().limit) == (7, SECOND)
+    assert activity.is_stale(14 * SECOND)
+    assert not activity.is_stale(15 * SECOND)
+    assert activity.is_ready
+    assert activity.left_for == activity.in_statement_for == 5 * SECOND
+    assert activity.claimed == 9
+
+
+def test_a_page_that_is_closed_leaves_no_file_open():
+    before = set(os.listdir("/dev/fd"))
+    page = Activity()
+    other = Activity(os.dup(page.fd))
+    page.close()
+    other.close()
+    assert set(os.listdir("/dev/fd")) == before
