@@ -7,16 +7,18 @@ from threading import Event
 
 import pytest
 from django_delayed import enqueue
+from django_delayed.conf import settings as delayed
 from django_delayed.models import DelayedJob, WorkerProcess
 from django_delayed.supervisor import manager as module
 from django_delayed.supervisor.database_thread import DatabaseThread
 from django_delayed.supervisor.manager import WorkerManager
 from django_delayed.supervisor.restart import AFTER_A_CRASH, STEADY
-from django_delayed.worker.activity import Activity
+from django_delayed.worker.activity import GRACE, Activity
 from django_delayed.worker.configuration import CODE_HAS_CHANGED, DONE, Configuration
 from tests.blog.jobs import Plain
 from tests.playground.processes import PATIENCE, is_alive, nothing_is_held, until
 
+W1 = "1" * 32
 UNTIL_STOPPED = Configuration()
 UNTIL_EMPTY = Configuration(sleep_delay=timedelta(0))
 NAMELESS = 40  # a real-time signal
@@ -349,6 +351,12 @@ class StandIn:
     def watch(self):
         pass
 
+    def send_signal(self, signum):
+        pass
+
+    def kill(self, why):
+        pass
+
     def close(self):
         self.activity.close()
 
@@ -414,3 +422,22 @@ def test_a_worker_that_ended_in_a_job_is_replaced_soon(life):
 def test_a_worker_that_ended_as_it_should_is_replaced_at_once(life, code):
     assert max(life(lived=1) for _ in range(9)) > 3.7
     assert life(lived=1, code=code) < 0.1
+
+
+@pytest.mark.parametrize("end", [WorkerManager.stop, WorkerManager.kill])
+def test_a_process_that_not_even_a_kill_ends_is_not_waited_for(clock, monkeypatch, end):
+    made = []
+    monkeypatch.setattr(module, "Process", lambda *what: made.append(StandIn(W1, clock.now)) or made[0])
+    managed = WorkerManager(UNTIL_STOPPED, AtOnce())
+    while not made:
+        managed.tick()
+    end(managed)
+    managed.tick()
+    timeout = delayed.SHUTDOWN_TIMEOUT if end is WorkerManager.stop else timedelta(0)
+    clock.now += (timeout + GRACE).total_seconds() - 0.01
+    managed.tick()
+    assert not managed.has_ended
+    clock.now += 0.02
+    managed.tick()
+    assert managed.has_ended
+    managed.abandon()
