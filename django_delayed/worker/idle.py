@@ -37,7 +37,7 @@ class Idle:
         self._watch: Watch | None = None
         self._session: Any = None
 
-    def sleep(self, seconds: float, is_one_due: bool) -> None:
+    def sleep(self, seconds: float, is_one_due: bool = False) -> None:
         """Sleep at most this long; less when rows are written, a signal arrives or a statement fails.
 
         `is_one_due` says whether a row is due that others keep from being claimed.
@@ -50,9 +50,12 @@ class Idle:
         close_broken(connections[settings.DATABASE])
 
     def _sleep_until(self, end: float, is_one_due: bool) -> None:
-        self._ask(self._current_watch).begin(is_one_due)
+        begun: Watch | None = None
         while (left := end - time.monotonic()) > 0 and not self._shutdown.requested:
-            watch = self._current_watch()
+            watch: Watch = self._ask(self._current_watch)
+            if watch is not begun:
+                watch.begin(is_one_due)
+                begun = watch
             if self._ask(watch.has_news) or self._wakeup.wait(min(left, watch.pause), watch.fd):
                 return
 

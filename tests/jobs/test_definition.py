@@ -22,7 +22,7 @@ def test_a_job_may_say_where_it_goes_and_how_often_it_is_tried():
     )
     assert issubclass(job, Job)
     define(bases=(job,), queue=lambda job: "mail", priority=staticmethod(lambda: 1), max_run_time=90)
-    define(on_error=classmethod(plain), on_failure=staticmethod(plain), after_discard=classmethod(plain))
+    define(on_error=classmethod(both), on_failure=staticmethod(plain), after_discard=classmethod(both))
 
 
 async def coroutine(self):
@@ -38,6 +38,10 @@ def generator(self):
 
 
 def plain(self):
+    pass
+
+
+def both(cls, error):
     pass
 
 

@@ -287,7 +287,7 @@ def test_code_that_has_changed_ends_it_before_a_claim_when_the_last_look_is_a_wh
 def test_code_that_has_changed_ends_it_after_a_sleep(worker, monkeypatch, changes):
     slept = []
 
-    def sleep(seconds):
+    def sleep(seconds, is_one_due):
         slept.append(seconds)
         if len(slept) == 3:
             worker.shutdown.request()
@@ -306,7 +306,7 @@ def waits(worker, monkeypatch):
     def wait(due_in):
         slept = []
         monkeypatch.setattr(worker, "_due_in", lambda: due_in)
-        monkeypatch.setattr(worker._idle, "sleep", slept.append)
+        monkeypatch.setattr(worker._idle, "sleep", lambda seconds, is_one_due: slept.append(seconds))
         monkeypatch.setattr(worker, "configuration", Configuration(sleep_delay=timedelta(seconds=5)))
         worker._wait()
         return slept[0]
