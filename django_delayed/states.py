@@ -249,7 +249,8 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         """
         fresh = {"failed_at": None, "expires_at": None, "attempts": 0, "crashes": 0, **self._kept(keep_for)}
         moved = self._make_due(self.failed(), fresh)
-        if not moved and self.exists():
+        # Not merely rows: one of a query of failed ones may have failed just now.
+        if not moved and self.filter(failed_at=None).exists():
             logger.warning("retry() moved no job: none of them has failed. run_now() is for waiting jobs.")
         return moved
 

@@ -17,7 +17,7 @@ LONGEST_FUNCTION = 25
 # What is longer, and for which reason: {"module.py": lines, "module.py:function": lines}.
 LONGER: dict[str, int] = {
     # One file holds the states and every move between them, so that nothing else changes a row.
-    "states.py": 355,
+    "states.py": 356,
     # The settings, and beside them one small function for each type that they and the options have.
     "conf.py": 275,
 }

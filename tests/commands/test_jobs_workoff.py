@@ -117,14 +117,14 @@ def test_a_stop_that_takes_too_long_interrupts_the_job_too(command, ledger):
 
 def test_it_beats_for_itself_during_a_long_job(command, work, ledger):
     gated = Gated.perform_later(str(ledger), str(ledger.gate))
-    run = command("jobs_workoff", delayed={"LEASE": 1})
+    run = command("jobs_workoff", delayed={"LEASE": 3})
     ledger.has(f"begin {gated.pk}")
-    hungry = work(delayed={"LEASE": 1})
+    hungry = work(delayed={"LEASE": 3})
     first = WorkerProcess.objects.get(pid=run.pid)
     # For two leases and more.
     until(
         lambda: (
-            (WorkerProcess.objects.get(pid=run.pid).heartbeat_at - first.heartbeat_at).total_seconds() > 2.5
+            (WorkerProcess.objects.get(pid=run.pid).heartbeat_at - first.heartbeat_at).total_seconds() > 6.5
         )
     )
     ledger.open_gate()

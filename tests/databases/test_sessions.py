@@ -34,12 +34,12 @@ def with_pool(**options):
     "size", [{"min_size": 1, "max_size": 1}, {"min_size": 4, "max_size": 8}, {}], ids=repr
 )
 def test_jobs_workoff_beats_beside_a_job_whatever_the_pool_holds(command, ledger, size):
-    Ask.perform_later(str(ledger), 3)
-    run = command("jobs_workoff", delayed={"LEASE": 1}, environment=with_pool(**size))
+    Ask.perform_later(str(ledger), 7)
+    run = command("jobs_workoff", delayed={"LEASE": 3}, environment=with_pool(**size))
     ledger.has("asked")
     # For the queue, for the heartbeat and for the job.
     assert until(lambda: opened_by_others() == 3)
-    other = command("jobs_workoff", delayed={"LEASE": 1})
+    other = command("jobs_workoff", delayed={"LEASE": 3})
     assert (run.ends(), other.ends()) == (0, 0)
     assert ledger.lines == ["asked"]
     assert no_job_is_left()
