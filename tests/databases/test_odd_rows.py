@@ -5,7 +5,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.urls import reverse
 from django.utils import translation
-from django_delayed import enqueue_all
+from django_delayed import claiming, enqueue_all
 from django_delayed.models import DelayedJob
 from django_delayed.worker.configuration import Configuration
 from django_delayed.worker.work_off import work_off
@@ -72,6 +72,17 @@ def test_a_row_that_is_never_due_is_left_alone_and_the_others_are_performed(name
     assert work_off(Configuration()) is True
     assert sorted(args for _, args, _ in diary) == [(0,), (2,)]
     assert list(DelayedJob.objects.values_list("pk", "attempts")) == [(pk, 0)]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="has no times or numbers of text")
+@pytest.mark.parametrize("name", NEVER_DUE)
+def test_a_lane_that_cannot_be_read_is_reported_once(name, caplog, monkeypatch):
+    monkeypatch.setattr(claiming, "_reported", set())
+    write(NEVER_DUE[name])
+    for _ in range(3):
+        work_off(Configuration())
+    what = "A row of queue 'default' has a priority or run_at that cannot be read; it is skipped"
+    assert caplog.messages.count(what) == 1
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -605,3 +605,17 @@ def test_a_row_is_performed_as_claimed():
     assert DelayedJob.objects.get().state == "running"  # nothing is written before it is settled
     assert issubclass(JobTimeout, BaseException)
     assert not issubclass(JobTimeout, Exception)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [None, ValueError, SystemExit])
+def test_the_duration_of_an_attempt_is_that_of_the_job(in_job, error):
+    def work():
+        time.sleep(0.01)
+        if error:
+            raise error
+
+    in_job(work)
+    row, began = claim(), time.perf_counter()
+    outcome = perform(row)
+    assert 0.01 <= outcome.duration <= time.perf_counter() - began

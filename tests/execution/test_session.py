@@ -377,3 +377,31 @@ def test_the_connections_of_a_caller_come_back_after_an_error():
     with pytest.raises(ValueError, match="it broke"):
         fail()
     assert connections["default"] is around
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_session_that_is_not_to_be_kept_is_closed_after_its_block(keeps):
+    session = Session(keeps=keeps)
+    with session:
+        Post.objects.count()
+        used = connections[connection.alias]
+    assert list(session._kept.values()) == ([used] if keeps else [])
+    if not keeps:
+        assert used.connection is None
+    session.close()
+    assert used.connection is None
+    assert session._kept == {}
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_connection_that_is_used_first_in_a_block_is_not_there_after_it(keeps):
+    before = connections["default"]
+    del connections["default"]
+    session = Session(keeps=keeps)
+    try:
+        with session:
+            Post.objects.count()
+        assert connections.all(initialized_only=True) == []
+    finally:
+        session.close()
+        connections["default"] = before
