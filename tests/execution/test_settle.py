@@ -123,6 +123,25 @@ def test_an_error_in_a_text_that_the_database_refuses_is_recorded_in_ascii(monke
 
 
 @transactional
+@pytest.mark.parametrize("state", ["closed", "unusable"])
+def test_a_text_is_not_to_blame_for_a_connection_that_is_lost(monkeypatch, state):
+    connection.ensure_connection()
+    tried = []
+
+    def lose(text):
+        tried.append(text)
+        if state == "closed":
+            connection.close()
+        raise DatabaseError("the connection was lost")
+
+    if state == "unusable":
+        monkeypatch.setattr(connection, "is_usable", lambda: False)
+    with pytest.raises(DatabaseError, match="the connection was lost"):
+        _with_text(describe(ValueError("x")), lose)
+    assert len(tried) == 1
+
+
+@transactional
 @pytest.mark.skipif(connection.vendor != "mysql", reason="has one charset for all columns")
 def test_an_error_that_the_charset_of_a_column_refuses_is_recorded(in_job):
     tables = [DelayedJob._meta.db_table, FailedAttempt._meta.db_table]
