@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, OperationalError, connection
+from django.db import DatabaseError, DataError, IntegrityError, OperationalError, connection
 from django_delayed import enqueue_all
 from django_delayed.conf import settings
 from django_delayed.execution.outcomes import Finished
@@ -352,6 +352,18 @@ def test_an_outcome_that_cannot_be_written_before_it_has_to_end_is_lost(worker, 
     assert worker.run() is False
     assert "its outcome is lost; it will run again" in caplog.text
     assert settled == []
+
+
+@pytest.mark.parametrize("error", [DataError, IntegrityError])
+def test_an_error_that_says_nothing_about_the_database_is_raised(worker, monkeypatch, in_job, caplog, error):
+    def fail(performed):
+        raise error("broken")
+
+    monkeypatch.setattr("django_delayed.worker.worker.write_outcomes", fail)
+    in_job(lambda: None)
+    with pytest.raises(error):
+        worker.run()
+    assert "its outcome is lost" not in caplog.text
 
 
 @pytest.mark.parametrize("is_refused", [False, True], ids=["unavailable", "refused"])
