@@ -11,6 +11,7 @@ from django.db import (
     InterfaceError,
     OperationalError,
     connection,
+    connections,
     transaction,
 )
 from django_delayed import Job, enqueue_all
@@ -24,7 +25,8 @@ from django_delayed.execution.outcomes import (
     decide,
     decide_after_crash,
 )
-from django_delayed.execution.settle import _with_text, settle
+from django_delayed.execution.session import Session
+from django_delayed.execution.settle import _with_text, announce, settle, write_outcomes
 from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.serialization.errors import describe
 from django_delayed.signals import job_discarded, job_errored, job_failed, job_finished, job_started
@@ -355,3 +357,29 @@ def test_a_conflict_is_repeated_and_not_taken_for_an_error_in_the_text(monkeypat
 
 class Conflict(OperationalError):
     pass
+
+
+@transactional
+@pytest.mark.parametrize("session", [None, "kept"])
+def test_the_connection_of_receivers_is_closed_after_them_unless_their_session_keeps_it(session):
+    used = []
+
+    def ask(**_):
+        DelayedJob.objects.exists()
+        used.append(connections[connection.alias])
+
+    session = session and Session()
+    Plain.perform_later()
+    job_finished.connect(ask)
+    try:
+        row = claim()
+        outcome = Finished(Plain(), 0.1)
+        assert write_outcomes([(row, outcome)]) == []
+        announce([(row, outcome)], session)
+    finally:
+        job_finished.disconnect(ask)
+    assert used[0] is not connections[connection.alias]
+    if session:
+        assert list(session._kept.values()) == used
+        session.close()
+    assert used[0].connection is None
