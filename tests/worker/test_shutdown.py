@@ -27,6 +27,28 @@ def test_what_a_job_forks_can_be_ended_by_a_signal():
     assert run.stdout.split() == [str(-signal.SIGTERM), "False"], run.stderr
 
 
+FORK_AND_STOP = """
+import os, signal
+from django_delayed.worker.shutdown import Shutdown
+
+def is_blocked():
+    return signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+for _ in range(2):
+    with Shutdown() as shutdown:
+        if not (pid := os.fork()):
+            os._exit(is_blocked())
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), is_blocked())
+        os.kill(os.getpid(), signal.SIGTERM)
+        print(shutdown.requested)
+"""
+
+
+def test_a_worker_whose_job_has_forked_can_be_stopped():
+    run = subprocess.run([sys.executable, "-c", FORK_AND_STOP], capture_output=True, text=True, timeout=50)
+    assert run.stdout.split() == ["0", "False", "True"] * 2, run.stderr
+
+
 def test_the_second_signal_means_at_once_whichever_it_is():
     before = signal.getsignal(signal.SIGINT)
     with Shutdown() as shutdown:
