@@ -405,3 +405,17 @@ def test_a_connection_that_is_used_first_in_a_block_is_not_there_after_it(keeps)
     finally:
         session.close()
         connections["default"] = before
+
+
+def test_of_connections_that_stay_in_a_block_only_one_with_an_open_transaction_is_closed(monkeypatch):
+    monkeypatch.setattr("django_delayed.execution.session.is_in_memory", lambda connection: True)
+    connection.ensure_connection()
+    around = connection.connection
+    with Session():
+        Post.objects.count()
+    assert connection.connection is around
+    with Session():
+        transaction.set_autocommit(False)
+        Post.objects.create(title="left open")
+    assert connection.connection is None
+    assert not Post.objects.exists()
