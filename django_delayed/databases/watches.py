@@ -18,7 +18,7 @@ logger = logging.getLogger("django_delayed")
 
 # Seconds between two looks.
 LOOK_EVERY = 0.2
-LOOK_AT_VERSION_EVERY = 0.01
+LOOK_AT_VERSION_EVERY = 0.02
 # A process notifies at most this often, in seconds: each commit that does takes a lock of the whole server,
 # which halves the rate of commits.
 NOTIFY_EVERY = 0.05
