@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlencode
 
-import django
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
@@ -48,7 +46,6 @@ def page(model_admin: DelayedJobAdmin, request: HttpRequest) -> TemplateResponse
         "most": MOST_CAUSES if len(found) > MOST_CAUSES else None,
         "may_move": bool(may),
         "may_retry": RETRY_WORDING in may,
-        "breadcrumbs_are_a_list": django.VERSION >= (6, 1),
     }
     return TemplateResponse(request, "admin/django_delayed/delayedjob/causes.html", context)
 
@@ -60,7 +57,7 @@ def _lines(causes: list[stats.Cause], may: list[Wording]) -> Iterator[CauseLine]
         if row := newest.get(cause.newest):
             yield CauseLine(
                 cause,
-                urlencode({CauseFilter.parameter_name: CauseFilter.value_for(cause.fingerprint)}),
+                CauseFilter.query_for(cause.fingerprint),
                 row.name,
                 error_line(row) or _("unknown"),
                 innermost_frame_in(row.last_error),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.utils.html import format_html
@@ -54,8 +53,7 @@ def error(row: DelayedJob) -> Any:
     line = format_html('<span class="delayed-error" title="{}">{}</span>', text, short)
     if row.state != State.FAILED:
         return line
-    query = urlencode({CauseFilter.parameter_name: CauseFilter.value_for(row.error_fingerprint)})
-    return format_html('<a href="?{}">{}</a>', query, line)
+    return format_html('<a href="?{}">{}</a>', CauseFilter.query_for(row.error_fingerprint), line)
 
 
 @admin.display(description=_("created"), ordering="id")

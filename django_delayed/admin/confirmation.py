@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-import django
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -107,8 +106,6 @@ class Confirmation:
             "groups": list(self._groups(ids)),
             "hidden": list(self._hidden(count, until)),
             "back": back,
-            # A list since Django 6.1, whose style sheet expects one.
-            "breadcrumbs_are_a_list": django.VERSION >= (6, 1),
         }
         return TemplateResponse(self.request, "admin/django_delayed/delayedjob/confirmation.html", context)
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
+import django
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
@@ -219,7 +220,13 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     def page_context(self, request: HttpRequest) -> dict[str, Any]:
         """What the template of a page needs."""
         request.current_app = self.admin_site.name
-        return {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+        return {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "media": self.media,
+            # Since Django 6.1, whose style sheet expects one.
+            "breadcrumbs_are_a_list": django.VERSION >= (6, 1),
+        }
 
     def url(self, request: HttpRequest, page: str, *args: Any) -> str:
         """A page of this admin, with the filters of the list that the operator came from."""

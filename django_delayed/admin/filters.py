@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -78,6 +79,11 @@ class CauseFilter(admin.SimpleListFilter):
     def value_for(cls, fingerprint: str) -> str:
         """A fingerprint as it stands in an address."""
         return fingerprint or cls.without
+
+    @classmethod
+    def query_for(cls, fingerprint: str) -> str:
+        """The query of an address that finds the failed jobs with this fingerprint."""
+        return urlencode({cls.parameter_name: cls.value_for(fingerprint)})
 
     @classmethod
     def newest(cls, rows: Any, value: str) -> DelayedJob | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -70,7 +69,7 @@ def of_cause(row: DelayedJob, rows: DelayedJobQuerySet, may: Callable[[Wording],
     # While this job is a failed one itself, they would be about it too.
     moves = OF_OTHERS if number and row.state != State.FAILED else ()
     return {
-        "cause": urlencode({CauseFilter.parameter_name: value}),
+        "cause": CauseFilter.query_for(row.error_fingerprint),
         "others": others % jobs if number else "",
         "of_others": [(f"{wording.name}_cause", text % jobs) for wording, text in moves if may(wording)],
     }
