@@ -9,14 +9,6 @@ import pytest
 from django.db import DataError, IntegrityError, InternalError, OperationalError, connection
 from django_delayed.worker import availability
 from django_delayed.worker.availability import LONGEST_PAUSE, PeriodicTask, backoff, repeat_while_unavailable
-from django_delayed.worker.wakeup import Wakeup
-
-
-@pytest.fixture
-def wakeup():
-    wakeup = Wakeup()
-    yield wakeup
-    wakeup.close()
 
 
 @pytest.fixture

@@ -9,19 +9,11 @@ from django_delayed import enqueue
 from django_delayed.models import DelayedJob
 from django_delayed.worker.idle import Idle
 from django_delayed.worker.shutdown import Shutdown
-from django_delayed.worker.wakeup import Wakeup
 from tests.blog.jobs import Plain
 
 FOREVER = 10**6  # seconds: a sleep that ends has been ended
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def wakeup():
-    wakeup = Wakeup()
-    yield wakeup
-    wakeup.close()
 
 
 @pytest.fixture

@@ -4,17 +4,8 @@ import os
 import signal
 import threading
 
-import pytest
 from django_delayed.worker.shutdown import Shutdown
 from django_delayed.worker.wakeup import Wakeup
-
-
-@pytest.fixture
-def wakeup():
-    wakeup = Wakeup()
-    yield wakeup
-    wakeup.close()
-
 
 FOREVER = 10**12  # seconds: a wait that ends has been woken
 
