@@ -37,6 +37,7 @@ django.setup()
 from django.db import connection  # noqa: E402
 from django_delayed import enqueue_all  # noqa: E402
 from django_delayed.models import DelayedJob  # noqa: E402
+from scratch import scratch_database  # noqa: E402
 from workload import Nothing  # noqa: E402
 
 LINE = re.compile(r"^([\d.]+) INFO Nothing #\d+ (RUNNING|COMPLETED)", re.MULTILINE)
@@ -106,10 +107,5 @@ def main():
 
 
 if __name__ == "__main__":
-    before = connection.settings_dict["NAME"]
-    connection.creation.create_test_db(verbosity=0, autoclobber=True)
-    os.environ["DATABASE_NAME"] = str(connection.settings_dict["NAME"])
-    try:
+    with scratch_database():
         main()
-    finally:
-        connection.creation.destroy_test_db(before, verbosity=0)
