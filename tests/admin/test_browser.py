@@ -13,6 +13,7 @@ from playwright.sync_api import expect, sync_playwright
 pytestmark = pytest.mark.browser
 
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+PATIENCE = 60_000  # ms: a busy machine retries 1,400 jobs in more than the five seconds of Playwright
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 EVIL = [
     "<script>alert(1)</script>",
@@ -45,6 +46,7 @@ def chromium():
     # Playwright keeps an event loop in this thread, and Django refuses the database there.
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        expect.set_options(timeout=PATIENCE)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
@@ -54,7 +56,7 @@ def chromium():
 def tab(chromium, live_server, operator):
     """A tab of an operator who is signed in. The test fails if its console complains or a dialog opens."""
     context = chromium.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
     context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
     session = operator.cookies["sessionid"].value
     context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
