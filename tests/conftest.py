@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 from django_delayed import delay
+from django_delayed.serialization import names
 from tests.blog import jobs
 from tests.blog.diary import entries
 
@@ -20,6 +21,12 @@ def media_root(settings, tmp_path):
     """What a test uploads or draws goes with the test, not into the demo's files."""
     settings.MEDIA_ROOT = tmp_path / "media"
     return settings.MEDIA_ROOT
+
+
+@pytest.fixture(autouse=True)
+def names_forgotten():
+    """What an earlier test has found under a name is looked up again, where a test replaces modules."""
+    names.found_under.cache_clear()
 
 
 @pytest.fixture

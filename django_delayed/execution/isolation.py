@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from django.db import Error as DatabaseError
-from django.db import connections
-
-from ..databases import in_callers_transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def callers_transactions_kept() -> Iterator[None]:
+def transactions_kept(inside: Iterable[BaseDatabaseWrapper]) -> Iterator[None]:
     """A block in which a database error of the job does not cost a caller their transaction."""
-    inside = [connection for connection in connections.all(True) if in_callers_transaction(connection)]
     savepoints = [(connection, savepoint) for connection in inside if (savepoint := connection.savepoint())]
     try:
         yield
@@ -31,25 +28,21 @@ def callers_transactions_kept() -> Iterator[None]:
                 connection.savepoint_rollback(savepoint)
 
 
-@contextmanager
-def signals_kept() -> Iterator[None]:
-    """A block after which the worker has its signal handlers back; without them, it cannot be stopped."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    wakeup = _wakeup_fd()
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
+class StopHandlers:
+    """The handlers of the signals by which a worker is stopped, as they are when this is made."""
+
+    def __init__(self) -> None:
+        self._is_main = threading.current_thread() is threading.main_thread()
+        if self._is_main:
+            self._handlers = [(number, signal.getsignal(number)) for number in STOP_SIGNALS]
+            self._wakeup = signal.set_wakeup_fd(-1)
+            signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+
+    def put_back(self) -> None:
+        """Install them again where a job has replaced them: without them, the worker cannot be stopped."""
+        if not (self._is_main and threading.current_thread() is threading.main_thread()):
+            return
+        for number, handler in self._handlers:
             if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
-        if _wakeup_fd() != wakeup:
-            signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-
-
-def _wakeup_fd() -> int:
-    fd = signal.set_wakeup_fd(-1)
-    signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
-    return fd
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)

@@ -18,7 +18,6 @@ from ..serialization.context import Context
 from ..serialization.errors import begin_at_application
 from ..signals import fields_of, job_started
 from .deadline import run_within
-from .isolation import callers_transactions_kept, signals_kept
 from .outcomes import (
     Discarded,
     EndedByError,
@@ -47,7 +46,7 @@ def perform(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | 
 
     `on_load` is called with the job before it is performed.
     """
-    with signals_kept(), session:
+    with session:
         try:
             job_started.send_robust(sender=Job, delayed_job=row)
             # What a job sets in a ContextVar does not reach the next one.
@@ -69,7 +68,7 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
     loaded = _Loaded()
     began = time.perf_counter()
     try:
-        job = _load_and_run(row, loaded, on_load)
+        job = _load_and_run(row, session, loaded, on_load)
         # What a block of the context has begun is over now.
         session.check_transactions()
         return Finished(job, time.perf_counter() - began)
@@ -86,17 +85,20 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
         return outcome
 
 
-def _load_and_run(row: DelayedJob, loaded: _Loaded, on_load: Callable[[Job], None] | None) -> Job:
+def _load_and_run(
+    row: DelayedJob, session: Session, loaded: _Loaded, on_load: Callable[[Job], None] | None
+) -> Job:
     with ExitStack() as stack:
 
         def enter(context: Context) -> None:
             loaded.context = context
-            stack.enter_context(context.active())
+            if not context.is_active:
+                stack.enter_context(context.active())
 
         loaded.job = job = Job.load(row, enter)
         if on_load:
             on_load(job)
-        with callers_transactions_kept(), performing(row):
+        with session.callers_transactions_kept(), performing(row):
             run_within(job.run_time, row.name, job.run)
     return job
 

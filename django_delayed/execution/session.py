@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 
 from django.db import connections
@@ -18,6 +20,9 @@ from ..databases.sessions import (
     reopened,
     reset_session,
 )
+from .isolation import StopHandlers, transactions_kept
+
+_nothing = nullcontext()
 
 
 class Session:
@@ -26,6 +31,8 @@ class Session:
     So a job that asks for nothing opens nothing, and what a job sets on its session reaches neither the next
     job nor the statements of the queue. After the block a session is put back and kept for the next block,
     where the database can do that in one step, and closed otherwise. `close` closes those that are kept.
+
+    The handlers by which the worker is stopped are put back too, as they were when the session was made.
 
     In a caller's transaction, as in a Django TestCase, and with SQLite in memory, the connections stay that
     are there: others would not see what was written on them.
@@ -36,13 +43,14 @@ class Session:
         # By their alias: what is kept for the next block, and what this block was given of it.
         self._kept: dict[str, BaseDatabaseWrapper] = {}
         self._given: dict[str, BaseDatabaseWrapper] = {}
-        self._outer: list[BaseDatabaseWrapper] = []
-        self._callers: list[str] = []
+        self._outer: Sequence[BaseDatabaseWrapper] = ()
+        self._callers: list[BaseDatabaseWrapper] = []
         self._is_shared = False
+        self._handlers = StopHandlers()
 
     def __enter__(self) -> Session:
-        outer = list(connections.all(initialized_only=True))
-        self._callers = [one.alias for one in outer if in_callers_transaction(one)]
+        outer = connections.all(initialized_only=True)
+        self._callers = [one for one in outer if in_callers_transaction(one)]
         self._is_shared = bool(self._callers) or any(map(is_in_memory, outer))
         if not self._is_shared:
             self._outer = outer
@@ -68,16 +76,18 @@ class Session:
             self._given = {}
             for connection in self._outer:
                 connections[connection.alias] = connection
-            self._outer = []
+            self._outer = ()
+            self._handlers.put_back()
 
     @property
-    def connections(self) -> list[BaseDatabaseWrapper]:
+    def connections(self) -> Sequence[BaseDatabaseWrapper]:
         """The connections that are in force and not in a caller's transaction."""
-        return [
-            connection
-            for connection in connections.all(initialized_only=True)
-            if connection.alias not in self._callers
-        ]
+        opened = connections.all(initialized_only=True)
+        return [one for one in opened if one not in self._callers] if self._callers else opened
+
+    def callers_transactions_kept(self) -> AbstractContextManager[None]:
+        """A block in which a database error of the job does not cost a caller their transaction."""
+        return transactions_kept(self._callers) if self._callers else _nothing
 
     def check_transactions(self) -> None:
         """Raise TransactionManagementError for a transaction that was left open; it will be rolled back."""

@@ -56,6 +56,15 @@ class Context:
             raise DeserializationError(f"{carried!r} is no context.")
         return cls(language, decode_zone(payload.get("timezone")), carried)
 
+    @property
+    def is_active(self) -> bool:
+        """Whether the language and the zone are those of now, and nothing else is carried."""
+        return (
+            not self.carried
+            and self.language == translation.get_language()
+            and self.zone == django_timezone.get_current_timezone()
+        )
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """The block in which language and time zone are active, and the rest is restored."""

@@ -99,6 +99,14 @@ def set_former_names(thing: Any, names: Sequence[str]) -> None:
 
 def _find(name: Any) -> Any:
     """The class or function whose own name this is. Raises DeserializationError."""
+    if not isinstance(name, str):
+        raise DeserializationError(f"{name!r} is not the name of a class or function.")
+    return found_under(name)
+
+
+@functools.lru_cache(maxsize=4096)
+def found_under(name: str) -> Any:
+    """As `_find`, and remembered: a worker performs jobs of few classes, each thousands of times."""
     module, qualname = _parts_of(name)
     found = _look_up(module, qualname)
     if found is _MISSING:
@@ -129,9 +137,9 @@ def _check_own_name(name: str, found: Any) -> Any:
     return found
 
 
-def _parts_of(name: Any) -> tuple[str, str]:
+def _parts_of(name: str) -> tuple[str, str]:
     """The module and the qualified name. Raises DeserializationError for a name that no row may have."""
-    module, _, qualname = name.partition(":") if isinstance(name, str) else ("", "", "")
+    module, _, qualname = name.partition(":")
     parts = [*module.split("."), *qualname.split(".")]
     if not all(part.isidentifier() for part in parts):
         raise DeserializationError(f"{name!r} is not the name of a class or function.")
@@ -194,6 +202,7 @@ def _import(module: str) -> Any:
 def _forget(*, setting: str, **_: Any) -> None:
     if setting in ("INSTALLED_APPS", "DJANGO_DELAYED"):
         _name_of.cache_clear()
+        found_under.cache_clear()
         _trusted_packages.cache_clear()
 
 

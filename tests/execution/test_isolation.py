@@ -14,6 +14,7 @@ from django.db import (
 )
 from django.utils import timezone, translation
 from django_delayed.execution.outcomes import Finished
+from django_delayed.execution.session import Session
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
 from django_delayed.worker.configuration import Configuration
@@ -218,3 +219,28 @@ def test_an_error_of_the_database_does_not_cost_the_transaction_of_a_test(in_job
     work_off()
     assert DelayedJob.objects.get().error_class == "IntegrityError"
     assert list(Post.objects.order_by("pk").values_list("title", flat=True)) == ["kept", "kept too"]
+
+
+@transactional
+def test_the_handlers_that_a_receiver_has_replaced_are_put_back(wakeup_fd):
+    def handlers():
+        return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+
+    before = handlers()
+    with Session(keeps=False):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+    assert handlers() == before
+
+
+@transactional
+def test_a_session_may_end_in_another_thread_than_the_one_that_made_it(wakeup_fd):
+    session = Session(keeps=False)
+
+    def use():
+        with session:
+            return Post.objects.count()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(use).result() == 0

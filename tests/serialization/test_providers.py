@@ -218,7 +218,7 @@ def test_a_hand_written_context_is_refused(carrying, carried, noted):
     jobs.Plain.perform_later()
     row = DelayedJob.objects.get()
     row.payload = json.dumps(json.loads(row.payload) | {"context": carried})
-    row.save()
+    row.save(update_fields=["payload"])
     perform_next()
     assert DelayedJob.objects.get().error_class
     assert noted == []
