@@ -10,7 +10,6 @@ from django.db import connections
 
 from ..reports import reporting
 from ..worker.availability import PeriodicTask
-from ..worker.heartbeat import TICK
 
 
 class DatabaseThread(threading.Thread):
@@ -39,6 +38,7 @@ class DatabaseThread(threading.Thread):
     def add(self, tasks: Sequence[PeriodicTask]) -> None:
         """Run these tasks too."""
         self._tasks = [*self._tasks, *tasks]
+        self._changed.set()
 
     def remove(self, tasks: Sequence[PeriodicTask]) -> None:
         """Run these tasks no more. One of them may be running; a request after this call comes after it."""
@@ -67,7 +67,8 @@ class DatabaseThread(threading.Thread):
             self._run_requests()
             for task in self._tasks:
                 task.run_if_due()
-            self._changed.wait(TICK)
+            waiting = [*self._tasks, *(task for task, _ in self._requests[:1])]
+            self._changed.wait(min((task.due_in for task in waiting), default=None))
             self._changed.clear()
         self._run_requests()
 

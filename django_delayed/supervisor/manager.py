@@ -31,6 +31,8 @@ class WorkerManager:
         # Set once the row of the next worker is written, or that of the last one removed.
         self._registered: Event | None = None
         self._removed: Event | None = None
+        # Set once the batch of a long job is released.
+        self._released: Event | None = None
         self._process: Process | None = None
         self._restart = Restart()
         self._has_ended = False
@@ -55,6 +57,7 @@ class WorkerManager:
             self._remove(self._process, code)
         else:
             self._process.watch()
+            self._release_batch(self._process)
             if self._kill_at is not None and time.monotonic() > self._kill_at:
                 self._process.kill(SHUTDOWN)
 
@@ -100,6 +103,11 @@ class WorkerManager:
             self._restart.worker_starts()
             self._process = Process(self._worker, self.configuration)
             self._database.add(self._process.tasks)
+
+    def _release_batch(self, process: Process) -> None:
+        """Have released what was claimed together with a job that has become long."""
+        if (self._released is None or self._released.is_set()) and process.batch.long_job():
+            self._released = self._database.request(process.batch.release)
 
     def _remove(self, process: Process, code: int) -> None:
         """Have released what the worker held when it ended; then decide what comes next."""

@@ -40,13 +40,13 @@ class Process:
         self.activity = Activity()
         # The row of the worker was written just now.
         self.activity.heartbeat(time.time())
+        self.batch = BatchWatch(worker, self.activity)
         self._killed_for = ""
         self._overdue: Current | None = None
         self._is_lost = False
         # For the thread that runs the SQL of the supervisor.
         self.tasks = [
             PeriodicTask(self._send_heartbeat, heartbeat_interval()),
-            PeriodicTask(BatchWatch(worker, self.activity).tick, timedelta(0)),
             PeriodicTask(self._release_unknown, settings.LEASE),
         ]
         # Nothing is written to the pipe: the worker reads its end when this process is gone.

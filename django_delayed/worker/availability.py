@@ -72,6 +72,11 @@ class PeriodicTask:
         self._due = 0.0
         self._pauses = backoff()
 
+    @property
+    def due_in(self) -> float:
+        """Seconds until the function is due; 0 if it is."""
+        return max(self._due - time.monotonic(), 0.0)
+
     def run_if_due(self) -> bool:
         """Call the function if it is due; returns whether it succeeded.
 

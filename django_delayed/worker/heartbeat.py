@@ -17,7 +17,7 @@ from ..databases import DatabaseNow
 from ..execution.outcomes import decide_after_kill
 from ..models import WorkerProcess, all_rows
 from ..reports import reporting
-from .activity import Activity
+from .activity import Activity, Current
 from .availability import PeriodicTask
 from .configuration import Configuration
 from .recovery import release_and_exit
@@ -73,15 +73,20 @@ class BatchWatch:
         self.activity = activity
         self._seen: int | None = None
 
-    def tick(self) -> None:
-        """Look at the activity once; to be called several times a second."""
+    def long_job(self) -> Current | None:
+        """The current job if it has become long and is not noted yet; to be asked several times a second."""
         current = self.activity.current()
         if current is None:
             self._seen = None
         elif current.id != self._seen and current.age >= RELEASE_AFTER:
-            rows = all_rows()
-            rows.release_unstarted(self.worker, current.id, current.age)
-            self._seen = current.id
+            return current
+        return None
+
+    def release(self) -> None:
+        """If there is a long job still, note it and release the rest of its batch."""
+        if job := self.long_job():
+            all_rows().release_unstarted(self.worker, job.id, job.age)
+            self._seen = job.id
 
 
 class HeartbeatThread(threading.Thread):
@@ -96,7 +101,7 @@ class HeartbeatThread(threading.Thread):
         self._worker = worker
         self._activity = activity
         self._shutdown = shutdown
-        self._watch = PeriodicTask(BatchWatch(worker, activity).tick, timedelta(0))
+        self._watch = PeriodicTask(BatchWatch(worker, activity).release, timedelta(0))
         self._heartbeat = PeriodicTask(self._send, heartbeat_interval())
         self._ended = threading.Event()
 

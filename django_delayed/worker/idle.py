@@ -50,12 +50,9 @@ class Idle:
         close_broken(connections[settings.DATABASE])
 
     def _sleep_until(self, end: float, is_one_due: bool) -> None:
-        begun: Watch | None = None
+        watch: Watch = self._ask(self._current_watch)
+        watch.begin(is_one_due)
         while (left := end - time.monotonic()) > 0 and not self._shutdown.requested:
-            watch: Watch = self._ask(self._current_watch)
-            if watch is not begun:
-                watch.begin(is_one_due)
-                begun = watch
             if self._ask(watch.has_news) or self._wakeup.wait(min(left, watch.pause), watch.fd):
                 return
 

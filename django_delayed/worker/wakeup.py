@@ -29,9 +29,11 @@ class Wakeup:
         """Sleep at most this long, or until the file descriptor can be read. Returns whether it was woken."""
         readers: list[Any] = [self._reader] if fd is None else [self._reader, fd]
         ready, _, _ = select.select(readers, [], [], min(max(seconds, 0), LONGEST))
+        if self._reader not in ready:
+            return False
         with suppress(BlockingIOError):
             self._reader.recv(4096)
-        return self._reader in ready
+        return True
 
     def wake(self) -> None:
         """End the present sleep, or the next one; from any thread."""

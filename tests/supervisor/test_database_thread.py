@@ -7,7 +7,6 @@ import pytest
 from django.db import OperationalError, connection, connections
 from django_delayed import enqueue
 from django_delayed.models import DelayedJob
-from django_delayed.supervisor import database_thread
 from django_delayed.supervisor.database_thread import DatabaseThread
 from django_delayed.worker import availability
 from django_delayed.worker.availability import PeriodicTask
@@ -31,35 +30,46 @@ def soon(monkeypatch):
     monkeypatch.setattr(availability, "backoff", lambda: iter([0.001] * 1000))
 
 
-@pytest.fixture
-def without_ticks(monkeypatch):
-    """The thread works only when it is woken."""
-    monkeypatch.setattr(database_thread, "TICK", 10 * PATIENCE)
-
-
 def task(function):
-    return PeriodicTask(function, timedelta(0))
+    return PeriodicTask(function, timedelta(milliseconds=1))
 
 
-def test_a_request_wakes_the_thread_and_so_does_the_end(thread, without_ticks):
-    rounds = []
-    thread.add([task(partial(rounds.append, 1))])
+class Rounds(PeriodicTask):
+    """A task that is not due for long, and counts how often it is looked at."""
+
+    def __init__(self):
+        super().__init__(lambda: None, timedelta(seconds=10 * PATIENCE))
+        self.count = 0
+
+    def run_if_due(self):
+        self.count += 1
+        return super().run_if_due()
+
+
+def test_a_request_wakes_the_thread_and_so_does_the_end(thread):
+    thread.add([Rounds()])
     thread.start()
-    until(lambda: rounds)
-    for number in range(3):
-        assert thread.request(partial(rounds.append, number)).wait(PATIENCE)
+    for _ in range(3):
+        assert thread.request(lambda: None).wait(PATIENCE)
     thread.end(PATIENCE)
     assert not thread.is_alive()
 
 
-def test_between_two_requests_the_thread_sleeps(thread, without_ticks):
-    rounds = []
-    thread.add([task(partial(rounds.append, 1))])
+def test_between_two_requests_the_thread_sleeps(thread):
+    rounds = Rounds()
+    thread.add([rounds])
     thread.start()
-    # Each request makes a round; what has woken the thread once does not wake it again.
+    # The start, the new task and each request make a round; what has woken the thread once does not wake it again.
     for _ in range(3):
         assert thread.request(lambda: None).wait(PATIENCE)
-    assert len(rounds) <= 4
+    assert rounds.count <= 5
+
+
+def test_a_task_that_is_added_wakes_the_thread(thread):
+    thread.start()
+    done = []
+    thread.add([task(partial(done.append, 1))])
+    until(lambda: done)
 
 
 def test_requests_run_in_their_order_and_each_until_it_has_succeeded_once(thread, soon):
@@ -107,7 +117,7 @@ def test_a_task_that_is_removed_runs_no_more_and_the_others_do(thread):
     assert len(removed) <= count + 1
 
 
-def test_what_was_requested_is_done_before_the_end(without_ticks):
+def test_what_was_requested_is_done_before_the_end():
     done = []
     thread = DatabaseThread([])
     thread.start()

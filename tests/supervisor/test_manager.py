@@ -6,7 +6,7 @@ from datetime import timedelta
 from threading import Event
 
 import pytest
-from django_delayed import enqueue
+from django_delayed import enqueue, enqueue_all
 from django_delayed.conf import settings as delayed
 from django_delayed.models import DelayedJob, WorkerProcess
 from django_delayed.supervisor import manager as module
@@ -15,6 +15,7 @@ from django_delayed.supervisor.manager import WorkerManager
 from django_delayed.supervisor.restart import AFTER_A_CRASH, STEADY
 from django_delayed.worker.activity import GRACE, Activity
 from django_delayed.worker.configuration import CODE_HAS_CHANGED, DONE, Configuration
+from django_delayed.worker.heartbeat import BatchWatch
 from tests.blog.jobs import Plain
 from tests.playground.processes import PATIENCE, is_alive, nothing_is_held, until
 
@@ -99,6 +100,23 @@ def test_its_heartbeats_are_sent_while_it_runs(runs, manage_worker, database):
     running = started(manage_worker())
     assert set(running.tasks) <= set(database._tasks)
     until(lambda: WorkerProcess.objects.get().pid == running._popen.pid)
+
+
+def test_what_was_claimed_with_a_job_that_has_become_long_is_released(runs, manage_worker):
+    runs(SLEEP)
+    manager = manage_worker()
+    process = started(manager)
+    enqueue_all([Plain(number) for number in range(3)])
+    first, *_ = DelayedJob.objects.claim(process.worker, 3)
+    for _ in range(2):
+        process.activity.begin(first.pk, timedelta(hours=1))
+        ticking(manager, lambda: DelayedJob.objects.running().count() == 1)
+        assert DelayedJob.objects.running().get() == first
+        # The next batch of the same worker.
+        process.activity.end()
+        manager.tick()
+        assert DelayedJob.objects.finish(first)
+        first, *_ = DelayedJob.objects.claim(process.worker, 3)
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -344,6 +362,7 @@ class StandIn:
         self.started = started
         self.activity = Activity()
         self.activity.be_ready()
+        self.batch = BatchWatch(worker, self.activity)
 
     def decision(self, current, code):
         return None

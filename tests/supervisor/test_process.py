@@ -76,9 +76,9 @@ def test_a_process_leaves_no_file_open(runs):
     assert files() == before
 
 
-def test_its_heartbeat_is_sent_six_times_a_lease_and_its_batch_is_watched_all_the_time(process):
-    heartbeat, batch, unknown = (timedelta(seconds=task.every) for task in process.tasks)
-    assert (heartbeat, batch, unknown) == (delayed.LEASE / 6, timedelta(0), delayed.LEASE)
+def test_its_heartbeat_is_sent_six_times_a_lease(process):
+    heartbeat, unknown = (timedelta(seconds=task.every) for task in process.tasks)
+    assert (heartbeat, unknown) == (delayed.LEASE / 6, delayed.LEASE)
     assert not process.activity.is_stale(timedelta(seconds=60))
 
 

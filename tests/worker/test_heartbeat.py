@@ -112,12 +112,12 @@ def watched():
 def test_a_long_job_releases_what_was_claimed_with_it():
     begin, watch = watched()
     rows = claim(3)
-    watch.tick()
+    watch.release()
     begin(rows[1], RELEASE_AFTER - timedelta(microseconds=1))
-    watch.tick()
+    watch.release()
     assert states() == ["running"] * 3
     begin(rows[1], RELEASE_AFTER)
-    watch.tick()
+    watch.release()
     assert states() == ["enqueued", "running", "enqueued"]
     assert DelayedJob.objects.get(pk=rows[1].pk).started_at is not None
 
@@ -127,13 +127,13 @@ def test_a_job_that_was_noted_costs_no_statement_more(django_assert_num_queries)
     rows = claim(2)
     with django_assert_num_queries(0):
         begin(rows[0], timedelta(0))
-        watch.tick()
+        watch.release()
     begin(rows[0], SECOND)
-    watch.tick()
+    watch.release()
     with django_assert_num_queries(0):
         for seconds in range(2, 5):
             begin(rows[0], seconds * SECOND)
-            watch.tick()
+            watch.release()
 
 
 def test_a_job_is_noted_again_in_its_next_attempt():
@@ -142,10 +142,10 @@ def test_a_job_is_noted_again_in_its_next_attempt():
     for _ in range(2):
         DelayedJob.objects.update(started_at=None)
         begin(row, SECOND)
-        watch.tick()
+        watch.release()
         assert DelayedJob.objects.get().started_at is not None
         begin(None, SECOND)
-        watch.tick()
+        watch.release()
 
 
 def test_the_thread_sends_heartbeats_notes_long_jobs_and_closes_its_connection(activity, monkeypatch):

@@ -51,7 +51,7 @@ def enqueue_elsewhere():
 
 
 def test_the_sleep_ends_when_its_time_is_up(idle, asked):
-    idle.sleep(0.001)  # a first watch may report what was written before it
+    idle.sleep(0.2)  # a first watch may report what was written before it
     asked.clear()
     began = time.monotonic()
     idle.sleep(0.05)
@@ -66,7 +66,7 @@ def test_a_sleep_of_no_time_asks_nothing(idle, asked):
 
 
 def test_a_row_that_was_written_meanwhile_ends_the_sleep(idle):
-    idle.sleep(0.001)
+    idle.sleep(0.2)
     threading.Timer(0.05, enqueue_elsewhere).start()
     idle.sleep(FOREVER)
     assert DelayedJob.objects.exists()
@@ -106,6 +106,6 @@ def test_there_is_one_watch_for_each_session(idle):
     second = idle._current_watch()
     assert second is not first
     assert idle._current_watch() is second
-    idle.sleep(0.001)
+    idle.sleep(0.2)
     threading.Timer(0.05, enqueue_elsewhere).start()
     idle.sleep(FOREVER)
