@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import Any
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Info, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from . import conf
 from .calls.proxies import DelayMixin
@@ -88,6 +88,32 @@ def check_database(**_: Any) -> list[CheckMessage]:
     return [
         Error(f"DJANGO_DELAYED: {sentence}", id=f"django_delayed.{id}") for id, sentence in _wrong_database()
     ]
+
+
+@register()
+def check_enqueue(**_: Any) -> list[CheckMessage]:
+    """What a queue on another alias than the data means for a transaction that is rolled back, or cut off."""
+    if any(_wrong_settings()) or any(_wrong_database()) or conf.settings.DATABASE == DEFAULT_DB_ALIAS:
+        return []
+    queue, mode = conf.settings.DATABASE, conf.settings.ENQUEUE
+    if mode is None:
+        what = (
+            f"The queue is on {queue!r}: a job is written there once every transaction that is open elsewhere"
+            " has committed."
+        )
+        hint = (
+            "A process that dies between the commit and the INSERT loses the job. Write ENQUEUE:"
+            ' "on_commit" if that is what you want, or leave DATABASE out.'
+        )
+        return [Info(what, hint=hint, id="django_delayed.I012")]
+    if mode == "transaction":
+        what = (
+            f"ENQUEUE is 'transaction' and the queue is on {queue!r}: a job about data of another database is"
+            " written before they are committed, and stays if they are rolled back."
+        )
+        hint = "Leave ENQUEUE out: then a job waits for the commit. If your data are there too, silence this."
+        return [Warning(what, hint=hint, id="django_delayed.W013")]
+    return []
 
 
 @register()

@@ -123,10 +123,10 @@ def _text(value: Any, name: str) -> str:
     return value
 
 
-def _enqueue_mode(value: Any, name: str) -> str:
-    if value not in ("transaction", "on_commit", "immediate"):
-        raise ValueError(f'{name} must be "transaction", "on_commit" or "immediate", not {value!r}.')
-    return str(value)
+def _enqueue_mode(value: Any, name: str) -> str | None:
+    if value not in (None, "transaction", "on_commit", "immediate"):
+        raise ValueError(f'{name} must be "transaction", "on_commit", "immediate" or None, not {value!r}.')
+    return value
 
 
 def _modules(value: Any, name: str) -> tuple[str, ...]:
@@ -190,7 +190,8 @@ class Settings:
     KEEP_FINISHED_FOR: timedelta | None = _setting(None, _optional_duration)
     KEEP_FAILED_FOR: timedelta | None = _setting(None, _optional_duration)
     DELAY_JOBS: bool | Callable[..., Any] = _setting(True, _boolean_or_callable)
-    ENQUEUE: str = _setting("transaction", _enqueue_mode)
+    # None: in the caller's transaction if the queue is on its alias, else on its commit.
+    ENQUEUE: str | None = _setting(None, _enqueue_mode)
     DATABASE: str = _setting("default", _text)
     CONTEXT: Mapping[str, str] = _setting(dict, _providers)
     TRUSTED_MODULES: tuple[str, ...] = _setting(tuple, _modules)

@@ -31,7 +31,7 @@ def test_a_project_that_is_set_up_rightly_is_told_nothing():
         ({"MAX_RUN_TIME": None}, "MAX_RUN_TIME must be a timedelta or a number of seconds"),
         ({"TRUSTED_MODULES": 5}, "TRUSTED_MODULES"),
         ({"TRUSTED_MODULES": "shop"}, "TRUSTED_MODULES must be a list of module names"),
-        ({"ENQUEUE": []}, 'ENQUEUE must be "transaction"'),
+        ({"ENQUEUE": []}, 'ENQUEUE must be "transaction", "on_commit", "immediate" or None'),
         ({"QUEUE_ATTRIBUTES": {"mail": {"colour": 1}}}, "QUEUE_ATTRIBUTES['mail']"),
         ({5: 1}, "5 is not a setting"),
         ([("MAX_ATTEMPTS", 10)], "DJANGO_DELAYED must be a dict, not list"),
@@ -83,6 +83,32 @@ def test_at_once_needs_more_than_one_writer(settings):
     settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
     wrong = not checks.connections["default"].features.has_select_for_update
     assert [code for code, _ in told()] == ["django_delayed.E004"] * wrong
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({}, "I012"),
+        ({"ENQUEUE": None}, "I012"),
+        ({"ENQUEUE": "transaction"}, "W013"),
+        ({"ENQUEUE": "on_commit"}, None),
+        ({"ENQUEUE": "immediate"}, None),
+    ],
+)
+def test_a_queue_on_another_alias_is_told_what_its_choice_does_not_promise(
+    settings, monkeypatch, given, code
+):
+    settings.DJANGO_DELAYED = {"DATABASE": "queue", **given}
+    monkeypatch.setitem(checks.connections.settings, "queue", checks.connections.settings["default"])
+    found = checks.check_enqueue()
+    assert [message.id for message in found] == [f"django_delayed.{code}"] * (code is not None)
+    assert all("'queue'" in message.msg and "ENQUEUE" in message.msg + message.hint for message in found)
+
+
+@pytest.mark.parametrize("given", [{}, {"ENQUEUE": "transaction"}, {"DATABASE": "nowhere"}])
+def test_a_queue_on_the_alias_of_the_data_is_told_nothing(settings, given):
+    settings.DJANGO_DELAYED = given
+    assert checks.check_enqueue() == []
 
 
 @pytest.mark.parametrize(

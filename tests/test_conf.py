@@ -26,7 +26,7 @@ def test_the_defaults_are_those_of_the_documentation():
             "KEEP_FINISHED_FOR": None,
             "KEEP_FAILED_FOR": None,
             "DELAY_JOBS": True,
-            "ENQUEUE": "transaction",
+            "ENQUEUE": None,
             "DATABASE": "default",
             "CONTEXT": {},
             "TRUSTED_MODULES": (),
@@ -100,7 +100,7 @@ WRONG = [
         for value in ("q" * 256, "a\nb", "\0", "a,b", "mail_*", "!mail", 7)
     ),
     *(("DELAY_JOBS", value) for value in (1, "yes", None)),
-    *(("ENQUEUE", value) for value in ("commit", None, True, ["transaction"])),
+    *(("ENQUEUE", value) for value in ("commit", False, True, ["transaction"])),
     *(("CONTEXT", value) for value in ([], None, "shop.context", {"tenant": None}, {5: "a.b"}, {"": "a.b"})),
     *(("TRUSTED_MODULES", value) for value in ("shop.extra", 5, None, [5], [None])),
     *(

@@ -33,7 +33,7 @@ TYPES = {
     "_providers": "dict of texts",
     "_queue_attributes": "dict",
     "_aliases": "dict",
-    "_enqueue_mode": '`"transaction"`, `"on_commit"` or `"immediate"`',
+    "_enqueue_mode": '`"transaction"`, `"on_commit"`, `"immediate"` or None',
     "_duration": "duration",
     "positive_duration": "duration > 0",
     "_optional_duration": "duration or None",
@@ -152,9 +152,9 @@ def test_every_flag_of_a_command_is_one(page):
 def test_every_system_check_stands_in_the_settings_page():
     source = (ROOT / "django_delayed/checks.py").read_text()
     listed = re.findall(
-        r"^\| `django_delayed\.([EW]\d{3})` \|", (ROOT / "docs/settings.md").read_text(), re.M
+        r"^\| `django_delayed\.([EWI]\d{3})` \|", (ROOT / "docs/settings.md").read_text(), re.M
     )
-    assert sorted(listed) == sorted(set(re.findall(r"\b[EW]\d{3}\b", source)))
+    assert sorted(listed) == sorted(set(re.findall(r"\b[EWI]\d{3}\b", source)))
 
 
 def test_every_command_stands_in_the_readme():

@@ -277,21 +277,92 @@ with transaction.atomic():
         transaction.set_rollback(True, using="queue")
 assert DelayedJob.objects.using("queue").count() == 1
 """
+OF_THE_QUEUE_ALONE = """
+with transaction.atomic(using="queue"):
+    assert Plain.perform_later().pk
+    transaction.set_rollback(True, using="queue")
+assert Plain.perform_later().pk
+assert DelayedJob.objects.using("queue").count() == 2
+"""
+OF_THE_DATA_ELSEWHERE = """
+import django
+django.setup()
+from django.core.management import call_command
+from django.db import transaction
+from tests.blog.jobs import Plain
+
+call_command("migrate", database="queue", verbosity=0)
+with transaction.atomic(using="queue"):
+    row = Plain.perform_later()
+    assert row.pk is None
+assert row.pk
+with transaction.atomic(using="queue"), transaction.atomic():
+    assert Plain.perform_later().pk
+"""
+IN_A_TEST_CASE = """
+import unittest
+import django
+django.setup()
+from django.core.management import call_command
+from django.test import TestCase
+from django_delayed.models import DelayedJob
+from tests.blog.jobs import Plain
+
+call_command("migrate", database="queue", verbosity=0)
+
+class OfBoth(TestCase):
+    databases = {"default", "queue"}
+
+    def test_callbacks(self):
+        row = Plain.perform_later()
+        assert row.pk is None
+        with self.captureOnCommitCallbacks(execute=True):
+            row = Plain.perform_later()
+        assert DelayedJob.objects.using("queue").get() == row
+
+unittest.main(argv=["test"])
+"""
 
 
-def test_on_commit_waits_for_the_transactions_on_every_database(tmp_path, child_environment):
-    (tmp_path / "two_databases.py").write_text(
-        "from tests.settings import *\n"
-        f"queue = {{'ENGINE': 'django.db.backends.sqlite3', 'NAME': {str(tmp_path / 'queue.sqlite3')!r}}}\n"
-        "DATABASES = {**DATABASES, 'queue': queue}\n"
-        "DJANGO_DELAYED = {'ENQUEUE': 'on_commit', 'DATABASE': 'queue'}\n"
-    )
-    environment = {
-        **child_environment,
-        "DJANGO_SETTINGS_MODULE": "two_databases",
-        "PYTHONPATH": f"{tmp_path}:{child_environment['PYTHONPATH']}",
-    }
-    subprocess.run([sys.executable, "-c", TWO_DATABASES], env=environment, check=True, timeout=60)
+@pytest.fixture
+def beside_another_database(tmp_path, child_environment):
+    """Run a script in a process of its own, with an empty database "queue", and these DJANGO_DELAYED."""
+
+    def run(script, **given):
+        (tmp_path / "two_databases.py").write_text(
+            "from tests.settings import *\n"
+            "queue = {'ENGINE': 'django.db.backends.sqlite3',"
+            f" 'NAME': {str(tmp_path / 'queue.sqlite3')!r}}}\n"
+            "DATABASES = {**DATABASES, 'queue': queue}\n"
+            f"DJANGO_DELAYED = {given}\n"
+        )
+        environment = {
+            **child_environment,
+            "DJANGO_SETTINGS_MODULE": "two_databases",
+            "PYTHONPATH": f"{tmp_path}:{child_environment['PYTHONPATH']}",
+        }
+        subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=60)
+
+    return run
+
+
+def test_on_commit_waits_for_the_transactions_on_every_database(beside_another_database):
+    beside_another_database(TWO_DATABASES, DATABASE="queue", ENQUEUE="on_commit")
+
+
+def test_a_queue_on_another_alias_waits_for_the_commit_of_the_data(beside_another_database):
+    beside_another_database(TWO_DATABASES + OF_THE_QUEUE_ALONE, DATABASE="queue")
+
+
+def test_a_job_about_data_on_another_alias_waits_for_their_commit(beside_another_database):
+    beside_another_database(OF_THE_DATA_ELSEWHERE)
+
+
+@pytest.mark.parametrize("given", [{}, {"ENQUEUE": "on_commit"}])
+def test_in_a_test_case_a_queue_on_another_alias_waits_for_the_callbacks_of_the_data(
+    beside_another_database, given
+):
+    beside_another_database(IN_A_TEST_CASE, DATABASE="queue", **given)
 
 
 @pytest.mark.django_db(transaction=True)

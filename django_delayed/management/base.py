@@ -18,7 +18,7 @@ from ..databases import Filters
 from ..databases.sessions import without_pools
 from ..execution.session import Session
 from ..models import DelayedJob
-from ..worker.availability import UNAVAILABLE
+from ..worker.availability import UNAVAILABLE, migrate_command
 from ..worker.configuration import ENVIRONMENT_VARIABLE, Configuration
 from ..worker.requirements import why_no_worker
 from .arguments import add_queues, names, positive, queues_of, seconds, span_of
@@ -34,7 +34,7 @@ def require_tables() -> None:
     if DelayedJob._meta.db_table not in present:
         raise CommandError(
             f"The database {settings.DATABASE!r} has no table {DelayedJob._meta.db_table}:"
-            " run `manage.py migrate` first."
+            f" run `{migrate_command()}` first."
         )
 
 

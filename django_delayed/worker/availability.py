@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TypeVar
 
-from django.db import Error, InterfaceError, InternalError, OperationalError, connections
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    Error,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connections,
+)
 
 from ..conf import settings
 from ..databases import database, in_callers_transaction
@@ -39,6 +46,12 @@ def backoff() -> Iterator[float]:
 def is_permanent(error: Error) -> bool:
     """Whether the statement will fail until somebody repairs something, such as a missing column."""
     return database(connections[settings.DATABASE]).is_permanent(error)
+
+
+def migrate_command() -> str:
+    """The command that makes the tables of the queue."""
+    alias = settings.DATABASE
+    return "manage.py migrate" + ("" if alias == DEFAULT_DB_ALIAS else f" --database {alias}")
 
 
 def repeat_while_unavailable(
@@ -103,8 +116,9 @@ def _report(error: Error, pause: float) -> None:
     with reporting():
         if is_permanent(error):
             logger.error(
-                "The database refuses a statement until somebody repairs it (has `manage.py migrate` run?),"
+                "The database refuses a statement until somebody repairs it (has `%s` run?),"
                 " trying again in %.1f s: %s",
+                migrate_command(),
                 pause,
                 text,
             )

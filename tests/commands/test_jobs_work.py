@@ -12,6 +12,7 @@ from django.db import connection
 from django_delayed import enqueue_all
 from django_delayed.management.base import WorkerCommand
 from django_delayed.models import DelayedJob, WorkerProcess
+from django_delayed.worker.availability import migrate_command
 from tests.playground.jobs import Environment, Failing, FailingForGood, Note
 from tests.playground.processes import no_job_is_left, nothing_is_held, until
 
@@ -229,6 +230,12 @@ def test_a_database_that_was_never_migrated_is_told_apart(command, name, tmp_pat
         "CommandError: The database 'default' has no table django_delayed_delayedjob:"
         " run `manage.py migrate` first."
     )
+
+
+def test_the_hint_about_migrate_names_the_alias_of_the_queue(settings):
+    assert migrate_command() == "manage.py migrate"
+    settings.DJANGO_DELAYED = {"DATABASE": "queue"}
+    assert migrate_command() == "manage.py migrate --database queue"
 
 
 def test_a_worker_called_from_another_command_works_too(command, ledger):
