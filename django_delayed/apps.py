@@ -13,7 +13,9 @@ class DjangoDelayedConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Only now: the checks import models.
-        from . import checks  # noqa: F401
+        # Only now: these import models.
+        from . import checks, enqueueing  # noqa: F401
+        from .execution import inline
 
+        enqueueing.inline = inline
         autodiscover_modules("jobs")

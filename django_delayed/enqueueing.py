@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.utils import timezone
 
 from .conf import settings
 from .databases import DatabaseNow, check_sizes, database, in_callers_transaction, insert, split
-from .options import Options, check_options, choose_options, evaluate
-from .reports import is_refused, mark, performing
+from .options import Options, check_options, choose_options
+from .reports import is_refused, mark
 from .signals import job_enqueued
 
 if TYPE_CHECKING:
@@ -25,6 +24,20 @@ if TYPE_CHECKING:
 NOW: Any = DatabaseNow()
 
 Pairs = Sequence[tuple["Job", "DelayedJob"]]
+
+
+class Inline(Protocol):
+    """Jobs that are performed where they are enqueued: the setting DELAY_JOBS."""
+
+    def is_delayed(self, row: DelayedJob) -> bool:
+        """Whether the setting leaves the job of this unsaved row to a worker."""
+
+    def perform_inline(self, job: Job, row: DelayedJob) -> None:
+        """Perform the job at once. Raises its error."""
+
+
+# What performs jobs lies above this module: the app puts it here when it is ready.
+inline: Inline = None  # type: ignore[assignment]
 
 
 def enqueue(job: Job, **options: Any) -> DelayedJob | None:
@@ -50,17 +63,7 @@ def enqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
     if is_refused():
         return [None for _ in jobs]
     pairs = [(job, build_row(job, checked)) for job in jobs]
-    delayed: list[tuple[Job, DelayedJob]] = []
-    inline: list[tuple[Job, DelayedJob]] = []
-    for job, row in pairs:
-        if row is not None:
-            (delayed if evaluate(settings.DELAY_JOBS, job) else inline).append((job, row))
-    if delayed:
-        # Now, and not when a transaction has committed: the caller is there to see the error.
-        check_sizes(connections[settings.DATABASE], [row for _, row in delayed])
-        _MODES[settings.ENQUEUE](delayed)
-    for job, row in inline:
-        _perform_inline(job, row)
+    _place([(job, row) for job, row in pairs if row is not None])
     return [row for _, row in pairs]
 
 
@@ -86,12 +89,19 @@ def build_row(job: Job, options: Options) -> DelayedJob | None:
     return row
 
 
-def _perform_inline(job: Job, row: DelayedJob) -> None:
-    """Perform the job at once, as a worker would load it from its row; its error is the caller's."""
-    row.run_at = row.created_at = timezone.now()
-    job.enqueued(row)
-    with ExitStack() as stack, performing(row):
-        type(job).load(row, lambda context: stack.enter_context(context.active())).run()
+def _place(pairs: Pairs) -> None:
+    """Insert the rows, but perform at once the jobs that DELAY_JOBS does not delay."""
+    at_once: Pairs = ()
+    if settings.DELAY_JOBS is not True:
+        asked = [(pair, inline.is_delayed(pair[1])) for pair in pairs]
+        at_once = [pair for pair, is_delayed in asked if not is_delayed]
+        pairs = [pair for pair, is_delayed in asked if is_delayed]
+    if pairs:
+        # Now, and not when a transaction has committed: the caller is there to see the error.
+        check_sizes(connections[settings.DATABASE], [row for _, row in pairs])
+        _MODES[settings.ENQUEUE](pairs)
+    for job, row in at_once:
+        inline.perform_inline(job, row)
 
 
 # Where and when the INSERT happens: the setting ENQUEUE.

@@ -2,6 +2,7 @@ import logging
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -498,17 +499,47 @@ def test_inline_the_surroundings_stay_the_callers(inline, in_job, error):
 def test_a_function_of_the_job_may_say_which_are_delayed(settings, diary):
     asked = []
 
-    def is_delayed(job):
-        asked.append(job)
-        return job.args[0] > 1
+    def is_delayed(row):
+        asked.append(row)
+        return row.priority > 1
 
     settings.DJANGO_DELAYED = {"DELAY_JOBS": is_delayed}
-    given = [Plain(number) for number in (3, 1, 2, 0)]
-    rows = enqueue_all(given)
-    assert asked == given
-    assert [bool(row.pk) for row in rows] == [True, False, True, False]
-    assert diary == [("plain", (1,), {}), ("plain", (0,), {})]
-    assert numbers() == [3, 2]
+    rows = []
+    for number in (3, 1, 2, 0):
+        rows += enqueue_all([Plain(number), Plain(-number)], priority=number)
+    assert [row.priority for row in asked] == [3, 3, 1, 1, 2, 2, 0, 0]
+    assert [bool(row.pk) for row in rows] == [True, True, False, False] * 2
+    assert diary == [("plain", (number,), {}) for number in (1, -1, 0, 0)]
+    assert numbers() == [3, -3, 2, -2]
+
+
+@pytest.mark.django_db
+def test_a_function_of_the_job_sees_what_the_row_would_hold(settings):
+    seen = []
+    settings.DJANGO_DELAYED = {
+        "DELAY_JOBS": lambda row: bool(seen.append(row)),
+        "QUEUE_ATTRIBUTES": {"mail": {"priority": -7, "max_attempts": 3}},
+    }
+    post = Post.objects.create(title="a")
+    before = timezone.now()
+    post.delay(queue="mail", wait=60).send_to_twitter("now")
+    Plain.set(run_at=before).perform_later()
+    first, second = seen
+    assert (first.name, first.about) == ("Post.send_to_twitter", f"blog.post:{post.pk}")
+    assert (first.queue, first.priority, first.max_attempts, first.id) == ("mail", -7, 3, None)
+    assert first.run_at >= before + timedelta(minutes=1)
+    assert second.run_at == before
+    with pytest.raises(FrozenInstanceError):
+        first.queue = "other"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("answer", [None, 1, "no"])
+def test_a_function_that_does_not_say_which_are_delayed_is_refused(settings, diary, answer):
+    settings.DJANGO_DELAYED = {"DELAY_JOBS": lambda: answer}
+    with pytest.raises(TypeError, match=f"DELAY_JOBS must return True or False, not {answer!r}"):
+        Plain.perform_later()
+    assert (diary, DelayedJob.objects.count()) == ([], 0)
 
 
 @pytest.mark.django_db

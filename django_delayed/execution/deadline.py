@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 # Seconds. One alarm may be lost: Python ignores what is raised in a __del__, and a bare except swallows it.
 REPEAT_AFTER = 1.0
+# Windows has neither them nor workers, but jobs that are performed inline.
+HAS_ALARMS = hasattr(signal, "setitimer")
 
 
 @dataclass
@@ -39,13 +41,13 @@ def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
     """What the function returns. Once `limit` has passed, JobTimeout is raised in it, again each second.
 
     Raises JobTimeout also if the function has swallowed it, or has switched off the alarm. Works in a main
-    thread only; in another, the function runs as long as it likes, and the process that watches this one has
-    to end it.
+    thread only; in another, and on Windows, the function runs as long as it likes, and the process that
+    watches this one has to end it.
 
     A call and not a `with` block: Python handles signals between the last line of a block and its `__exit__`
     too, and a JobTimeout raised there would hit our code instead of the job's.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not HAS_ALARMS or threading.current_thread() is not threading.main_thread():
         return function()
     deadline = Deadline(name, limit, time.monotonic() + limit.total_seconds())
     try:

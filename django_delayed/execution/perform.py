@@ -48,12 +48,17 @@ def perform(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | 
     """
     with session:
         try:
-            job_started.send_robust(sender=Job, delayed_job=row)
-            # What a job sets in a ContextVar does not reach the next one.
-            return copy_context().run(_attempt, row, session, on_load)
+            return attempt(row, session, on_load)
         except JobInterrupted:
             session.disconnect()
             return Released()
+
+
+def attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None = None) -> Outcome:
+    """As `perform`, in a session that is open. Raises JobInterrupted."""
+    job_started.send_robust(sender=Job, delayed_job=row)
+    # What a job sets in a ContextVar does not reach the next one.
+    return copy_context().run(_attempt, row, session, on_load)
 
 
 @dataclass

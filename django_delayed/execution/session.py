@@ -35,11 +35,13 @@ class Session:
     The handlers by which the worker is stopped are put back too, as they were when the session was made.
 
     In a caller's transaction, as in a Django TestCase, and with SQLite in memory, the connections stay that
-    are there: others would not see what was written on them.
+    are there: others would not see what was written on them. They also stay in an `inline` session, which is
+    for jobs that are performed in the midst of the caller's own statements.
     """
 
-    def __init__(self, keeps: bool = True) -> None:
+    def __init__(self, keeps: bool = True, inline: bool = False) -> None:
         self._keeps = keeps
+        self._inline = inline
         # By their alias: what is kept for the next block, and what this block was given of it.
         self._kept: dict[str, BaseDatabaseWrapper] = {}
         self._given: dict[str, BaseDatabaseWrapper] = {}
@@ -51,7 +53,11 @@ class Session:
     def __enter__(self) -> Session:
         outer = connections.all(initialized_only=True)
         self._callers = [one for one in outer if in_callers_transaction(one)]
-        self._is_shared = bool(self._callers) or any(map(is_in_memory, outer))
+        if self._inline:
+            # Those that the caller manages by hand, too.
+            by_hand = [one for one in outer if one not in self._callers and has_open_transaction(one)]
+            self._callers += by_hand
+        self._is_shared = self._inline or bool(self._callers) or any(map(is_in_memory, outer))
         if not self._is_shared:
             self._outer = outer
             for connection in outer:

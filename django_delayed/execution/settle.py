@@ -63,17 +63,19 @@ def announce(performed: Sequence[Performed], session: Session | None = None) -> 
     """
     with (session or Session(keeps=False)) if have_receivers() else nullcontext():
         for row, outcome in performed:
-            with report_of(row, outcome):
-                _send_signals(row, outcome)
+            send_signals(row, outcome)
+            if isinstance(outcome, EndedByError):
+                clear_frames(outcome.exception)
 
 
-def _send_signals(row: DelayedJob, outcome: Outcome) -> None:
-    match outcome:
-        case Finished(job=job, duration=duration):
-            job_finished.send_robust(sender=type(job), delayed_job=row, job=job, duration=duration)
-        case EndedByError():
-            _send_signals_of_error(row, outcome)
-            clear_frames(outcome.exception)
+def send_signals(row: DelayedJob, outcome: Outcome) -> None:
+    """Send the signals of one outcome. Its error keeps the frames in which it was raised."""
+    with report_of(row, outcome):
+        match outcome:
+            case Finished(job=job, duration=duration):
+                job_finished.send_robust(sender=type(job), delayed_job=row, job=job, duration=duration)
+            case EndedByError():
+                _send_signals_of_error(row, outcome)
 
 
 def _send_signals_of_error(row: DelayedJob, outcome: EndedByError) -> None:
