@@ -90,6 +90,11 @@ def lanes(rows: DelayedJobQuerySet) -> list[Lane]:
     return found
 
 
+def forget_lanes() -> None:
+    """Read the lanes again at the next claim: the table, or the time, is another."""
+    _remembered.clear()
+
+
 def next_due(rows: DelayedJobQuerySet, filters: Filters) -> float | None:
     """Seconds until the first row for this worker is due (<= 0: it is due), None when none waits."""
     return min((lane.due_in for lane in lanes(rows) if filters.serve(lane)), default=None)

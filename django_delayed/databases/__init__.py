@@ -1,7 +1,7 @@
 """What each database does its own way: its clock, its lanes, its claim, its INSERT, its conflicts."""
 
 from .base import Database, in_callers_transaction
-from .clock import DatabaseNow
+from .clock import DatabaseNow, VirtualTime, virtual_time
 from .inserting import check_sizes, insert, split
 from .lanes import LANES_INDEX, Claim, Filters, Lane, is_named
 from .vendors import VENDORS, database
@@ -15,6 +15,7 @@ __all__ = [
     "DatabaseNow",
     "Filters",
     "Lane",
+    "VirtualTime",
     "Watch",
     "check_sizes",
     "database",
@@ -22,4 +23,5 @@ __all__ = [
     "insert",
     "is_named",
     "split",
+    "virtual_time",
 ]

@@ -34,6 +34,14 @@ def in_callers_transaction(connection: BaseDatabaseWrapper) -> bool:
     return connection.in_atomic_block
 
 
+def is_in_testcase(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the transaction is that of a Django TestCase, which is never committed."""
+    if not connection.in_atomic_block:
+        return False
+    outermost: Any = connection.atomic_blocks[0]
+    return bool(outermost._from_testcase)
+
+
 class Database(ABC):
     """One kind of database behind one connection. Times are those of the database's own clock.
 
@@ -48,13 +56,19 @@ class Database(ABC):
     RESETS_SESSIONS: ClassVar[bool] = True
     # The function that knows the bytes of a text without reading it.
     BYTES_OF = "octet_length"
+    # How far the clock of every database is set ahead in this process: see `virtual_time`.
+    ahead: ClassVar[timedelta] = timedelta(0)
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
 
-    @abstractmethod
     def now(self, plus: timedelta = timedelta(0)) -> SQL:
-        """The database's clock as SQL, in the form in which Django stores a datetime there."""
+        """The database's now as SQL, in the form in which Django stores a datetime there."""
+        return self.clock(plus + self.ahead)
+
+    @abstractmethod
+    def clock(self, plus: timedelta) -> SQL:
+        """As `now`, by the clock as it is: to be asked by `now` alone."""
 
     @abstractmethod
     def scan_lanes(self, table: str) -> Iterable[tuple[str, int, float]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Func
 
+from .base import Database
 from .vendors import database
 
 
@@ -29,3 +32,25 @@ class DatabaseNow(Func):
     ) -> tuple[str, tuple[Any, ...]]:
         sql, params = database(connection).now(plus=self.plus)
         return sql, tuple(params)
+
+
+class VirtualTime:
+    """A clock that `advance` sets ahead."""
+
+    def __init__(self) -> None:
+        self.passed = timedelta(0)
+
+    def advance(self, span: timedelta) -> None:
+        """Let this much time pass at once, by the clock of every database, for this process."""
+        self.passed += span
+        Database.ahead += span
+
+
+@contextmanager
+def virtual_time() -> Iterator[VirtualTime]:
+    """A block for tests, in which time passes when it is told to; after it, the clock is right again."""
+    before = Database.ahead
+    try:
+        yield VirtualTime()
+    finally:
+        Database.ahead = before

@@ -29,7 +29,7 @@ class MySQL(Database):
         {1044, 1045, 1142, 1143, 1227, 1370, 1698} | {1049, 1054, 1146, 1305} | {1267, 1273, 1364, 1366, 3988}
     )
 
-    def now(self, plus: timedelta = timedelta(0)) -> SQL:
+    def clock(self, plus: timedelta) -> SQL:
         # Not NOW(): that is the server's local time, and what Django stores is not.
         plus += self.utc_offset(plus)
         if not plus:

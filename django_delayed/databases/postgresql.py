@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import Error, models, transaction
 
-from .base import SQL, Database, in_callers_transaction
+from .base import SQL, Database, in_callers_transaction, is_in_testcase
 from .lanes import Claim, Lane
 from .watches import CHANNEL, LOOK_EVERY, Notifications, Watch, take_turn
 
@@ -26,7 +26,7 @@ class PostgreSQL(Database):
     # Beside those that are a ProgrammingError: a role or a password that is refused, a limit of the program.
     PERMANENT = frozenset({"28000", "28P01", "54000", "54001", "54011", "54023"})
 
-    def now(self, plus: timedelta = timedelta(0)) -> SQL:
+    def clock(self, plus: timedelta) -> SQL:
         # Not now(): inside a long transaction that is the time at which the transaction began.
         if not plus:
             return "statement_timestamp()", []
@@ -37,13 +37,15 @@ class PostgreSQL(Database):
         # -infinity and infinity, which have no distance from now.
         head = f"SELECT queue, priority, run_at FROM {table} WHERE claimable = 1"
         order = "ORDER BY queue, priority, run_at LIMIT 1"
+        now, params = self.now()
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"WITH RECURSIVE lane AS (({head} {order}) UNION ALL"
                 f" SELECT following.* FROM lane CROSS JOIN LATERAL ({head}"
                 f" AND (queue, priority) > (lane.queue, lane.priority) {order}) following)"
                 " SELECT queue, priority, EXTRACT(EPOCH FROM LEAST(GREATEST(run_at, '1000-01-01'),"
-                " '9999-01-01') - statement_timestamp())::float FROM lane"
+                f" '9999-01-01') - ({now}))::float FROM lane",
+                params,
             )
             return cursor.fetchall()
 
@@ -53,16 +55,17 @@ class PostgreSQL(Database):
         values = ", ".join(["(%s::text, %s::integer)"] * len(lanes))
         returned = self.columns_read(claim.columns, "job.")
         names = [part for lane in lanes for part in (lane.queue, lane.priority)]
+        now, now_params = self.now()
         # MATERIALIZED is a fence: a planner free to inline the LIMIT may run it twice and lock too many rows.
         statement = (
             f"WITH picked AS MATERIALIZED (SELECT due.id FROM (VALUES {values}) lane (queue, priority)"
             f" CROSS JOIN LATERAL (SELECT id FROM {table} WHERE claimable = 1 AND queue = lane.queue"
-            " AND priority = lane.priority AND run_at <= statement_timestamp()"
+            f" AND priority = lane.priority AND run_at <= {now}"
             " ORDER BY run_at, id LIMIT %s FOR UPDATE SKIP LOCKED) due LIMIT %s)"
             f" UPDATE {table} AS job SET {columns} FROM picked WHERE job.id = picked.id RETURNING {returned}"
         )
         with self._ordered_by_the_index(limit):
-            return list(rows.raw(statement, [*names, limit, limit, *params]))
+            return list(rows.raw(statement, [*names, *now_params, limit, limit, *params]))
 
     @contextmanager
     def _ordered_by_the_index(self, limit: int) -> Iterator[None]:
@@ -104,6 +107,8 @@ class PostgreSQL(Database):
         return f"pg_notify('{CHANNEL}', '')" if take_turn() else ""
 
     def wake_workers(self) -> None:
+        if is_in_testcase(self.connection):
+            return
         # In a transaction that somebody manages by hand, Django tells nobody of the commit.
         if self.connection.in_atomic_block or self.connection.get_autocommit():
             transaction.on_commit(self._notify, using=self.connection.alias, robust=True)

@@ -32,7 +32,7 @@ class SQLite(Database):
     # octet_length() came with 3.43. A payload is ASCII.
     BYTES_OF = "length"
 
-    def now(self, plus: timedelta = timedelta(0)) -> SQL:
+    def clock(self, plus: timedelta) -> SQL:
         plus += self.utc_offset(plus)
         if not plus:
             return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')", []

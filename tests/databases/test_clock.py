@@ -6,6 +6,7 @@ Django is, USE_TZ and the TIME_ZONE of the database, is looked at in other proce
 
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
-from django_delayed.databases import DatabaseNow
+from django_delayed.databases import Database, DatabaseNow, virtual_time
 from django_delayed.models import DelayedJob, WorkerProcess
 
 WALL_CLOCK = Path(__file__).with_name("wall_clock.py")
@@ -142,3 +143,28 @@ def test_a_wait_across_a_change_of_the_clocks_is_as_long_as_it_says(at_home_in_p
         assert abs(run_at - created_at - wait) < timedelta(seconds=1)
         offsets.add(run_at.astimezone(at_home_in_paris).utcoffset())
     assert len(offsets) == 2
+
+
+@pytest.mark.django_db
+def test_time_that_passes_at_once_passes_for_every_statement(add):
+    row = add(due=7 * 86400)
+    with virtual_time() as time:
+        time.advance(timedelta(days=6))
+        assert 0 < DelayedJob.objects.next_due() < 86401
+        assert not DelayedJob.objects.ready().exists()
+        with virtual_time() as inner:
+            inner.advance(timedelta(days=1, seconds=1))
+            assert DelayedJob.objects.next_due() < 0
+            assert DelayedJob.objects.ready().exists()
+            [claimed] = DelayedJob.objects.claim("1" * 32)
+            assert abs(claimed.locked_at - row.run_at) < ABOUT
+        assert (time.passed, inner.passed) == (timedelta(days=6), timedelta(days=1, seconds=1))
+        assert is_about(add().created_at, timezone.now() + timedelta(days=6))
+    assert is_about(add().created_at, timezone.now())
+
+
+def test_time_is_right_again_after_an_error():
+    with suppress(LookupError), virtual_time() as time:
+        time.advance(timedelta(days=6))
+        raise LookupError
+    assert timedelta(0) == Database.ahead

@@ -1,0 +1,66 @@
+"""What may happen to a job although its code is right: its worker dies, or it is delivered twice."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from ..claiming import forget_lanes
+from ..databases import DatabaseNow, VirtualTime, virtual_time
+from ..execution.outcomes import decide_after_crash
+from ..models import DelayedJob, all_rows
+from .selection import Criteria, Wanted, waiting
+from .work_off import TICK, claim_next, perform_and_settle, perform_only, raise_error_of, settle
+
+WHY = "the test let its worker die"
+
+
+def crash(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
+    """Let the worker die in the next attempt of the first such job, before the job has done anything.
+
+    When the job is due: time passes at once until then. The arguments are those of `enqueued`. Raises
+    AssertionError if no such job waits.
+    """
+    __tracebackhide__ = True
+    with virtual_time() as time:
+        row = _claim_when_due(_first(what, criteria), time)
+        settle(row, decide_after_crash(row, WHY))
+
+
+def deliver_twice(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
+    """Perform the first such job, let its worker die before that is recorded, and perform it again.
+
+    The error of either attempt is raised. Otherwise as `crash`.
+    """
+    __tracebackhide__ = True
+    with virtual_time() as time:
+        row = _claim_when_due(_first(what, criteria), time)
+        first = perform_only(row)
+        raise_error_of(first)
+        settle(row, decide_after_crash(row, WHY))
+        raise_error_of(perform_and_settle(_claim_when_due(row, time)))
+
+
+def _first(what: Any, criteria: Criteria) -> DelayedJob:
+    """The row of the first such job: the one that is due before the others."""
+    __tracebackhide__ = True
+    wanted = Wanted(what, criteria)
+    rows = [found.row for found in waiting() if wanted.is_met_by(found)]
+    if not rows:
+        raise AssertionError(f"{wanted} was not enqueued.")
+    return min(rows, key=lambda row: (row.run_at, row.pk))
+
+
+def _claim_when_due(row: DelayedJob, time: VirtualTime) -> DelayedJob:
+    """This row, claimed at its time: those that a worker would take before it are released again."""
+    __tracebackhide__ = True
+    run_at, now = all_rows().filter(pk=row.pk).values_list("run_at", DatabaseNow()).get()
+    if run_at > now:
+        time.advance(run_at - now + TICK)
+    forget_lanes()
+    others = []
+    while (claimed := claim_next()) and claimed.pk != row.pk:
+        others.append(claimed)
+    all_rows().release(others)
+    if claimed is None:
+        raise AssertionError(f"{row} is locked by another transaction, or by a worker.")
+    return claimed

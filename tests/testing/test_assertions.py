@@ -1,0 +1,118 @@
+import re
+
+import pytest
+from django.db import connection
+from django.test import TestCase
+from django_delayed import enqueue_all
+from django_delayed.testing import JobsMixin, assert_enqueued, assert_not_enqueued
+from tests.blog.jobs import CleanUpJob, Plain
+from tests.blog.models import Post
+
+pytestmark = pytest.mark.django_db
+
+
+def says(*sentences):
+    """A block that fails with these sentences."""
+    return pytest.raises(AssertionError, match="(?s)" + ".*".join(map(re.escape, sentences)))
+
+
+def test_what_was_enqueued_is():
+    post = Post.objects.create(title="a")
+    post.delay(queue="tweets").send_to_twitter("now")
+    assert_enqueued(Post.send_to_twitter, args=("now",), queue="tweets", wait=0, times=1)
+    assert_enqueued()
+    assert_enqueued(times=1)
+    assert_not_enqueued(Plain)
+    assert_not_enqueued(Post.send_to_twitter, args=("later",))
+
+
+def test_a_failing_assertion_prints_what_was_enqueued():
+    post = Post.objects.create(title="a")
+    post.delay(queue="tweets", priority=-5).send_to_twitter("later")
+    Plain.perform_later(1)
+    with says(
+        "Post.send_to_twitter with args=('now',) and queue='tweets' was not enqueued. These jobs wait:\n",
+        f"  Post.send_to_twitter('later') about blog.post:{post.pk}, queue 'tweets', priority -5, run_at 20",
+        "\n  Plain(1), queue 'default', priority 0, run_at 20",
+    ):
+        assert_enqueued(Post.send_to_twitter, args=("now",), queue="tweets")
+
+
+def test_without_a_job_it_says_so():
+    with says("CleanUpJob was not enqueued. No job waits."):
+        assert_enqueued(CleanUpJob)
+
+
+def test_a_long_list_is_cut():
+    enqueue_all([Plain(number) for number in range(23)])
+    with says("Plain(19)", "\n  and 3 more"):
+        assert_enqueued(CleanUpJob)
+
+
+def test_what_was_not_to_be_enqueued_is_printed():
+    Plain.perform_later(1)
+    with says("Plain was enqueued once. These jobs wait:\n  Plain(1)"):
+        assert_not_enqueued(Plain)
+    with says("A job was enqueued once."):
+        assert_not_enqueued()
+
+
+def test_the_number_of_times_is_exact():
+    enqueue_all([Plain(1), Plain(1)])
+    assert_enqueued(Plain, times=2)
+    with says("Plain with args=(1,) was enqueued 2 times, not once."):
+        assert_enqueued(Plain, args=(1,), times=1)
+    with says("CleanUpJob was enqueued 0 times, not 3 times."):
+        assert_enqueued(CleanUpJob, times=3)
+    with pytest.raises(ValueError, match="times must be at least 1"):
+        assert_enqueued(Plain, times=0)
+
+
+def test_a_job_that_cannot_be_loaded_is_printed_and_meets_nothing():
+    post = Post.objects.create(title="a")
+    post.delay().send_to_twitter()
+    post.delete()
+    with says(
+        "Post.send_to_twitter was not", "Post.send_to_twitter, which cannot be loaded (RecordNotFound: "
+    ):
+        assert_enqueued(Post.send_to_twitter)
+
+
+def test_a_job_that_waits_for_a_commit_is_a_reason(settings, django_capture_on_commit_callbacks):
+    settings.DJANGO_DELAYED = {"ENQUEUE": "on_commit"}
+    connection.on_commit(lambda: None)
+    with pytest.raises(AssertionError) as caught:
+        assert_enqueued(Plain)
+    assert "on commit" not in str(caught.value)
+    with django_capture_on_commit_callbacks(execute=True):
+        Plain.perform_later()
+        with says(
+            "1 of them, or more, would be enqueued on commit", "captureOnCommitCallbacks(execute=True)"
+        ):
+            assert_enqueued(Plain)
+    assert_enqueued(Plain)
+
+
+def test_jobs_that_are_performed_inline_are_a_reason(settings):
+    settings.DJANGO_DELAYED = {"DELAY_JOBS": False}
+    Plain.perform_later()
+    with says("DELAY_JOBS has jobs performed where they are enqueued."):
+        assert_enqueued(Plain)
+
+
+def test_an_enqueue_leaves_no_callback_of_its_own_to_capture(django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks() as callbacks:
+        Plain.perform_later()
+    assert callbacks == []
+
+
+class TestOfATestCase(JobsMixin, TestCase):
+    def test_it_has_all_functions_as_methods(self):
+        Plain.perform_later(1)
+        self.assert_enqueued(Plain, args=(1,))
+        self.assert_not_enqueued(CleanUpJob)
+        [job] = self.enqueued(Plain)
+        assert tuple(job.args) == (1,)
+        self.crash(Plain)
+        self.deliver_twice(Plain)
+        assert self.work_off() == 0

@@ -1,0 +1,105 @@
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django_delayed.models import DelayedJob
+from django_delayed.signals import job_errored, job_failed, job_finished, job_started
+from django_delayed.testing import crash, deliver_twice, enqueued, work_off
+from tests.blog.jobs import CleanUpJob, Hooked, Plain
+from tests.blog.models import Post
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_crash_is_recorded_before_the_job_has_done_anything(diary, heard):
+    Plain.perform_later(1)
+    crash(Plain)
+    row = DelayedJob.objects.get()
+    assert (row.state, row.attempts, row.crashes, row.error_class) == ("retrying", 1, 1, "WorkerCrashed")
+    assert row.last_error.startswith("WorkerCrashed: The job did not end: the test let its worker die.")
+    assert [(signal, what.get("job")) for signal, *_, what in heard] == [(job_errored, None)]
+    assert diary == []
+    assert work_off() == 1
+    assert diary == [("plain", (1,), {})]
+
+
+def test_the_third_crash_is_the_last(heard):
+    Plain.perform_later(1)
+    for _ in range(3):
+        crash(Plain)
+    assert DelayedJob.objects.get().state == "failed"
+    assert [signal for signal, *_ in heard] == [job_errored] * 3 + [job_failed]
+    with pytest.raises(AssertionError, match="Plain was not enqueued"):
+        crash(Plain)
+
+
+def test_a_scheduled_job_crashes_when_it_is_due():
+    Plain.set(wait=timedelta(days=7)).perform_later(1)
+    crash(Plain)
+    assert work_off(until=timedelta(days=6)) == 0
+    assert work_off(until=timedelta(days=7, minutes=1)) == 1
+
+
+def test_the_first_job_that_is_meant_is_taken_and_the_others_are_left(diary):
+    Plain.set(wait=60).perform_later("last")
+    for number in range(3):
+        Plain.set(priority=-number).perform_later(number)
+    crash(Plain, args=(1,))
+    states = {tuple(job.args): job.delayed_job.attempts for job in enqueued()}
+    assert states == {("last",): 0, (0,): 0, (1,): 1, (2,): 0}
+    assert not DelayedJob.objects.running().exists()
+    crash(Plain)
+    assert [job.delayed_job.attempts for job in enqueued(args=(0,))] == [1]
+
+
+def test_a_job_is_performed_twice_when_it_is_delivered_twice(diary, heard):
+    post = Post.objects.create(title="a")
+    post.delay().send_to_twitter("now")
+    Plain.perform_later()
+    deliver_twice(post.send_to_twitter)
+    assert diary == [("tweet", post.pk, "now", None)] * 2
+    assert [signal for signal, *_ in heard] == [job_started, job_errored, job_started, job_finished]
+    assert [job.name for job in enqueued()] == ["Plain"]
+
+
+def test_the_error_of_either_delivery_is_raised(in_job, diary):
+    Hooked.perform_later("perform")
+    with pytest.raises(ArithmeticError, match="in perform"):
+        deliver_twice(Hooked)
+    seen = []
+
+    def once():
+        seen.append(1)
+        if len(seen) > 1:
+            raise LookupError("done before")
+
+    in_job(once)
+    with pytest.raises(LookupError, match="done before"):
+        deliver_twice(args=("0",))
+    assert DelayedJob.objects.latest("pk").attempts == 2
+
+
+@pytest.mark.parametrize("fault", [crash, deliver_twice])
+def test_a_job_that_is_not_there_is_an_error_of_the_test(fault):
+    Plain.perform_later(1)
+    with pytest.raises(AssertionError, match=r"CleanUpJob with args=\(1,\) was not enqueued"):
+        fault(CleanUpJob, args=(1,))
+    with pytest.raises(TypeError, match="Unknown criterion"):
+        fault(CleanUpJob, quene="a")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_another_has_locked_cannot_crash():
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("has one writer at a time")
+    row = Plain.perform_later()
+    other = connection.copy()
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(f"SELECT id FROM {DelayedJob._meta.db_table} WHERE id = %s FOR UPDATE", [row.pk])
+        with pytest.raises(AssertionError, match="is locked by another transaction"):
+            crash(Plain)
+        other.rollback()
+    finally:
+        other.close()
