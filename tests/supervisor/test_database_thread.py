@@ -59,7 +59,7 @@ def test_between_two_requests_the_thread_sleeps(thread):
     rounds = Rounds()
     thread.add([rounds])
     thread.start()
-    # The start, the new task and each request make a round; what has woken the thread once does not wake it again.
+    # The start, the new task and each request make a round; none of them makes a second one.
     for _ in range(3):
         assert thread.request(lambda: None).wait(PATIENCE)
     assert rounds.count <= 5
