@@ -1,6 +1,9 @@
-"""The app: it imports the `jobs` modules of the project, and the system checks."""
+"""The app: it imports the `jobs` modules of the project, the system checks, and the backend of TASKS."""
+
+from contextlib import suppress
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
@@ -18,4 +21,9 @@ class DjangoDelayedConfig(AppConfig):
         from .execution import inline
 
         enqueueing.inline = inline
+        if settings.is_overridden("TASKS"):  # type: ignore[misc]
+            # A worker has to know the jobs of tasks. On Django 5.2, TASKS may be something else.
+            with suppress(ImportError):
+                from . import tasks  # noqa: F401
+
         autodiscover_modules("jobs")

@@ -19,7 +19,7 @@ from .exceptions import DeserializationError, SerializationError
 from .jobs import Job
 from .jobs.definition import HOOKS
 from .mail.transport import problems as mail_problems
-from .serialization.names import name_of, resolve
+from .serialization.names import name_of, resolve, resolve_marked
 from .serialization.providers import problems as context_problems
 
 # What methods of these names do elsewhere, and the hook or method that does it here.
@@ -209,6 +209,9 @@ def _wrong_aliases() -> Iterator[CheckMessage]:
         try:
             resolve(old)
         except DeserializationError as error:
+            with suppress(DeserializationError):
+                resolve_marked(old)
+                continue
             yield Error(f"DJANGO_DELAYED: ALIASES[{old!r}]: {error}", id="django_delayed.E006")
 
 

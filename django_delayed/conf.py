@@ -188,6 +188,7 @@ class Settings:
     QUEUE_ATTRIBUTES: Mapping[str, Mapping[str, Any]] = _setting(dict, _queue_attributes)
     DESTROY_FAILED_JOBS: bool = _setting(False, _boolean)
     KEEP_FINISHED_FOR: timedelta | None = _setting(None, _optional_duration)
+    RESULT_TTL: timedelta = _setting(timedelta(days=1), positive_duration)
     KEEP_FAILED_FOR: timedelta | None = _setting(None, _optional_duration)
     DELAY_JOBS: bool | Callable[..., Any] = _setting(True, _boolean_or_callable)
     # None: in the caller's transaction if the queue is on its alias, else on its commit.

@@ -52,6 +52,12 @@ def enqueue(job: Job, **options: Any) -> DelayedJob | None:
     return enqueue_all([job], **options)[0]
 
 
+def enqueue_at_once(job: Job) -> DelayedJob | None:
+    """As `enqueue`, for a caller who needs the id of the row now: it does not wait for a commit."""
+    mode = settings.ENQUEUE if settings.ENQUEUE == "immediate" else "transaction"
+    return _enqueue([job], {}, mode)[0]
+
+
 def enqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
     """Write many jobs down with one INSERT. Options and errors are those of `enqueue`.
 
@@ -60,10 +66,14 @@ def enqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
     checked = check_options(options)
     if not isinstance(jobs, Iterable):
         raise TypeError(f"enqueue_all() takes many jobs, as in enqueue_all([MyJob(…), …]), not {jobs!r}.")
+    return _enqueue(jobs, checked, settings.ENQUEUE)
+
+
+def _enqueue(jobs: Iterable[Job], options: Options, mode: str | None) -> list[DelayedJob | None]:
     if is_refused():
         return [None for _ in jobs]
-    pairs = [(job, build_row(job, checked)) for job in jobs]
-    _place([(job, row) for job, row in pairs if row is not None])
+    pairs = [(job, build_row(job, options)) for job in jobs]
+    _place([(job, row) for job, row in pairs if row is not None], mode)
     return [row for _, row in pairs]
 
 
@@ -83,13 +93,12 @@ def build_row(job: Job, options: Options) -> DelayedJob | None:
         run_at=DatabaseNow(plus=chosen["wait"]) if "wait" in chosen else chosen.get("run_at", NOW),
         max_attempts=attempts or settings.MAX_ATTEMPTS,
         created_at=NOW,
-        extras=mark(),
-        **job.row_values(chosen.get("max_run_time")),
+        **{"extras": mark(), **job.row_values(chosen.get("max_run_time"))},
     )
     return row
 
 
-def _place(pairs: Pairs) -> None:
+def _place(pairs: Pairs, mode: str | None) -> None:
     """Insert the rows, but perform at once the jobs that DELAY_JOBS does not delay."""
     at_once: Pairs = ()
     if settings.DELAY_JOBS is not True:
@@ -99,7 +108,7 @@ def _place(pairs: Pairs) -> None:
     if pairs:
         # Now, and not when a transaction has committed: the caller is there to see the error.
         check_sizes(connections[settings.DATABASE], [row for _, row in pairs])
-        _MODES[settings.ENQUEUE](pairs)
+        _MODES[mode](pairs)
     for job, row in at_once:
         inline.perform_inline(job, row)
 

@@ -146,7 +146,7 @@ class FailedAttemptQuerySet(models.QuerySet["FailedAttempt"]):
             worker=row.locked_by,
             started_at=row.started_at or row.locked_at,
             ended_at=DatabaseNow(),
-            error_class=error.error_class,
+            error_class=error.path or error.error_class,
             error_message=error.message,
             error=error.text,
         )

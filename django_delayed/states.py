@@ -173,8 +173,9 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         """running → finished, or gone when it is not to be kept."""
         if row.keep_for is None:
             return self._remove(row, also)
-        kept = {"started_at": row.started_at, "finished_at": DatabaseNow(), "crashes": 0}
-        return self._update(row, {**kept, "expires_at": DatabaseNow(plus=row.keep_for)}, also)
+        times = {"finished_at": DatabaseNow(), "expires_at": DatabaseNow(plus=row.keep_for)}
+        kept = {"started_at": row.started_at or row.locked_at, "crashes": 0, "result": row.result}
+        return self._update(row, kept | times, also)
 
     def reschedule(
         self, row: DelayedJob, error: ErrorText, wait: timedelta, also: Iterable[Statement] = ()

@@ -43,6 +43,11 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+# Which names the queues of tasks may have: any.
+TASKS = {"default": {"BACKEND": "django_delayed.tasks.DelayedBackend", "QUEUES": []}}
+if django.VERSION < (6, 0):
+    INSTALLED_APPS.append("django_tasks")
+
 CONTEXT_PROCESSORS = [
     "django.template.context_processors.request",
     "django.contrib.auth.context_processors.auth",

@@ -21,7 +21,7 @@ LONGER: dict[str, int] = {
     # The settings, and beside them one small function for each type that they and the options have.
     "conf.py": 275,
 }
-MOST_ENTRIES = 28  # modules and packages at the top, so that the folder can be read aloud
+MOST_ENTRIES = 29  # modules and packages at the top, so that the folder can be read aloud
 # Words that the package gave up for those of CONTRIBUTING.md: coined ones, or ones with two meanings.
 RETIRED = {
     *("bury", "buries", "buried", "chore", "chores", "housekeeping", "in_surroundings", "keeper", "keepers"),
@@ -30,7 +30,7 @@ RETIRED = {
     *("verdict", "verdicts", "written_down", "write_down", "in_vain", "beats", "beaten", "rescue", "rescues"),
 }
 # A project's own models.py imports these, when no model can be imported yet.
-FRONT = ["", ".jobs", ".calls", ".mail", ".enqueueing", ".signals", ".exceptions"]
+FRONT = ["", ".jobs", ".calls", ".mail", ".tasks", ".enqueueing", ".signals", ".exceptions"]
 
 
 def name_of(path):

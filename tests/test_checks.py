@@ -118,6 +118,7 @@ def test_a_queue_on_the_alias_of_the_data_is_told_nothing(settings, given):
         ("tests.blog.jobs:timedelta", "tests.blog.jobs:timedelta is datetime:timedelta by its own name."),
         ("os:system", "os:system may not be named by a job"),
         ("tests.blog.jobs:resize", None),
+        ("tests.blog.tasks:resize", None),
     ],
 )
 def test_an_alias_has_to_lead_to_code_that_a_job_may_name(settings, new, sentence):

@@ -24,6 +24,7 @@ def test_the_defaults_are_those_of_the_documentation():
             "QUEUE_ATTRIBUTES": {},
             "DESTROY_FAILED_JOBS": False,
             "KEEP_FINISHED_FOR": None,
+            "RESULT_TTL": timedelta(days=1),
             "KEEP_FAILED_FOR": None,
             "DELAY_JOBS": True,
             "ENQUEUE": None,
@@ -77,7 +78,7 @@ def test_each_value_is_given_out_in_the_type_that_it_has(settings):
 
 
 OPTIONAL = ["KEEP_FINISHED_FOR", "KEEP_FAILED_FOR"]
-DURATIONS = [*OPTIONAL, "MAX_RUN_TIME", "SLEEP_DELAY", "SHUTDOWN_TIMEOUT", "LEASE"]
+DURATIONS = [*OPTIONAL, "MAX_RUN_TIME", "SLEEP_DELAY", "RESULT_TTL", "SHUTDOWN_TIMEOUT", "LEASE"]
 COUNTS = ["MAX_ATTEMPTS", "READ_AHEAD", "MAX_ARGUMENTS_SIZE", "MAX_MAIL_SIZE"]
 TEXTS = ["DEFAULT_QUEUE", "DATABASE", "EMAIL_BACKEND"]
 WRONG = [
@@ -89,7 +90,7 @@ WRONG = [
     *((name, None) for name in DURATIONS if name not in OPTIONAL),
     *((name, value) for name in COUNTS for value in (0, -1, 1.5, "5", True, None)),
     *((name, value) for name in TEXTS for value in ("", None, 5, b"x", ["x"])),
-    *((name, 0) for name in ("MAX_RUN_TIME", "LEASE")),
+    *((name, 0) for name in ("MAX_RUN_TIME", "RESULT_TTL", "LEASE")),
     *(("DEFAULT_PRIORITY", value) for value in (1.5, "5", True, None)),
     *((name, value) for name in ("DESTROY_FAILED_JOBS", "RELOAD") for value in (1, "yes", [])),
     *((name, 2**31) for name in (*COUNTS, "DEFAULT_PRIORITY")),

@@ -150,7 +150,9 @@ def test_every_flag_of_a_command_is_one(page):
 
 
 def test_every_system_check_stands_in_the_settings_page():
-    source = (ROOT / "django_delayed/checks.py").read_text()
+    source = "".join(
+        (ROOT / "django_delayed" / file).read_text() for file in ("checks.py", "tasks/backend.py")
+    )
     listed = re.findall(
         r"^\| `django_delayed\.([EWI]\d{3})` \|", (ROOT / "docs/settings.md").read_text(), re.M
     )

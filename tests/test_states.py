@@ -136,6 +136,15 @@ def test_a_finished_job_may_be_kept_until_it_expires():
     assert timedelta(0) <= row.expires_at - row.finished_at - HOUR < timedelta(seconds=60)
 
 
+def test_a_job_that_was_claimed_with_others_is_kept_with_its_start():
+    write(keep_for=HOUR)
+    write(due=HOUR)
+    [held] = DelayedJob.objects.claim(W1, 2)
+    assert held.started_at is None
+    assert DelayedJob.objects.finish(held) is True
+    assert DelayedJob.objects.finished().get().started_at == held.locked_at
+
+
 def test_a_job_that_failed_before_takes_its_failed_attempts_with_it_when_it_finishes():
     write()
     keeper = write(name="another", due=HOUR)

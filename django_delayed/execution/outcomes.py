@@ -108,7 +108,8 @@ def decide(
     is_final = is_gone or isinstance(error, MailRefused)
     # While it is loaded, an unavailable database says nothing about the job.
     is_its_own = job is not None or not isinstance(error, DatabaseError)
-    if is_its_own and isinstance(error, job_class.discard_on):
+    # A task has its own; a job has that of its class.
+    if is_its_own and isinstance(error, (job_class if job is None else job).discard_on):
         return Discarded(job, text, **how)
     if is_final or row.attempts >= row.max_attempts:
         return Failed(job, text, **how)

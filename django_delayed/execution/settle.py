@@ -11,6 +11,7 @@ from django.db import DatabaseError, connections, transaction
 
 from ..conf import settings
 from ..databases import database
+from ..jobs.results import RESULT, result_settled
 from ..models import DelayedJob, all_rows
 from ..serialization.errors import ErrorText, clear_frames
 from ..signals import fields_of, have_receivers, job_discarded, job_errored, job_failed, job_finished
@@ -61,7 +62,8 @@ def announce(performed: Sequence[Performed], session: Session | None = None) -> 
 
     Without one, they have a session of their own.
     """
-    with (session or Session(keeps=False)) if have_receivers() else nullcontext():
+    wanted = have_receivers() or any(row.extras & RESULT for row, _ in performed)
+    with (session or Session(keeps=False)) if wanted else nullcontext():
         for row, outcome in performed:
             send_signals(row, outcome)
             if isinstance(outcome, EndedByError):
@@ -74,8 +76,13 @@ def send_signals(row: DelayedJob, outcome: Outcome) -> None:
         match outcome:
             case Finished(job=job, duration=duration):
                 job_finished.send_robust(sender=type(job), delayed_job=row, job=job, duration=duration)
+                if row.extras & RESULT:
+                    result_settled.send_robust(sender=type(job), delayed_job=row, exception=None)
             case EndedByError():
                 _send_signals_of_error(row, outcome)
+                if row.extras & RESULT and (isinstance(outcome, Discarded) or is_given_up(outcome)):
+                    how = {"delayed_job": row, "exception": outcome.exception}
+                    result_settled.send_robust(sender=outcome.job_class, **how)
 
 
 def _send_signals_of_error(row: DelayedJob, outcome: EndedByError) -> None:

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
+    from .job import Job
+
+
+def row_of(job: Job) -> DelayedJob | None:
+    """The row of a job, for the job classes of this package; those of projects have the view."""
+    row: DelayedJob | None = job._Job__row  # type: ignore[attr-defined]
+    return row
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,10 +147,10 @@ def _unknown_type(name: Any) -> DelayedError:
     )
 
 
-def is_too_deep(data: Any) -> bool:
-    """Whether the data is nested deeper than any that `encode` writes."""
+def is_too_deep(data: Any, deepest: int = DEEPEST_DATA) -> bool:
+    """Whether JSON data has more levels than these, by default those of the deepest that `encode` writes."""
     level = [data]
-    for _ in range(DEEPEST_DATA):
+    for _ in range(deepest):
         lists = (list(item.values()) if isinstance(item, dict) else item for item in level)
         level = [item for items in lists if isinstance(items, list) for item in items]
         if not level:

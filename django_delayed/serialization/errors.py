@@ -28,12 +28,16 @@ _VARIABLE = re.compile(r"""0x[0-9a-fA-F]+|[0-9a-fA-F-]{32,36}|\d+|(?<!\w)'[^']*'
 
 @dataclass(frozen=True)
 class ErrorText:
-    """An error as text: its class, the first line of its message, the whole text, its fingerprint."""
+    """An error as text: its class, the first line of its message, the whole text, its fingerprint.
+
+    `path` is the class with its module, by which it can be imported; without it when it is one of Python's.
+    """
 
     error_class: str
     message: str
     text: str
     fingerprint: str
+    path: str = ""
 
     @property
     def columns(self) -> dict[str, str]:
@@ -51,14 +55,14 @@ class ErrorText:
             self,
             error_class=_ascii(self.error_class)[:SHORT_LIMIT],
             message=_ascii(self.message)[:SHORT_LIMIT],
+            path=_ascii(self.path)[:SHORT_LIMIT],
             text=cut(_ascii(self.text)),
         )
 
     def withheld(self) -> ErrorText:
         """The same without its text, for a database that refuses even ASCII, for its length for example."""
-        return replace(
-            self, error_class="Error", message="(the text of the error could not be stored)", text="Error"
-        )
+        message = "(the text of the error could not be stored)"
+        return replace(self, error_class="Error", message=message, text="Error", path="")
 
 
 def describe(error: BaseException, name: str = "") -> ErrorText:
@@ -71,7 +75,7 @@ def describe(error: BaseException, name: str = "") -> ErrorText:
     headline = f"{kind}: {message}" if message else kind
     text = cut(f"{headline}\n\n{_traceback(error)}".rstrip())
     first_line = message.strip().split("\n", 1)[0][:SHORT_LIMIT]
-    return ErrorText(kind, first_line, text, _fingerprint(error, kind, message, name))
+    return ErrorText(kind, first_line, text, _fingerprint(error, kind, message, name), _path(error, kind))
 
 
 def begin_at_application(error: BaseException) -> None:
@@ -139,6 +143,16 @@ def _kind(error: BaseException) -> str:
     # Not type(error).__name__: a metaclass may define that, and raise in it.
     name = storable(type.__dict__["__name__"].__get__(type(error)))[:SHORT_LIMIT]
     return name or "Error"
+
+
+def _path(error: BaseException, kind: str) -> str:
+    try:
+        module = type.__dict__["__module__"].__get__(type(error))
+        qualname = type.__dict__["__qualname__"].__get__(type(error))
+        return storable(qualname if module == "builtins" else f"{module}.{qualname}")[:SHORT_LIMIT]
+    except BaseException:
+        # A class may have set its __module__ to anything.
+        return kind
 
 
 def _message(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from types import FunctionType, NoneType
@@ -19,6 +20,8 @@ from ..exceptions import DeserializationError, SerializationError
 _MISSING = object()
 # Of Jobs, by the name that they had before: the own name of the class.
 _former_names: dict[str, str] = {}
+# The classes of what a decorator makes of a function so that jobs perform it: tasks.
+marked_kinds: list[type] = []
 _IF_IT_MOVED = (
     "If it has moved, give its new name in DJANGO_DELAYED['ALIASES'] or its old one in the aliases of the"
     " Job, or import it at the old place; then retry the job."
@@ -86,6 +89,29 @@ def resolve_class(name: Any) -> type:
     found = resolve(name)
     if not isinstance(found, type):
         raise DeserializationError(f"{name} is not a class.")
+    return found
+
+
+def resolve_marked(name: Any) -> Any:
+    """The instance of one of `marked_kinds` that a row means by this name, or by its former one in ALIASES.
+
+    The code has marked it itself as one to be performed. So it may also be private, and lie in a module that
+    belongs to no app but that this process has imported. Raises DeserializationError.
+    """
+    while isinstance(name, str) and name in settings.ALIASES:
+        name = settings.ALIASES[name]
+    module, _, qualname = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if not all(part.isidentifier() for part in (*module.split("."), *qualname.split("."))):
+        raise DeserializationError(f"{name!r} is not the name of a task.")
+    if not is_trusted(module) and module not in sys.modules:
+        raise DeserializationError(
+            f"{name} may not be named by a job: its module is not in any of INSTALLED_APPS, and nothing has"
+            " imported it here; add it to DJANGO_DELAYED['TRUSTED_MODULES']."
+        )
+    found = _look_up(module, qualname)
+    if not issubclass(type(found), tuple(marked_kinds)):
+        what = "does not exist" if found is _MISSING else "is no task"
+        raise DeserializationError(f"{name} {what}. If it has moved, see DJANGO_DELAYED['ALIASES'].")
     return found
 
 

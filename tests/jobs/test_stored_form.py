@@ -19,6 +19,7 @@ from django_delayed.mail import deliver_later
 from django_delayed.models import DelayedJob
 from tests.blog.jobs import Cleaner, CleanUpJob, Plain, resize
 from tests.blog.models import Post
+from tests.blog.tasks import resize as resize_task
 from tests.blog.work import work_off, write
 
 from shop.mailers import CustomerMailer
@@ -45,6 +46,7 @@ def customer(db):
 @pytest.fixture
 def enqueued(post, customer):
     """One job of every kind: its row by the name that the file has for it."""
+    task = resize_task.using(priority=5, run_after=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
     message = EmailMessage("Hello", "How are you?", "a@example.com", ["b@example.com"])
     with translation.override("en"), timezone.override("Europe/Paris"):
         return {
@@ -58,6 +60,7 @@ def enqueued(post, customer):
             "max_run_time that was given": delay(resize, max_run_time=90)("b.png"),
             "mail": deliver_later(message),
             "mail of a mailer": CustomerMailer.delay().welcome(customer),
+            "task": DelayedJob.objects.get(pk=task.enqueue("c.png", width=6).id),
         }
 
 
@@ -97,6 +100,7 @@ def test_the_stored_rows_are_worked_off(post, customer, diary, mailoutbox):
         ("clean up", 9, True),
         ("plain", tuple(VALUES), {}),
         ("resize", "b.png", 100),
+        ("resize", "c.png", 6),
     ]
     assert [mail.subject for mail in mailoutbox] == ["Hello", "Welcome, Ada"]
     for mail, name in zip(mailoutbox, ("mail", "mail of a mailer"), strict=True):

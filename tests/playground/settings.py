@@ -4,15 +4,19 @@ DELAYED    DJANGO_DELAYED, as JSON
 LOGGING    the setting, as JSON
 LANGUAGE   the LANGUAGE_CODE
 APPS       more of INSTALLED_APPS
+TASKS      more of the entry in TASKS, as JSON
 """
 
 import json
 from os import environ
 
 from settings import *  # noqa: F403
-from settings import DATABASES
+from settings import DATABASES, TASKS
+from settings import INSTALLED_APPS as OF_THE_SHOP
 
 INSTALLED_APPS = ["rangefilter", "django_delayed", "tests.playground", *environ.get("APPS", "").split()]
+INSTALLED_APPS += {"django_tasks"} & {*OF_THE_SHOP}
+TASKS["default"] |= json.loads(environ.get("TASKS", "{}"))
 MIDDLEWARE = []
 TEMPLATES = []
 ROOT_URLCONF = "tests.playground.urls"

@@ -406,11 +406,30 @@ def test_the_time_that_a_long_message_takes_grows_no_faster_than_its_length(unit
     assert seconds(2_000_000) < 1  # a few milliseconds; what is not linear takes hours
 
 
+class Refused(Exception):
+    class Inner(Exception):
+        pass
+
+
+def test_the_path_of_an_error_leads_to_its_class():
+    assert describe(ValueError()).path == "ValueError"
+    assert describe(Refused()).path == f"{__name__}.Refused"
+    assert describe(Refused.Inner()).path == f"{__name__}.Refused.Inner"
+
+
+@pytest.mark.parametrize("module", [None, 5, "\0\ud800", "m" * 300])
+def test_an_odd_module_of_an_error_has_a_path_that_fits(module):
+    path = describe(type("Odd", (Exception,), {"__module__": module})()).path
+    assert 0 < len(path) <= 255
+    assert path.encode("utf-8")
+
+
 # What is left when the database refuses the text.
 
 
 def test_in_ascii_everything_fits_every_charset():
-    error = ErrorText("Fehlerß", "café 🦀" * 50, "é" * TEXT_LIMIT, "0" * 16).in_ascii()
+    error = ErrorText("Fehlerß", "café 🦀" * 50, "é" * TEXT_LIMIT, "0" * 16, "shop.Fehlerß").in_ascii()
+    assert error.path == "shop.Fehler\\xdf"
     assert error.text.isascii()
     assert error.error_class == "Fehler\\xdf"
     assert error.message.isascii()

@@ -1,0 +1,86 @@
+"""The backend: it writes tasks down as delayed jobs, and reads their results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ParamSpec, TypeVar
+
+from django.apps import apps
+from django.core.checks import CheckMessage, Error
+
+from ..conf import queue_name
+from ..enqueueing import enqueue_at_once
+from ..exceptions import DeserializationError
+from .compat import AnyResult, AnyTask, BaseTaskBackend, Task, TaskResult, TaskResultDoesNotExist
+from .job import TaskJob, normalized
+from .results import find_row, refused, result_of
+from .task import DelayedTask, check_options, copy_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class DelayedBackend(BaseTaskBackend):
+    """`TASKS = {"default": {"BACKEND": "django_delayed.tasks.DelayedBackend"}}`.
+
+    Building it imports no model and asks the database nothing: it is built when a module has a task, possibly
+    before there are models.
+    """
+
+    task_class = DelayedTask
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    def validate_task(self, task: AnyTask) -> None:
+        """Raise InvalidTask for a task that no worker could perform."""
+        check_options(task)
+        # Django's documentation allows a timedelta, which its check cannot read.
+        is_relative = isinstance(task.run_after, timedelta)
+        super().validate_task(copy_of(task, run_after=None) if is_relative else task)
+
+    def enqueue(self, task: Task[P, R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult[P, R]:
+        """Write the task down, in the transaction that is open on the queue's database; never on its commit.
+
+        Raises InvalidTask, and TypeError or ValueError for arguments that are no JSON or do not fit the
+        function.
+        """
+        self.validate_task(task)
+        if task.backend != self.alias:
+            task = copy_of(task, backend=self.alias)
+        given = normalized(args), normalized(kwargs)
+        row = enqueue_at_once(TaskJob(task, *given[0], **given[1]))
+        result: Any = refused(task, *given) if row is None else result_of(row, task)
+        return result
+
+    def get_result(self, result_id: str) -> AnyResult:
+        """The result of the task with this id. Raises TaskResultDoesNotExist."""
+        row = find_row(result_id)
+        if row is None:
+            raise TaskResultDoesNotExist(result_id)
+        try:
+            return result_of(row)
+        except DeserializationError as error:
+            # Somebody has written something else into the row.
+            raise TaskResultDoesNotExist(result_id) from error
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        """What is set up wrongly in this entry of TASKS."""
+        return [
+            Error(f"TASKS[{self.alias!r}]: {sentence}", id="django_delayed.E012")
+            for sentence in self._problems()
+        ]
+
+    def _problems(self) -> Iterator[str]:
+        if not apps.is_installed("django_delayed"):
+            yield 'its tasks are kept in the tables of an app: add "django_delayed" to INSTALLED_APPS.'
+        if self.options:
+            yield f"DelayedBackend has no OPTIONS, and not {json.dumps([*self.options])}."
+        for queue in sorted(self.queues, key=str):
+            try:
+                queue_name(queue, "a name in QUEUES")
+            except (TypeError, ValueError) as error:
+                yield str(error)

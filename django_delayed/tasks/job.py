@@ -1,0 +1,155 @@
+"""TaskJob: a task with its arguments, as the job that performs it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.utils import timezone
+
+from ..conf import settings
+from ..jobs import Job
+from ..jobs.job import default_wait
+from ..jobs.results import RESULT, Kept
+from ..jobs.signatures import check_fit
+from ..jobs.view import row_of
+from ..options import Options, check_options
+from ..reports import mark
+from ..serialization import arguments, names
+from .compat import AnyTask, TaskContext, normalize_json, task_enqueued
+from .results import result_of
+from .signals import send_started, sender_of
+from .task import arguments_in, as_enqueued, copy_of, name_of
+
+
+def normalized(value: Any) -> Any:
+    """The value as it comes back from JSON. Raises TypeError or ValueError for one that is none."""
+    try:
+        text = json.dumps(normalize_json(value), allow_nan=False)
+        data = json.loads(text, object_pairs_hook=_without_duplicates)
+    except RecursionError:
+        raise ValueError("It contains itself, or is nested too deep.") from None
+    if arguments.is_too_deep(data, arguments.DEEPEST):
+        raise ValueError(f"It is nested more than {arguments.DEEPEST} levels deep.")
+    return data
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    items = dict(pairs)
+    if len(items) < len(pairs):
+        raise ValueError(f"A dict has two keys that are one in JSON, such as 1 and '1': {[*items]}.")
+    return items
+
+
+class TaskJob(Job, tag="task"):
+    """A task that was enqueued. Raises TypeError for arguments that do not fit its function.
+
+    They are `normalized`, and stored as they are.
+    """
+
+    def __init__(self, task: AnyTask, /, *args: Any, **kwargs: Any) -> None:
+        given = (None, *args) if task.takes_context else args
+        check_fit(task.name, task.func, given, kwargs)
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs
+        self.layers = (_options_of(task),)
+        # What a subclass of Job has as attributes.
+        for name, default in (("max_attempts", None), ("max_run_time", None), ("discard_on", ())):
+            setattr(self, name, getattr(task, name, default))
+
+    def after_enqueue(self) -> None:
+        # Before a task that is performed at once begins.
+        row: Any = row_of(self)
+        result = result_of(row, self.task)
+        # Robustly: the row is written, and after an error the caller would enqueue another.
+        task_enqueued.send_robust(sender_of(result), task_result=result)
+
+    def perform(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the task's function, and keep what it returns: its row takes that along to the move."""
+        row: Any = row_of(self)
+        if row.pk is None:
+            # As a claim would have it.
+            row.locked_at, row.locked_by = timezone.now(), "inline"
+        result = result_of(row, copy_of(self.task, queue_name=row.queue))
+        send_started(result)
+        context: tuple[Any, ...] = (TaskContext(task_result=result),) if self.task.takes_context else ()
+        if inspect.iscoroutinefunction(self.task.func):
+            returned = _call_async(self.task.acall, *context, *args, **kwargs)
+        else:
+            returned = self.task.call(*context, *args, **kwargs)
+        value = normalized(returned)
+        row.result = Kept(value, row.locked_by).dump()
+        return value
+
+    def wait_before_retry(self, attempts: int, error: BaseException) -> timedelta | float:
+        wait: Any = getattr(self.task, "wait_before_retry", None)
+        if callable(wait):
+            return wait(attempts, error)
+        return default_wait(attempts) if wait is None else wait
+
+    @property
+    def name(self) -> str:
+        return self.task.func.__qualname__
+
+    @property
+    def target(self) -> Any:
+        return self.task
+
+    def row_values(self, max_run_time: timedelta | None = None) -> dict[str, Any]:
+        kept = max(settings.RESULT_TTL, settings.KEEP_FINISHED_FOR or timedelta(0))
+        return {**super().row_values(max_run_time), "keep_for": kept, "extras": mark() | RESULT}
+
+    def dump_arguments(self) -> dict[str, Any]:
+        task = self.task
+        dumped: dict[str, Any] = {"task": name_of(task), "backend": task.backend}
+        if task.priority:
+            dumped["priority"] = int(task.priority)
+        if task.run_after is not None:
+            dumped["run_after"] = arguments.encode(_in_utc(task.run_after))
+        return {**dumped, "args": self.args, "kwargs": self.kwargs}
+
+    @classmethod
+    def load_arguments(cls, payload: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        args, kwargs = arguments_in(payload)
+        found: AnyTask = names.resolve_marked(payload.get("task"))
+        return (as_enqueued(found, payload), *args), kwargs
+
+
+def _options_of(task: AnyTask) -> Options:
+    # With the others larger is sooner, and here smaller; 0 says nothing.
+    priority = -int(task.priority) or None
+    when = "wait" if isinstance(task.run_after, timedelta) else "run_at"
+    return check_options({"queue": task.queue_name, "priority": priority, when: task.run_after})
+
+
+def _in_utc(moment: datetime | timedelta) -> datetime | timedelta:
+    if isinstance(moment, datetime) and timezone.is_aware(moment):
+        return moment.astimezone(UTC)
+    return moment
+
+
+def _call_async(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """What the coroutine function returns. It is cancelled when this thread is interrupted, by a deadline."""
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+
+    async def run() -> Any:
+        if current := asyncio.current_task():
+            running.append((asyncio.get_running_loop(), current))
+        return await function(*args, **kwargs)
+
+    try:
+        return async_to_sync(run)()
+    except BaseException:
+        # asgiref has the loop in another thread, where the coroutine would go on.
+        for loop, current in running:
+            # The loop is closed when the error is one of the coroutine's own.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(current.cancel)
+        raise

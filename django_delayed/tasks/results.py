@@ -1,0 +1,148 @@
+"""What a row, and the failed attempts of its job, say about a task: a TaskResult."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.apps import apps
+from django.utils.crypto import get_random_string
+
+from ..conf import settings
+from ..exceptions import DelayedError, DeserializationError
+from ..jobs.results import RESULT, Kept
+from ..serialization import arguments, names
+from .compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus
+from .task import arguments_in, as_enqueued, copy_of, stand_in
+
+if TYPE_CHECKING:
+    from ..models import DelayedJob
+
+_TRACEBACK = "Traceback (most recent call last):\n"
+
+
+class Attempt(NamedTuple):
+    """What a result says of a failed attempt."""
+
+    worker: str
+    started_at: datetime | None
+    error_class: str
+    error_message: str
+    error: str  # the text, of the last one only
+
+    def as_error(self) -> TaskError:
+        """The error in Django's words."""
+        path = self.error_class if "." in self.error_class else f"builtins.{self.error_class}"
+        text = self.error or f"{self.error_class.rpartition('.')[2]}: {self.error_message}"
+        before, start, frames = text.partition(_TRACEBACK)
+        return TaskError(exception_class_path=path, traceback=f"{start}{frames or before}\n")
+
+
+def find_row(result_id: Any) -> DelayedJob | None:
+    """The row of a task by the id of its result; None for an id that no task has.
+
+    It is read where it is written: right after an enqueue, a replica does not have it.
+    """
+    text = str(result_id)
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        return None
+    rows = _model("DelayedJob").objects.using(settings.DATABASE)
+    row: DelayedJob | None = rows.filter(pk=int(text)).first()
+    return row if row is not None and row.extras & RESULT else None
+
+
+def id_of(row: DelayedJob) -> str:
+    """The id of the result: the row's; a random one for a task that was performed without being written."""
+    without_row: str = row.__dict__.setdefault("result_id", get_random_string(32))
+    return without_row if row.pk is None else str(row.pk)
+
+
+def attempts_of(row: DelayedJob) -> list[Attempt]:
+    """The last ten failed attempts, the oldest first; for a row without an error no query is made."""
+    if not row.last_error:
+        return []
+    # A row that no worker could read has failed without an attempt; without a pk, nothing was written.
+    without = [Attempt(row.locked_by, row.started_at, row.error_class, row.error_message, row.last_error)]
+    if row.pk is None:
+        return without
+    attempts = _model("FailedAttempt").objects.using(settings.DATABASE).filter(delayed_job=row.pk)
+    found = [Attempt(*values) for values in attempts.order_by("pk").values_list(*Attempt._fields)]
+    return found or without
+
+
+def result_of(
+    row: DelayedJob, task: AnyTask | None = None, attempts: Iterable[Attempt] | None = None
+) -> AnyResult:
+    """The result as the row has it now. Without `task`, its code is looked for; it may be gone."""
+    payload = arguments.from_json(row.payload)
+    failed = [*(attempts_of(row) if attempts is None else attempts)]
+    args, kwargs = arguments_in(payload)
+    kept = Kept.load(row.result)
+    last = row.started_at or row.locked_at
+    starts = [attempt.started_at for attempt in failed] + ([last] if last else [])
+    result: AnyResult = TaskResult(
+        task=task or _task_in(payload, row.queue),
+        id=id_of(row),
+        status=_status_of(row),
+        enqueued_at=row.created_at,
+        started_at=starts[0] if starts else None,
+        last_attempted_at=starts[-1] if starts else None,
+        finished_at=row.failed_at or row.finished_at,
+        args=args,
+        kwargs=kwargs,
+        backend=payload.get("backend", "default"),
+        errors=[attempt.as_error() for attempt in failed],
+        worker_ids=_worker_ids(row, failed, row.locked_by or kept.worker),
+    )
+    object.__setattr__(result, "_return_value", kept.value)
+    return result
+
+
+def _status_of(row: DelayedJob) -> TaskResultStatus:
+    # Not by the state of the row, whose run_at MySQL would have to be asked for after an enqueue.
+    if row.failed_at:
+        return TaskResultStatus.FAILED
+    if row.finished_at:
+        return TaskResultStatus.SUCCESSFUL
+    # READY is also: it has failed, and will be tried again.
+    return TaskResultStatus.RUNNING if row.locked_at else TaskResultStatus.READY
+
+
+def refused(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> AnyResult:
+    """The result of a task that was not written down: the failure of a report is reported in the log only."""
+    why = "The task would report the failure of a report, and is not enqueued.\n"
+    return TaskResult(
+        task=task,
+        id=get_random_string(32),
+        status=TaskResultStatus.FAILED,
+        enqueued_at=None,
+        started_at=None,
+        last_attempted_at=None,
+        finished_at=None,
+        args=[*args],
+        kwargs={**kwargs},
+        backend=task.backend,
+        errors=[TaskError(exception_class_path=f"{DelayedError.__module__}.DelayedError", traceback=why)],
+        worker_ids=[],
+    )
+
+
+def _worker_ids(row: DelayedJob, failed: Sequence[Attempt], worker: str) -> list[str]:
+    """One for each attempt, "" where nobody knows any more which worker it was."""
+    known = [attempt.worker for attempt in failed] + ([worker] if worker else [])
+    return [""] * (row.attempts - len(known)) + known
+
+
+def _task_in(payload: Mapping[str, Any], queue: str) -> AnyTask:
+    """The task in a payload, whatever has become of its function and its queue."""
+    try:
+        found: AnyTask = names.resolve_marked(payload.get("task"))
+    except DeserializationError as error:
+        found = stand_in(str(payload.get("task")), error)
+    return copy_of(as_enqueued(found, payload), queue_name=queue)
+
+
+def _model(name: str) -> Any:
+    # The front imports no model: this is loaded with the modules of tasks, before there are any.
+    return apps.get_model("django_delayed", name)

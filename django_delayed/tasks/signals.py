@@ -1,0 +1,85 @@
+"""When the signals of tasks are sent, and what they carry. That of an enqueue is TaskJob's own."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
+
+from ..exceptions import DeserializationError
+from ..jobs.results import result_settled
+from ..serialization.errors import describe
+from .compat import AnyResult, BaseTaskBackend, task_finished, task_started
+from .results import Attempt, attempts_of, find_row, result_of
+
+if TYPE_CHECKING:
+    from ..models import DelayedJob
+
+
+def sender_of(result: AnyResult) -> type[BaseTaskBackend]:
+    """The class of the result's backend."""
+    try:
+        return type(result.task.get_backend())
+    except ImproperlyConfigured:
+        # Its alias is no longer in TASKS.
+        return BaseTaskBackend
+
+
+def send_started(result: AnyResult) -> None:
+    """An attempt begins."""
+    task_started.send_robust(sender_of(result), task_result=result)
+
+
+def _send_finished(result: AnyResult, error: BaseException | None) -> None:
+    if error is None:
+        task_finished.send_robust(sender_of(result), task_result=result)
+        return
+    trace = error.__traceback__
+    try:
+        raise error
+    except BaseException as raised:
+        if raised is not error:
+            # What interrupts this process.
+            raise
+        # Receivers ask sys.exc_info() for the error: Django's own, which writes the log, and error trackers.
+        error.__traceback__ = trace
+        task_finished.send_robust(sender_of(result), task_result=result)
+
+
+def _settled(delayed_job: DelayedJob, exception: BaseException | None, **_: Any) -> None:
+    """The task has ended for good, and its row says so, if it still has one."""
+    if exception is not None:
+        stored = find_row(delayed_job.pk)
+        result = _failed(delayed_job, exception) if stored is None else result_of(stored)
+    else:
+        row = copy.copy(delayed_job)
+        row.finished_at = timezone.now()
+        result = result_of(row)
+    _send_finished(result, exception)
+
+
+def _failed(row: DelayedJob, error: BaseException) -> AnyResult:
+    """The result of a task that has failed and has no row: it was discarded, or performed inline.
+
+    In the latter case the caller has the row, and reads from it what became of the task.
+    """
+    text = describe(error, row.name)
+    last = Attempt(row.locked_by, row.started_at or row.locked_at, text.path, text.message, text.text)
+    earlier = attempts_of(row)
+    failed = copy.copy(row) if row.pk else row
+    failed.failed_at, failed.locked_by = timezone.now(), ""
+    failed.last_error, failed.error_class, failed.error_message = text.text, text.path, text.message
+    return result_of(failed, attempts=[*earlier, last])
+
+
+def _receive(**what: Any) -> None:
+    try:
+        _settled(**what)
+    except DeserializationError:
+        # Nobody can say of which task the row was; that it has failed is in our own log.
+        return
+
+
+result_settled.connect(_receive)

@@ -1,0 +1,127 @@
+"""DelayedTask: a task with a policy; the check of a task, and how a row names one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any, NoReturn, TypeVar
+
+from ..conf import count, from_now, positive_duration, queue_name
+from ..exceptions import DeserializationError
+from ..serialization import arguments, names
+from .compat import AnyTask, InvalidTask, Task
+
+T = TypeVar("T", bound="AnyTask")
+
+# What `using` can change of a task; the rest a worker finds in its module.
+USING = ("priority", "queue_name", "run_after", "backend")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayedTask(Task):  # type: ignore[type-arg]
+    """A task with the policy of a Job, as `@task(max_attempts=5)` takes it where the decorator can.
+
+    `wait_before_retry` is a duration, or a function of (attempts, error) that returns one. What is None is as
+    for every job.
+    """
+
+    max_attempts: int | None = None
+    max_run_time: timedelta | float | None = None
+    wait_before_retry: timedelta | float | Callable[[int, BaseException], timedelta | float] | None = None
+    discard_on: tuple[type[BaseException], ...] = ()
+
+
+names.marked_kinds.append(Task)
+
+
+def copy_of(task: T, **changes: Any) -> T:
+    """The task with these changes; unlike that of `using`, the copy is not validated."""
+    copy = object.__new__(type(task))
+    for field in fields(task):
+        object.__setattr__(copy, field.name, changes.get(field.name, getattr(task, field.name)))
+    return copy
+
+
+def check_options(task: AnyTask) -> None:
+    """Raise InvalidTask for what Django's own check does not look at, or cannot read."""
+    try:
+        queue_name(task.queue_name, "queue_name")
+        _check_numbers(task)
+        _check_own_options(task)
+    except (TypeError, ValueError) as error:
+        raise InvalidTask(str(error)) from error
+
+
+def _check_numbers(task: AnyTask) -> None:
+    if not isinstance(task.priority, int | float) or not math.isfinite(task.priority):
+        raise TypeError(f"priority must be a whole number, not {task.priority!r}.")
+    if not isinstance(task.run_after, datetime | timedelta | None):
+        raise TypeError(f"run_after must be a datetime or a timedelta, not {task.run_after!r}.")
+
+
+def _check_own_options(task: AnyTask) -> None:
+    checks: dict[str, Callable[[Any, str], Any]] = {
+        "max_attempts": count,
+        "max_run_time": positive_duration,
+        "wait_before_retry": lambda wait, name: callable(wait) or from_now(wait, name),
+    }
+    for name, check in checks.items():
+        if (value := getattr(task, name, None)) is not None:
+            check(value, name)
+    errors = getattr(task, "discard_on", ())
+    if not isinstance(errors, tuple) or not all(_is_error(error) for error in errors):
+        raise TypeError(f"discard_on must be a tuple of exception classes, not {errors!r}.")
+
+
+def _is_error(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def name_of(task: AnyTask) -> str:
+    """The name by which a row asks for the task. Raises InvalidTask if that leads to something else."""
+    name = f"{task.func.__module__}:{task.func.__qualname__}"
+    try:
+        found: AnyTask = names.resolve_marked(name)
+    except DeserializationError as error:
+        raise InvalidTask(f"No worker could find the task: {error}") from error
+    if found != copy_of(task, **{option: getattr(found, option) for option in USING}):
+        raise InvalidTask(
+            f"A worker would perform {name} as its module has it, which is not as it is here; one enqueue can"
+            f" change {', '.join(USING)}."
+        )
+    return name
+
+
+def as_enqueued(task: AnyTask, payload: Mapping[str, Any]) -> AnyTask:
+    """The task, which the module has, with what `using` had changed when it was enqueued."""
+    return copy_of(
+        task,
+        backend=payload.get("backend", "default"),
+        priority=payload.get("priority", 0),
+        run_after=arguments.decode(payload.get("run_after")),
+    )
+
+
+def arguments_in(payload: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments in the payload of a task. Raises DeserializationError."""
+    args, kwargs = (payload.get(name) if isinstance(payload, dict) else None for name in ("args", "kwargs"))
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise DeserializationError("The payload has no arguments of a task.")
+    return args, kwargs
+
+
+def stand_in(name: str, error: DeserializationError) -> AnyTask:
+    """A task in the place of one whose function is gone: it has its name, and raises the error."""
+
+    def gone(*args: Any, **kwargs: Any) -> NoReturn:
+        raise error
+
+    gone.__module__, _, gone.__qualname__ = name.partition(":")
+    gone.__name__ = gone.__qualname__
+    task = object.__new__(DelayedTask)
+    values = {field.name: field.default for field in fields(DelayedTask)}
+    for field, value in {**values, "func": gone, "queue_name": "default", "takes_context": False}.items():
+        object.__setattr__(task, field, value)
+    return task
