@@ -70,7 +70,7 @@ class DelayedBackend(BaseTaskBackend):
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """What is set up wrongly in this entry of TASKS."""
         return [
-            Error(f"TASKS[{self.alias!r}]: {sentence}", id="django_delayed.E012")
+            Error(f"TASKS[{self.alias!r}]: {sentence}", id="django_delayed.E014")
             for sentence in self._problems()
         ]
 

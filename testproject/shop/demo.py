@@ -30,6 +30,7 @@ from shop.models import (
     Thumbnail,
 )
 from shop.pictures import make_thumbnail
+from shop.tasks import check_for_spam
 
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
 THUMBNAILS = {160: "WEBP", 320: "WEBP", 640: "JPEG"}
@@ -79,7 +80,7 @@ def enqueue_all_kinds(servers):
     ImportProductsJob.perform_later(Supplier.objects.get())
     _change_products()
     for comment in Comment.objects.filter(state=Comment.State.PENDING):
-        comment.delay(queue="comments").check_for_spam()
+        check_for_spam.enqueue(comment.pk)
     _serve_customers()
     _announce_posts()
 

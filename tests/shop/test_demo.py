@@ -12,7 +12,6 @@ from shop.models import Customer, Newsletter, Supplier
 
 KINDS = [
     "CleanUpOrderJob",
-    "Comment.check_for_spam",
     "CustomerMailer.welcome",
     "DeliverNewsletterJob",
     "DownloadJob",
@@ -23,6 +22,7 @@ KINDS = [
     "PublishPostJob",
     "SendNewsletterJob",
     "SmartCollection.refresh",
+    "check_for_spam",
     "make_thumbnail",
 ]
 

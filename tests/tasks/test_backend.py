@@ -357,7 +357,7 @@ def test_the_backend_is_built_without_a_model_or_a_query():
 )
 def test_what_is_set_up_wrongly_is_reported_by_the_system_check(params, sentence):
     [message] = DelayedBackend("default", params).check()
-    assert message.id == "django_delayed.E012"
+    assert message.id == "django_delayed.E014"
     assert sentence in message.msg
 
 

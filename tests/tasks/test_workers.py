@@ -97,5 +97,5 @@ def test_an_async_task_is_cancelled_when_its_process_is_told_to_stop_at_once(com
 def test_what_is_set_up_wrongly_is_reported_by_check(command):
     wrong = command("check", environment={"TASKS": json.dumps({"QUEUES": ["a,b"]})})
     assert wrong.ends() == 1
-    assert wrong.said(r"\(django_delayed\.E012\) TASKS\['default'\]: a name in QUEUES must have no comma")
+    assert wrong.said(r"\(django_delayed\.E014\) TASKS\['default'\]: a name in QUEUES must have no comma")
     assert command("check").ends() == 0

@@ -44,7 +44,7 @@ class Post(DelayMixin, models.Model):
             self.save(update_fields=["tweet_id"])
 
 
-class Comment(DelayMixin, models.Model):
+class Comment(models.Model):
     class State(models.TextChoices):
         PENDING = "pending"
         PUBLISHED = "published"
