@@ -34,7 +34,7 @@ TYPES = {
     "_queue_attributes": "dict",
     "_aliases": "dict",
     "_enqueue_mode": '`"transaction"`, `"on_commit"`, `"immediate"` or None',
-    "_duration": "duration",
+    "bounded_duration": "duration",
     "positive_duration": "duration > 0",
     "_optional_duration": "duration or None",
 }

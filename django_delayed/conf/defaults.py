@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -12,60 +11,9 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
+from .values import CODE_NAME, bounded_duration, count, integer, positive_duration, queue_name
+
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
-# Every database can add it to its clock, and subtract it.
-CENTURY = timedelta(days=36_525)
-# What an integer column holds on every database.
-INTEGERS = range(-(2**31), 2**31)
-# A class or function as a row names it.
-CODE_NAME = re.compile(r"[\w.]+:[\w.]+")
-_OF_PATTERNS = frozenset("*?[")
-
-
-def duration(value: timedelta | float, name: str) -> timedelta:
-    """A timedelta >= 0 from one or from seconds. Raises TypeError or ValueError about `name`."""
-    span = _timedelta(value, name)
-    if span < timedelta(0):
-        raise ValueError(f"{name} must not be negative, got {span!r}.")
-    return span
-
-
-def from_now(value: timedelta | float, name: str) -> timedelta:
-    """As `duration`, but a negative one means now, as a run_at in the past does."""
-    return max(_timedelta(value, name), timedelta(0))
-
-
-def _timedelta(value: timedelta | float, name: str) -> timedelta:
-    if isinstance(value, bool) or not isinstance(value, (timedelta, int, float)):
-        raise TypeError(f"{name} must be a timedelta or a number of seconds, not {value!r}.")
-    try:
-        return value if isinstance(value, timedelta) else timedelta(seconds=value)
-    except (OverflowError, ValueError):
-        raise ValueError(f"{name} is out of range: {value!r}.") from None
-
-
-def integer(value: Any, name: str) -> int:
-    """A whole number that an integer column holds. Raises TypeError or ValueError about `name`."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}.")
-    if value not in INTEGERS:
-        raise ValueError(f"{name} must fit into 32 bits, got {value}.")
-    return int(value)
-
-
-def queue_name(value: Any, name: str) -> str:
-    """A name that a queue may have. Raises TypeError or ValueError about `name`."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {value!r}.")
-    if not value or len(value) > 255 or not value.isprintable():
-        raise ValueError(f"{name} must be 1 to 255 printable characters, not {value[:300]!r}.")
-    if value != value.strip() or "," in value:
-        # No worker could be told to serve it: --queues separates names by commas, and strips them.
-        raise ValueError(f"{name} must have no comma, and no space at its ends: {value!r}.")
-    if value.startswith("!") or not _OF_PATTERNS.isdisjoint(value):
-        # In --queues it would be a pattern, and name other queues too.
-        raise ValueError(f"{name} must have none of * ? [ and no ! at its start, as patterns do: {value!r}.")
-    return str(value)
 
 
 def _optional_queue_name(value: Any, name: str) -> str | None:
@@ -77,28 +25,8 @@ def _setting(default: Any, check: Callable[[Any, str], Any]) -> Any:
     return dataclasses.field(**factory, metadata={"check": check})
 
 
-def _duration(value: Any, name: str) -> timedelta:
-    if (span := duration(value, name)) > CENTURY:
-        raise ValueError(f"{name} must be at most {CENTURY.days:,} days.")
-    return span
-
-
-def positive_duration(value: Any, name: str) -> timedelta:
-    """A timedelta > 0, as `duration`, of a century at most."""
-    if not (span := _duration(value, name)):
-        raise ValueError(f"{name} must be longer than 0 seconds.")
-    return span
-
-
 def _optional_duration(value: Any, name: str) -> timedelta | None:
-    return None if value is None else _duration(value, name)
-
-
-def count(value: Any, name: str) -> int:
-    """A whole number of at least 1 that an integer column holds. Raises TypeError or ValueError."""
-    if (number := integer(value, name)) < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}.")
-    return number
+    return None if value is None else bounded_duration(value, name)
 
 
 def _boolean(value: Any, name: str) -> bool:
@@ -181,7 +109,7 @@ class Settings:
     # delayed_job's; with its 5 + N**4 seconds between them, 20.4 days in all.
     MAX_ATTEMPTS: int = _setting(25, count)
     MAX_RUN_TIME: timedelta = _setting(timedelta(hours=4), positive_duration)
-    SLEEP_DELAY: timedelta = _setting(timedelta(seconds=5), _duration)
+    SLEEP_DELAY: timedelta = _setting(timedelta(seconds=5), bounded_duration)
     READ_AHEAD: int = _setting(100, count)
     DEFAULT_QUEUE: str = _setting("default", queue_name)
     DEFAULT_PRIORITY: int = _setting(0, integer)
@@ -202,7 +130,7 @@ class Settings:
     EMAIL_BACKEND: str = _setting(SMTP, _text)
     # None: DEFAULT_QUEUE.
     MAIL_QUEUE: str | None = _setting(None, _optional_queue_name)
-    SHUTDOWN_TIMEOUT: timedelta = _setting(timedelta(seconds=25), _duration)
+    SHUTDOWN_TIMEOUT: timedelta = _setting(timedelta(seconds=25), bounded_duration)
     LEASE: timedelta = _setting(timedelta(seconds=60), positive_duration)
     # None: as DEBUG says.
     RELOAD: bool | None = _setting(None, _optional_boolean)

@@ -1,0 +1,31 @@
+"""What can be configured, and the types of it: for settings and for options alike."""
+
+from .defaults import FIELDS, SMTP, Settings, problems, settings
+from .values import (
+    CENTURY,
+    CODE_NAME,
+    INTEGERS,
+    count,
+    duration,
+    from_now,
+    integer,
+    positive_duration,
+    queue_name,
+)
+
+__all__ = [
+    "CENTURY",
+    "CODE_NAME",
+    "FIELDS",
+    "INTEGERS",
+    "SMTP",
+    "Settings",
+    "count",
+    "duration",
+    "from_now",
+    "integer",
+    "positive_duration",
+    "problems",
+    "queue_name",
+    "settings",
+]
