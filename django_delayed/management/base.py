@@ -135,11 +135,11 @@ class WorkerCommand(QueueCommand):
         )
 
     @contextmanager
-    def shown_in_terminal(self, configuration: Configuration, options: dict[str, Any]) -> Iterator[None]:
-        """A block in which the terminal shows the log, or a line at least, unless it is to be quiet."""
+    def shown_in_terminal(self, process: str, options: dict[str, Any]) -> Iterator[None]:
+        """A block in which the terminal shows the log, or this process at least, unless it is to be quiet."""
         with log_in_terminal(options["verbosity"], options["quiet"]):
             if not options["quiet"] and not terminal_shows(logging.INFO):
-                self.stdout.write(f"Started: {configuration.process()}. LOGGING says where the log goes.")
+                self.stdout.write(f"Started: {process}. LOGGING says where the log goes.")
             yield
 
 

@@ -38,6 +38,8 @@ class WorkerManager:
         self._has_ended = False
         # Set when told to stop: when to kill the process, on the monotonic clock.
         self._kill_at: float | None = None
+        # The same for a process that is to be replaced.
+        self._kill_replaced_at: float | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -49,8 +51,16 @@ class WorkerManager:
         gave_up = self._kill_at is not None and time.monotonic() > self._kill_at + GRACE.total_seconds()
         return self._has_ended or gave_up
 
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a worker that has started up and is not to be replaced."""
+        process = self._process
+        return process is not None and process.activity.is_ready and self._kill_replaced_at is None
+
     def tick(self) -> None:
         """Do what is to be done now. Runs no SQL: what has to be written is requested."""
+        if self._has_ended:
+            return
         if self._process is None:
             self._start_next()
         elif (code := self._process.exit_code) is not None:
@@ -58,8 +68,18 @@ class WorkerManager:
         else:
             self._process.watch()
             self._release_batch(self._process)
-            if self._kill_at is not None and time.monotonic() > self._kill_at:
+            if any(
+                at is not None and time.monotonic() > at for at in (self._kill_at, self._kill_replaced_at)
+            ):
                 self._process.kill(SHUTDOWN)
+
+    def replace(self) -> None:
+        """Let the worker finish its job and end, or kill it after SHUTDOWN_TIMEOUT; then start another."""
+        if self._process is None or self._kill_at is not None:
+            return
+        self._kill_replaced_at = time.monotonic() + settings.SHUTDOWN_TIMEOUT.total_seconds()
+        self._process.send_signal(signal.SIGTERM)
+        logger.info("Worker %s was told to stop, and is replaced", self._process.worker)
 
     def stop(self) -> None:
         """Let the worker finish its job, and kill it after SHUTDOWN_TIMEOUT."""
@@ -123,7 +143,10 @@ class WorkerManager:
             )
         elif self._removed.is_set():
             self._removed = self._process = None
-            self._decide_what_next(process, code, process.activity.is_ready, in_a_job=bool(current))
+            was_replaced = self._kill_replaced_at is not None
+            self._kill_replaced_at = None
+            if not was_replaced:
+                self._decide_what_next(process, code, process.activity.is_ready, in_a_job=bool(current))
             process.close()
 
     def _decide_what_next(self, process: Process, code: int, was_ready: bool, in_a_job: bool) -> None:

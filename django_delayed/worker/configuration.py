@@ -26,6 +26,15 @@ def new_worker_id() -> str:
     return uuid.uuid4().hex
 
 
+def process_that_serves(what: str) -> str:
+    """This process and what it serves, for the line that says that it has started."""
+    database = connections[settings.DATABASE]
+    return (
+        f"host:{socket.gethostname()} pid:{os.getpid()}, {what},"
+        f" database {settings.DATABASE} ({database.vendor} {database.settings_dict['NAME']})"
+    )
+
+
 @dataclass(frozen=True)
 class Configuration:
     """What a worker serves and how: its filters, how long it sleeps, how many rows it claims at most.
@@ -41,11 +50,7 @@ class Configuration:
 
     def process(self) -> str:
         """This process and what it serves, for the line that says that it has started."""
-        database = connections[settings.DATABASE]
-        return (
-            f"host:{socket.gethostname()} pid:{os.getpid()}, {self.filters},"
-            f" database {settings.DATABASE} ({database.vendor} {database.settings_dict['NAME']})"
-        )
+        return process_that_serves(str(self.filters))
 
 
 @dataclass(frozen=True)

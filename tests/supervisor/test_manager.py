@@ -102,6 +102,16 @@ def test_its_heartbeats_are_sent_while_it_runs(runs, manage_worker, database):
     until(lambda: WorkerProcess.objects.get().pid == running._popen.pid)
 
 
+def test_a_manager_whose_worker_has_nothing_left_to_do_starts_no_other(runs, manage_worker):
+    runs("import sys; sys.exit(0)")
+    manager = manage_worker(UNTIL_EMPTY)
+    ticking(manager, lambda: manager.has_ended)
+    for _ in range(20):
+        manager.tick()
+    assert manager._process is None
+    assert not WorkerProcess.objects.exists()
+
+
 def test_what_was_claimed_with_a_job_that_has_become_long_is_released(runs, manage_worker):
     runs(SLEEP)
     manager = manage_worker()

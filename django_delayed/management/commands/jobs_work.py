@@ -7,13 +7,14 @@ import sys
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from ...supervisor.command_line import worker_command
 from ...supervisor.supervisor import Supervisor
 from ...worker.configuration import ENVIRONMENT_VARIABLE, Start
 from ...worker.main import run_worker
 from ..base import WorkerCommand, require_tables, require_worker
+from ..pools import add_pools, configurations
 from ..queues import warn_of_unknown_queues
 from ..terminal import log_in_terminal
 
@@ -23,6 +24,11 @@ class Command(WorkerCommand):
 
     help = "Perform delayed jobs until SIGTERM or SIGINT; then finish the current one and exit."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The filters of the workers, and how many there are."""
+        super().add_arguments(parser)
+        add_pools(parser)
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Run as the supervisor, or as the worker that it started."""
         if text := os.environ.pop(ENVIRONMENT_VARIABLE, None):
@@ -30,7 +36,7 @@ class Command(WorkerCommand):
             with log_in_terminal(start.configuration.verbosity, start.configuration.quiet):
                 sys.exit(run_worker(start))
         require_worker()
-        configuration = self.configuration(options)
+        workers = configurations(self.configuration(options), options)
         try:
             # At each start of a worker it would be too late to say so.
             worker_command()
@@ -39,7 +45,9 @@ class Command(WorkerCommand):
 
         def check() -> None:
             require_tables()
-            warn_of_unknown_queues(configuration.filters)
+            for filters in dict.fromkeys(configuration.filters for configuration in workers):
+                warn_of_unknown_queues(filters)
 
-        with self.shown_in_terminal(configuration, options):
-            Supervisor(configuration, check).run()
+        supervisor = Supervisor(workers, check)
+        with self.shown_in_terminal(supervisor.process, options):
+            supervisor.run()

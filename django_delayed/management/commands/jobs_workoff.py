@@ -34,7 +34,9 @@ class Command(WorkerCommand):
         require_tables()
         in_terminal = self.stdout.isatty() and options["verbosity"] == 1 and not options["quiet"]
         progress = Progress(self.stdout if in_terminal else None)
-        with self.shown_in_terminal(configuration, {**options, "quiet": options["quiet"] or in_terminal}):
+        with self.shown_in_terminal(
+            configuration.process(), {**options, "quiet": options["quiet"] or in_terminal}
+        ):
             warn_of_unknown_queues(configuration.filters)
             completed = work_off(configuration, on_settled=progress.count)
         if not options["quiet"]:

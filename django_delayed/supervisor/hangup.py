@@ -1,0 +1,66 @@
+"""SIGHUP in a supervisor: replace its workers, one after the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from .manager import WorkerManager
+
+
+class Replacement:
+    """The workers that are still to be replaced. The next one is, when all are up that were started before.
+
+    So the work goes on meanwhile, and code that does not even start costs one worker only.
+    """
+
+    def __init__(self, managers: Sequence[WorkerManager]) -> None:
+        self._managers = managers
+        self._left: deque[WorkerManager] = deque()
+
+    def begin(self) -> None:
+        """Replace all of them, from the first one on."""
+        self._left = deque(self._managers)
+
+    def tick(self) -> None:
+        """Replace the next worker, if it is its turn."""
+        if self._left and all(manager.is_up or manager.has_ended for manager in self._managers):
+            self._left.popleft().replace()
+
+
+@contextmanager
+def workers_replaced_on_hangup(replacement: Replacement) -> Iterator[None]:
+    """A block in which SIGHUP begins the replacement.
+
+    Not in a terminal, where SIGHUP means that it was closed, and not where it is ignored, as under nohup.
+    """
+    if not _is_for_us():
+        yield
+        return
+
+    def begin(signum: int, frame: FrameType | None) -> None:
+        replacement.begin()
+
+    before = signal.signal(signal.SIGHUP, begin)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL if before is None else before)
+
+
+def _is_for_us() -> bool:
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    return signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and not _has_terminal()
+
+
+def _has_terminal() -> bool:
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False

@@ -1,0 +1,86 @@
+"""How many workers a supervisor starts, and for which queues: --processes and --pool."""
+
+import re
+from argparse import ArgumentTypeError
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django_delayed.databases import Filters
+from django_delayed.management.commands.jobs_work import Command
+from django_delayed.management.pools import Pool, configurations, pool
+
+
+def workers(*flags, **given):
+    """The queues of each worker that these flags ask for."""
+    command = Command()
+    options = {**vars(command.create_parser("manage.py", "jobs_work").parse_args(flags)), **given}
+    return [one.filters for one in configurations(command.configuration(options), options)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mail:2", Pool(("mail",), 2)),
+        ("mail, index:3", Pool(("mail", "index"), 3)),
+        ("mail", Pool(("mail",), 1)),
+        ("*:1", Pool(("*",), 1)),
+        ("mail_*,!slow:4", Pool(("mail_*", "!slow"), 4)),
+        ("a:b:2", Pool(("a:b",), 2)),
+    ],
+)
+def test_a_pool_is_queues_and_a_number(text, expected):
+    assert pool(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", ":2", "mail:", "mail:0", "mail:-1", "mail:two", ",:2", "!:1", "a:b"])
+def test_what_is_no_pool_is_refused(text):
+    with pytest.raises(ArgumentTypeError, match="is no pool"):
+        pool(text)
+
+
+def test_without_a_number_there_is_one_worker():
+    assert workers() == [Filters()]
+
+
+def test_there_are_as_many_workers_as_processes():
+    assert workers("--processes", "3", "--queues", "mail") == [Filters(("mail",))] * 3
+
+
+def test_each_pool_has_its_workers():
+    assert workers("--pool", "mail,mail:2", "--pool", "*", "--max-priority", "5") == [
+        Filters(("mail",), None, 5),
+        Filters(("mail",), None, 5),
+        Filters(("*",), None, 5),
+    ]
+
+
+def test_pools_win_over_the_environment(monkeypatch):
+    monkeypatch.setenv("QUEUES", "index")
+    assert workers("--pool", "mail:1") == [Filters(("mail",))]
+
+
+def test_another_command_may_give_texts():
+    assert workers(pools=["mail:2"]) == [Filters(("mail",))] * 2
+    assert workers(processes=2) == [Filters()] * 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--processes", "0"], "invalid positive value: '0'"),
+        (["--processes", "many"], "invalid positive value: 'many'"),
+        (["--pool", ":2"], "':2' is no pool"),
+        (["--pool", "mail:2", "--processes", "2"], "leave --queues and --processes out"),
+        (["--pool", "mail:2", "--queues", "index"], "leave --queues and --processes out"),
+    ],
+)
+def test_a_bad_value_is_refused_with_a_sentence(flags, complaint):
+    with pytest.raises(CommandError, match=re.escape(complaint)):
+        call_command("jobs_work", *flags)
+
+
+@pytest.mark.parametrize("given", [{"processes": 0}, {"pools": ["mail:0"]}, {"pools": [":1"]}])
+def test_so_is_one_from_another_command(given):
+    with pytest.raises(CommandError, match=r"must be at least 1|is no pool"):
+        call_command("jobs_work", **given)
