@@ -306,7 +306,9 @@ import django
 django.setup()
 from django.core.management import call_command
 from django.test import TestCase
-from django_delayed.models import DelayedJob
+from django.db import transaction
+from django_delayed.models import all_rows
+from django_delayed.testing import work_off
 from tests.blog.jobs import Plain
 
 call_command("migrate", database="queue", verbosity=0)
@@ -319,7 +321,15 @@ class OfBoth(TestCase):
         assert row.pk is None
         with self.captureOnCommitCallbacks(execute=True):
             row = Plain.perform_later()
-        assert DelayedJob.objects.using("queue").get() == row
+        assert all_rows().get() == row
+        assert work_off() == 1
+
+    def test_transactions_within(self):
+        with self.captureOnCommitCallbacks(execute=True):
+            with transaction.atomic():
+                Plain.perform_later()
+                assert not all_rows().exists()
+        assert all_rows().count() == 1
 
 unittest.main(argv=["test"])
 """
@@ -359,11 +369,15 @@ def test_a_job_about_data_on_another_alias_waits_for_their_commit(beside_another
     beside_another_database(OF_THE_DATA_ELSEWHERE)
 
 
-@pytest.mark.parametrize("given", [{}, {"ENQUEUE": "on_commit"}])
-def test_in_a_test_case_a_queue_on_another_alias_waits_for_the_callbacks_of_the_data(
+@pytest.mark.parametrize(
+    "given",
+    [{"DATABASE": "queue"}, {"DATABASE": "queue", "ENQUEUE": "on_commit"}, {"ENQUEUE": "on_commit"}],
+    ids=str,
+)
+def test_in_a_test_case_of_two_databases_a_job_waits_for_the_callbacks_of_the_data(
     beside_another_database, given
 ):
-    beside_another_database(IN_A_TEST_CASE, DATABASE="queue", **given)
+    beside_another_database(IN_A_TEST_CASE, **given)
 
 
 @pytest.mark.django_db(transaction=True)
