@@ -66,7 +66,7 @@ def _load(row: DelayedJob) -> Job:
 def enqueued(what: Any = None, /, **criteria: Unpack[Criteria]) -> list[Job]:
     """The jobs that wait, with their `args`, `kwargs` and `delayed_job`; those only that meet the criteria.
 
-    `what` is a Job class, a function or a method, the method of one instance included. `run_at` and `wait`
+    `what` is a Job class, a function, a task or a method, that of one instance included. `run_at` and `wait`
     are compared to the second. Raises TypeError or ValueError for criteria that no job could meet.
     """
     wanted = Wanted(what, criteria)
@@ -84,7 +84,7 @@ class Wanted:
         self.criteria = {name: _CHECKS[name](value, name) for name, value in given.items()}
 
     def __str__(self) -> str:
-        what = "A job" if self.what is None else self.what.__qualname__
+        what = "A job" if self.what is None else getattr(self.what, "func", self.what).__qualname__
         criteria = " and ".join(f"{name}={value!r}" for name, value in self.criteria.items())
         return f"{what} with {criteria}" if criteria else what
 
@@ -110,7 +110,10 @@ def _is_of(job: Job, what: Any) -> bool:
     if isinstance(job, CallJob):
         called = _taken_apart(job.call.function)[0]
         return called is function and (target is None or bool(job.target == target))
-    return isinstance(job, MailerJob) and job.mail.function is function
+    if isinstance(job, MailerJob):
+        return job.mail.function is function
+    task: Any = getattr(job, "task", None)
+    return _is_task(task) and task.func is function
 
 
 def _taken_apart(what: Any) -> tuple[Any, Any]:
@@ -122,15 +125,21 @@ def _taken_apart(what: Any) -> tuple[Any, Any]:
         return getattr(method, "__func__", method), what.target if is_bound else None
     if inspect.ismethod(what):
         return what.__func__, what.__self__
-    return what, None
+    return what.func if _is_task(what) else what, None
+
+
+def _is_task(thing: Any) -> bool:
+    # Not by its class: the framework of tasks need not be installed.
+    return hasattr(thing, "func") and hasattr(thing, "takes_context")
 
 
 def _check_what(what: Any) -> Any:
-    if what is None or (isinstance(what, type) and issubclass(what, Job)):
+    if what is None or _is_task(what) or (isinstance(what, type) and issubclass(what, Job)):
         return what
     if isinstance(what, type) or not callable(what) or not hasattr(what, "__qualname__"):
         raise TypeError(
-            f"A test names a Job class, a function or a method, as in Post.send_to_twitter, not {what!r}."
+            "A test names a Job class, a function, a method or a task, as in Post.send_to_twitter,"
+            f" not {what!r}."
         )
     return what
 

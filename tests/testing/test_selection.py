@@ -7,7 +7,7 @@ from django_delayed.mail import deliver_later
 from django_delayed.mail.jobs import MailJob
 from django_delayed.models import DelayedJob
 from django_delayed.testing import enqueued
-from tests.blog import jobs
+from tests.blog import jobs, tasks
 from tests.blog.jobs import CleanUpJob, NoticeMailer, Plain, Renamed, decorated, resize
 from tests.blog.models import Fancy, Post
 
@@ -59,6 +59,11 @@ WAYS = {
     "a remembering function": (lambda post: delay(jobs.remembered)(1), lambda post: jobs.remembered),
     "a Job": (lambda post: CleanUpJob.perform_later(post), lambda post: CleanUpJob),
     "a mail of a mailer": (lambda post: NoticeMailer.delay().notice("a"), lambda post: NoticeMailer.notice),
+    "a task": (lambda post: tasks.resize.enqueue("a"), lambda post: tasks.resize),
+    "a task in another queue": (
+        lambda post: tasks.add.using(queue_name="sums").enqueue(1),
+        lambda post: tasks.add.using(priority=5),
+    ),
     "a message": (lambda post: deliver_later(NoticeMailer().notice("a")), lambda post: MailJob),
 }
 
@@ -145,5 +150,5 @@ def test_a_naive_time_is_refused():
 
 @pytest.mark.parametrize("what", ["Post.send_to_twitter", 5, Post, Plain(1), Plain.set(queue="a")], ids=repr)
 def test_what_is_neither_a_job_nor_code_is_refused(what):
-    with pytest.raises(TypeError, match="names a Job class, a function or a method"):
+    with pytest.raises(TypeError, match="names a Job class, a function, a method or a task"):
         enqueued(what)

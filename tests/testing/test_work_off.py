@@ -8,6 +8,7 @@ from django_delayed.mail import send_mail
 from django_delayed.models import DelayedJob
 from django_delayed.signals import job_errored, job_failed, job_finished, job_started
 from django_delayed.testing import assert_enqueued, work_off
+from tests.blog import tasks
 from tests.blog.jobs import Discarded, Impatient, Plain
 from tests.blog.models import Post
 
@@ -36,6 +37,14 @@ def test_mail_is_in_the_outbox():
     send_mail("Hello", "…", "a@example.com", ["b@example.com"])
     work_off()
     assert [message.subject for message in mail.outbox] == ["Hello"]
+
+
+def test_the_result_of_a_task_is_there():
+    result = tasks.add.enqueue(1, second=2)
+    assert_enqueued(tasks.add, args=(1,), kwargs={"second": 2})
+    work_off()
+    result.refresh()
+    assert result.return_value == 3
 
 
 @one_transaction_or_none
