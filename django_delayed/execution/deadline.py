@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..exceptions import JobInterrupted, JobTimeout
 
@@ -34,7 +35,17 @@ class Deadline:
         return f"{self.name} ran longer than its max_run_time of {self.limit.total_seconds():g} s"
 
 
+@dataclass
+class CallersAlarm:
+    """An alarm that was set before the outermost deadline, such as that of a test which may hang."""
+
+    handler: Any
+    due: float  # on the monotonic clock
+    interval: float
+
+
 _deadlines: list[Deadline] = []  # those in force, the outermost first
+_callers: CallersAlarm | None = None
 
 
 def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
@@ -42,7 +53,7 @@ def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
 
     Raises JobTimeout also if the function has swallowed it, or has switched off the alarm. Works in a main
     thread only; in another, and on Windows, the function runs as long as it likes, and the process that
-    watches this one has to end it.
+    watches this one has to end it. An alarm that the caller has set rings all the same.
 
     A call and not a `with` block: Python handles signals between the last line of a block and its `__exit__`
     too, and a JobTimeout raised there would hit our code instead of the job's.
@@ -66,12 +77,16 @@ def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
 
 
 def _run(deadline: Deadline, function: Callable[[], T]) -> T:
+    global _callers
     outer = len(_deadlines)
     before = signal.signal(signal.SIGALRM, _expire)
     try:
         try:
             _deadlines.append(deadline)
-            _set_timer()
+            left, interval = _set_timer()
+            if left and not outer:
+                _callers = CallersAlarm(before, time.monotonic() + left, interval)
+                _set_timer()
             return function()
         finally:
             # No call may come before this: Python handles signals at calls, and no JobTimeout may be raised
@@ -80,6 +95,8 @@ def _run(deadline: Deadline, function: Callable[[], T]) -> T:
     finally:
         _set_timer()
         signal.signal(signal.SIGALRM, before)
+        if not outer:
+            _callers = None
 
 
 def _expire(signum: int, frame: FrameType | None) -> None:
@@ -87,12 +104,27 @@ def _expire(signum: int, frame: FrameType | None) -> None:
         if deadline.due <= time.monotonic():
             deadline.expired = True
             raise JobTimeout(f"{deadline}.")
+    if _callers and _callers.due <= time.monotonic():
+        _ring(_callers, signum, frame)
 
 
-def _set_timer() -> None:
-    if not _deadlines:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        return
-    soonest = min(deadline.due for deadline in _deadlines) - time.monotonic()
+def _ring(alarm: CallersAlarm, signum: int, frame: FrameType | None) -> None:
+    """Let the caller have the alarm."""
+    alarm.due = alarm.due + alarm.interval if alarm.interval else math.inf
+    _set_timer()
+    if callable(alarm.handler):
+        alarm.handler(signum, frame)
+
+
+def _set_timer() -> tuple[float, float]:
+    """Have the next alarm when it is due. Returns the seconds and the interval that were set before."""
+    due = [deadline.due for deadline in _deadlines]
+    interval = REPEAT_AFTER
+    if _callers and _callers.due < math.inf:
+        due.append(_callers.due)
+        interval = REPEAT_AFTER if _deadlines else _callers.interval
+    if not due:
+        return signal.setitimer(signal.ITIMER_REAL, 0)
     # At least a microsecond: a timer of 0 is never armed. At most three years: the platform has a limit.
-    signal.setitimer(signal.ITIMER_REAL, min(max(soonest, 1e-6), 1e8), REPEAT_AFTER)
+    soonest = min(max(min(due) - time.monotonic(), 1e-6), 1e8)
+    return signal.setitimer(signal.ITIMER_REAL, soonest, interval)

@@ -169,6 +169,65 @@ def test_a_function_that_switches_its_alarm_off_has_run_too_long_all_the_same(mo
         run_within(SHORT, "a job", switch_off)
 
 
+@pytest.fixture
+def rings():
+    """When the alarm rings that a caller sets in this test."""
+    heard = []
+    before = signal.signal(signal.SIGALRM, lambda *_: heard.append(time.monotonic()))
+    yield heard
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def until_it(rings, count=1):
+    while len(rings) < count:
+        time.sleep(0.005)
+
+
+def test_an_alarm_of_the_caller_that_is_due_later_is_left(rings):
+    signal.setitimer(signal.ITIMER_REAL, 60, 7)
+    run_within(LONG, "a job", lambda: run_within(timedelta(seconds=5), "an inner job", lambda: None))
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
+    assert 30 < left < 60
+    assert interval == 7
+    assert rings == []
+
+
+def test_an_alarm_of_the_caller_rings_while_the_job_runs(rings):
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    run_within(LONG, "a job", lambda: until_it(rings))
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert len(rings) == 1
+
+
+def test_an_alarm_of_the_caller_that_repeats_goes_on(rings):
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+    run_within(LONG, "a job", lambda: until_it(rings, 3))
+    until_it(rings, 5)
+
+
+def test_a_job_is_stopped_beside_an_alarm_of_the_caller(rings):
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    with pytest.raises(JobTimeout):
+        run_within(timedelta(milliseconds=100), "a job", sleep)
+    assert len(rings) == 1
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    with pytest.raises(JobTimeout):
+        run_within(SHORT, "a job", sleep)
+    until_it(rings, 2)
+
+
+def test_an_alarm_of_the_caller_may_raise(rings):
+    def give_up(*_):
+        raise LookupError("the test takes too long")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    with pytest.raises(LookupError, match="takes too long"):
+        run_within(LONG, "a job", sleep)
+    assert signal.getsignal(signal.SIGALRM) is give_up
+
+
 def test_nothing_strikes_after_the_block():
     for _ in range(300):
         with contextlib.suppress(JobTimeout):
