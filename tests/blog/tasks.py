@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from django.utils import timezone, translation
+from django_tasks import task as task_of_the_package
 from tests.tasks.framework import task
 
 from . import diary
@@ -20,6 +21,11 @@ def add(first, second=0):
 @task(priority=10, queue_name="images")
 def resize(photo, width=100):
     diary.write("resize", photo, width)
+
+
+@task_of_the_package(priority=7)
+def add_of_the_package(first, second):
+    return first + second
 
 
 @task

@@ -6,14 +6,18 @@ import traceback
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
+from django_delayed.execution.settle import settle
 from django_delayed.jobs.results import Kept
 from django_delayed.models import DelayedJob
 from django_delayed.tasks import DelayedBackend
 from tests.blog import tasks
 from tests.blog.models import Post
 from tests.blog.work import WORKER, claim, perform, perform_next, work_off, write
-from tests.tasks.framework import LOGGER, TaskResultStatus, task_finished, task_started
+from tests.databases.test_statements import CONTROL
+from tests.tasks.framework import LOGGER, Task, TaskResultStatus, task_finished, task_started
 
 pytestmark = pytest.mark.django_db
 transactional = pytest.mark.django_db(transaction=True)
@@ -62,6 +66,25 @@ def test_a_task_may_be_async(settled, used):
 def test_an_async_task_has_the_connection_of_its_job(settled):
     Post.objects.create(title="a")
     assert settled(tasks.count_posts).return_value == 1
+
+
+def test_a_task_of_the_package_is_one_of_djangos_where_django_has_them(settled, heard):
+    result = settled(tasks.add_of_the_package, 1, 2)
+    assert isinstance(tasks.add_of_the_package, Task)
+    assert (result.return_value, result.task) == (3, tasks.add_of_the_package)
+    assert DelayedJob.objects.get().priority == -7
+    assert len(heard) == 3
+
+
+def test_a_task_costs_no_statement_but_its_insert_its_claim_and_one_update():
+    tasks.add.enqueue(1, 2)
+    row = claim()
+    with CaptureQueriesContext(connection) as queries:
+        outcome = perform(row)
+        assert [query["sql"] for query in queries if not query["sql"].startswith(CONTROL)] == []
+        settle([(row, outcome)])
+    statements = [query["sql"] for query in queries if not query["sql"].startswith(CONTROL)]
+    assert [statement.split()[0] for statement in statements] == ["UPDATE"]
 
 
 def test_a_task_may_take_its_context(settled, diary):
