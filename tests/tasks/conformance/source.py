@@ -42,8 +42,18 @@ def _download(version, digest, folder):
     required = folder / "django.txt"
     required.write_text(f"Django=={version} --hash=sha256:{digest}\n")
     command = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-        *("--no-deps", "--no-binary", ":all:", "--require-hashes", "-r", required, "--dest", folder),
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--retries", "1"),
+        *(
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--no-binary",
+            ":all:",
+            "--require-hashes",
+            "-r",
+            required,
+            "--dest",
+            folder,
+        ),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
