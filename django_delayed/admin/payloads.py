@@ -63,8 +63,9 @@ def _call(payload: dict[str, Any]) -> str:
 
 
 def _called(payload: dict[str, Any], arguments: str) -> str:
-    if "function" in payload:
-        return f"{_name(payload['function'])}({arguments})"
+    for kind in ("function", "task"):
+        if kind in payload:
+            return f"{_name(payload[kind])}({arguments})"
     for kind in ("class", "mailer"):
         if kind in payload:
             return f"{_name(payload[kind])}.{payload['method']}({arguments})"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings as django_settings
 from django.db import Error as DatabaseError
 
 from ..calls.asynchronous import AsynchronousMethod
@@ -64,7 +65,7 @@ def _without(patterns: list[str], queues: set[str]) -> list[str]:
 def _declared() -> set[str]:
     """The queues in settings, in classes of jobs and at methods of models."""
     in_settings = (settings.DEFAULT_QUEUE, settings.MAIL_QUEUE, *settings.QUEUE_ATTRIBUTES)
-    declared = [*in_settings, *_queues_of_classes(Job), *_queues_of_methods()]
+    declared = [*in_settings, *_queues_of_classes(Job), *_queues_of_methods(), *_queues_of_tasks()]
     # It may be a function, which nobody calls here.
     return {queue for queue in declared if isinstance(queue, str)}
 
@@ -80,3 +81,10 @@ def _queues_of_methods() -> Iterator[Any]:
         for defined in (value for cls in model.__mro__ for value in vars(cls).values()):
             if isinstance(defined, AsynchronousMethod):
                 yield defined.options.get("queue")
+
+
+def _queues_of_tasks() -> Iterator[Any]:
+    # On Django 5.2 there may be no such setting, or one of the project's own.
+    backends = getattr(django_settings, "TASKS", None)
+    for backend in backends.values() if isinstance(backends, Mapping) else ():
+        yield from backend.get("QUEUES", ()) if isinstance(backend, Mapping) else ()

@@ -103,7 +103,8 @@ def resolve_marked(name: Any) -> Any:
     module, _, qualname = name.partition(":") if isinstance(name, str) else ("", "", "")
     if not all(part.isidentifier() for part in (*module.split("."), *qualname.split("."))):
         raise DeserializationError(f"{name!r} is not the name of a task.")
-    if not is_trusted(module) and module not in sys.modules:
+    # The program that runs is another one in a worker.
+    if not is_trusted(module) and (module not in sys.modules or module == "__main__"):
         raise DeserializationError(
             f"{name} may not be named by a job: its module is not in any of INSTALLED_APPS, and nothing has"
             " imported it here; add it to DJANGO_DELAYED['TRUSTED_MODULES']."

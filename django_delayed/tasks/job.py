@@ -14,6 +14,7 @@ from asgiref.sync import async_to_sync
 from django.utils import timezone
 
 from ..conf import settings
+from ..exceptions import SerializationError
 from ..jobs import Job
 from ..jobs.job import default_wait
 from ..jobs.results import RESULT, Kept
@@ -85,7 +86,14 @@ class TaskJob(Job, tag="task"):
         else:
             returned = self.task.call(*context, *args, **kwargs)
         value = normalized(returned)
-        row.result = Kept(value, row.locked_by).dump()
+        text = Kept(value, row.locked_by).dump()
+        if len(text) > (limit := settings.MAX_ARGUMENTS_SIZE):
+            # A database may refuse it for its size, each time the worker tries to write it.
+            raise SerializationError(
+                f"{self.name}: it returned {len(text):,} bytes of at most {limit:,}"
+                " (DJANGO_DELAYED['MAX_ARGUMENTS_SIZE']). Store the data, and return a key to find it by."
+            )
+        row.result = text
         return value
 
     def wait_before_retry(self, attempts: int, error: BaseException) -> timedelta | float:

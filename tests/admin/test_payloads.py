@@ -49,6 +49,7 @@ def payload(*args, **columns):
             {"job": "mailer", "mailer": "shop.mailers:UserMailer", "method": "welcome", "args": [POST]},
             "UserMailer.welcome(shop.post 9)",
         ),
+        ({"job": "task", "task": "shop.tasks:check", "args": [{"a": 1}]}, "check({'a': 1})"),
         ({"function": "shop.pictures:resize", "kwargs": {"width": 200}}, "resize(width=200)"),
     ],
     ids=lambda case: case if isinstance(case, str) else "",

@@ -47,6 +47,7 @@ def no_lanes_are_remembered():
         (["of a setting", "of mail"], []),
         (["of a class", "of a subclass"], []),
         (["index", "stale"], []),
+        (["of tasks"], []),
         (["of a row"], []),
         (["*", "of a *", "!default"], []),
         (["mial"], ["mial"]),
@@ -58,6 +59,7 @@ def no_lanes_are_remembered():
 )
 def test_a_queue_is_known_from_settings_classes_methods_and_waiting_rows(settings, patterns, unknown):
     settings.DJANGO_DELAYED = {"QUEUE_ATTRIBUTES": {"of a setting": {}}, "MAIL_QUEUE": "of mail"}
+    settings.TASKS = {"default": {"BACKEND": "…", "QUEUES": ["of tasks"]}, "other": {"BACKEND": "…"}}
     DelayedJob.objects.create(name="waits", payload="{}", queue="of a row")
     assert unknown_queues(tuple(patterns)) == unknown
 

@@ -262,6 +262,16 @@ def test_a_policy_that_a_worker_would_not_find_is_refused_at_the_enqueue():
         replace(tasks.add, max_attempts=3).enqueue(1)
 
 
+def test_a_task_that_no_worker_could_find_is_refused_at_the_enqueue(monkeypatch):
+    def elsewhere():
+        pass
+
+    for module, qualname in (("__main__", "elsewhere"), ("tests.blog.tasks", "gone"), ("nowhere", "gone")):
+        elsewhere.__module__, elsewhere.__qualname__ = module, qualname
+        with pytest.raises(InvalidTask, match="No worker could find the task"):
+            task(elsewhere).enqueue()
+
+
 # Where it is written
 
 

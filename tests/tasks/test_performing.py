@@ -199,6 +199,16 @@ def test_a_return_value_that_is_no_json_fails_the_task(settled):
     assert "Unsupported type" in result.errors[0].traceback
 
 
+def test_a_return_value_that_is_too_large_fails_the_attempt(settings):
+    result = tasks.add.enqueue("a" * 60, "b" * 60)
+    settings.DJANGO_DELAYED = {"MAX_ARGUMENTS_SIZE": 100}
+    perform_next()
+    result.refresh()
+    assert "it returned" in result.errors[0].traceback
+    row = DelayedJob.objects.get()
+    assert (row.state, row.result) == ("retrying", "")
+
+
 def test_a_receiver_that_raises_changes_nothing(settled):
     def fail(**_):
         raise ZeroDivisionError
