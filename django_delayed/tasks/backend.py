@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Info
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, connections
 
-from ..conf import queue_name
+from ..conf import queue_name, settings
 from ..enqueueing import enqueue_at_once
 from ..exceptions import DeserializationError
 from .compat import AnyResult, AnyTask, BaseTaskBackend, Task, TaskResult, TaskResultDoesNotExist
 from .job import TaskJob, normalized
 from .results import find_row, refused, result_of
 from .task import DelayedTask, check_options, copy_of
+
+_ON_COMMIT = "Write transaction.on_commit(partial(task.enqueue, …)), or silence this if you do."
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,9 +74,13 @@ class DelayedBackend(BaseTaskBackend):
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """What is set up wrongly in this entry of TASKS."""
+        where = f"TASKS[{self.alias!r}]"
         return [
-            Error(f"TASKS[{self.alias!r}]: {sentence}", id="django_delayed.E014")
-            for sentence in self._problems()
+            *(Error(f"{where}: {sentence}", id="django_delayed.E014") for sentence in self._problems()),
+            *(
+                Info(f"{where}: {sentence}", hint=_ON_COMMIT, id="django_delayed.I015")
+                for sentence in _notes()
+            ),
         ]
 
     def _problems(self) -> Iterator[str]:
@@ -84,3 +93,13 @@ class DelayedBackend(BaseTaskBackend):
                 queue_name(queue, "a name in QUEUES")
             except (TypeError, ValueError) as error:
                 yield str(error)
+
+
+def _notes() -> Iterator[str]:
+    # Of settings that are wrong, another check tells.
+    with suppress(ImproperlyConfigured):
+        if settings.DATABASE != DEFAULT_DB_ALIAS and settings.DATABASE in connections:
+            yield (
+                f"the queue is on {settings.DATABASE!r}. A task does not wait for the commit of your data, as"
+                " other jobs do, because it needs an id: it stays when they are rolled back."
+            )

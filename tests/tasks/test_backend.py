@@ -9,7 +9,7 @@ from enum import IntEnum
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_delayed.models import DelayedJob
@@ -375,6 +375,17 @@ def test_a_project_without_the_app_is_told_to_add_it(settings):
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_delayed"]
     [message] = DelayedBackend("default", {}).check()
     assert "INSTALLED_APPS" in message.msg
+
+
+def test_a_queue_on_another_alias_is_told_of(settings, monkeypatch):
+    settings.DJANGO_DELAYED = {"DATABASE": "other"}
+    assert DelayedBackend("default", {}).check() == []
+    monkeypatch.setitem(connections.settings, "other", connections.settings["default"])
+    [message] = DelayedBackend("default", {}).check()
+    assert message.id == "django_delayed.I015"
+    assert "the queue is on 'other'" in message.msg
+    settings.DJANGO_DELAYED = {"DATABASE": 5}
+    assert DelayedBackend("default", {}).check() == []
 
 
 def test_a_backend_that_is_set_up_well_has_nothing_to_report():

@@ -17,6 +17,7 @@ from tests.blog import tasks
 from tests.blog.models import Post
 from tests.blog.work import WORKER, claim, perform, perform_next, work_off, write
 from tests.databases.test_statements import CONTROL
+from tests.playground.processes import until
 from tests.tasks.framework import LOGGER, Task, TaskResultStatus, task_finished, task_started
 
 pytestmark = pytest.mark.django_db
@@ -254,7 +255,7 @@ def test_a_failed_task_that_is_not_kept_is_announced_too(settings, heard):
 def test_an_async_task_that_runs_too_long_is_cancelled(diary, settled):
     result = settled(tasks.sleep_async)
     assert result.errors[0].exception_class.__name__ == "JobTimeout"
-    assert diary == ["cancelled"]
+    until(lambda: diary == ["cancelled"])
 
 
 # What the worker finds
