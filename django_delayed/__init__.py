@@ -3,7 +3,7 @@
 from .calls import DelayMixin, delay, handle_asynchronously
 from .enqueueing import enqueue, enqueue_all
 from .exceptions import DelayedError, DeserializationError, JobTimeout, RecordNotFound, SerializationError
-from .jobs import Job
+from .jobs import Job, Retry
 from .serialization.arguments import register_type
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Job",
     "JobTimeout",
     "RecordNotFound",
+    "Retry",
     "SerializationError",
     "delay",
     "enqueue",

@@ -58,7 +58,7 @@ ATTRIBUTES_OF_OTHER_SYSTEMS = {
     "max_retries": "max_attempts, which counts the first attempt too",
     "default_retry_delay": "wait_before_retry(), a method",
     "retry_backoff": "wait_before_retry(), a method",
-    "autoretry_for": "nothing: a job is tried again after every error",
+    "autoretry_for": "retry_on, or nothing: a job is tried again after every error",
     "dont_autoretry_for": "discard_on",
     "time_limit": "max_run_time",
     "soft_time_limit": "max_run_time",

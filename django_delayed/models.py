@@ -154,6 +154,23 @@ class FailedAttemptQuerySet(models.QuerySet["FailedAttempt"]):
             kept = list(attempts.order_by("-pk").values_list("pk", flat=True)[:ATTEMPTS_KEPT])
             attempts.exclude(pk__in=kept).delete()
 
+    def remember(self, row: DelayedJob, history: str) -> None:
+        """Write what the rules of the job remember beside the attempt that was recorded last."""
+        self.filter(delayed_job=row).exclude(error="").update(history=history)
+
+    def history_before(self, row: DelayedJob) -> str:
+        """What the rules of the job remembered before the present attempt; "" if they remember nothing."""
+        number = row.attempts
+        attempts = self.filter(delayed_job=row).order_by("-pk")
+        for earlier, history in attempts.values_list("number", "history"):
+            # An attempt with this number or a higher one is from before an operator's retry.
+            if earlier >= number:
+                break
+            if history:
+                return history
+            number = earlier
+        return ""
+
 
 class FailedAttempt(models.Model):
     """One failed attempt of a delayed job, or one crash of its worker; the last ten a job are kept."""
@@ -173,6 +190,8 @@ class FailedAttempt(models.Model):
     error_class = models.CharField(_("error class"), max_length=255)
     error_message = models.CharField(_("error message"), max_length=255, blank=True)
     error = models.TextField(_("error"), blank=True)
+    # What the rules of its Job count, as JSON; "" for a job without rules.
+    history = models.TextField(blank=True, default="", editable=False)
 
     objects = FailedAttemptQuerySet.as_manager()
 

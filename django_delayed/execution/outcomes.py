@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import Error as DatabaseError
 
-from ..conf import CENTURY, from_now
+from ..conf import CENTURY, from_now, settings
+from ..conf import duration as as_duration
 from ..exceptions import DeserializationError, JobTimeout, MailRefused, WorkerCrashed
 from ..jobs import Job
 from ..jobs.classes import class_of
-from ..jobs.job import default_wait
+from ..jobs.rules import History, Retry, default_wait, rule_for
+from ..models import FailedAttempt
 from ..reports import reporting
 from ..serialization.errors import ErrorText, begin_at_application, describe
 from ..signals import fields_of
@@ -54,9 +57,10 @@ class EndedByError:
 
 @dataclass(frozen=True)
 class Rescheduled(EndedByError):
-    """The attempt failed; the next one is due in `wait`."""
+    """The attempt failed; the next one is due in `wait`. `history` is what the rules of the job remember."""
 
     wait: timedelta
+    history: str = field(kw_only=True, default="")
 
 
 @dataclass(frozen=True)
@@ -96,24 +100,62 @@ def report_of(row: DelayedJob, outcome: Outcome) -> AbstractContextManager[None]
 
 
 def decide(
-    row: DelayedJob, job: Job | None, error: BaseException, duration: float | None = None
+    row: DelayedJob,
+    job: Job | None,
+    error: BaseException,
+    duration: float | None = None,
+    read_history: Callable[[], str | None] = lambda: "",
 ) -> Rescheduled | Failed | Discarded:
-    """The outcome of an attempt that ended with this error. `job` is None when it could not be loaded."""
+    """The outcome of an attempt that ended with this error. `job` is None when it could not be loaded.
+
+    `read_history` is called for a job that has rules: what they remembered before this attempt. With None,
+    which stands for a database that is unavailable, such a job is not given up.
+    """
     text = describe(error, row.name)
     # The record of a job may be gone while its class is not.
     job_class = (class_of(row, Job) or Job) if job is None else type(job)
     how: Any = {"exception": error, "job_class": job_class, "duration": duration}
-    # Code and records that are gone do not come back. What else kept the job from being loaded may be over.
-    is_gone = job is None and isinstance(error, DeserializationError)
-    is_final = is_gone or isinstance(error, MailRefused)
     # While it is loaded, an unavailable database says nothing about the job.
     is_its_own = job is not None or not isinstance(error, DatabaseError)
     # A task has its own; a job has that of its class.
     if is_its_own and isinstance(error, (job_class if job is None else job).discard_on):
         return Discarded(job, text, **how)
-    if is_final or row.attempts >= row.max_attempts:
+    rule = rule_for(error, job_class.retry_on) if is_its_own else None
+    if rule is None and _is_final(job, error):
         return Failed(job, text, **how)
-    return Rescheduled(job, text, _wait(row, job, error), **how)
+    has_rules = bool(job_class.retry_on or job_class.retry_for)
+    history = History.from_json(read_history() if has_rules else "").with_failure(rule, row.locked_at)
+    failures = history.failures(rule, row.attempts)
+    if failures >= ((rule and rule.attempts) or row.max_attempts):
+        return Failed(job, text, **how)
+    wait = _wait(row, job, rule, failures, error)
+    if _is_too_late(job_class, history.age(row.locked_at) + timedelta(seconds=duration or 0) + wait):
+        return Failed(job, text, **how)
+    return Rescheduled(job, text, wait, history=history.to_json() if has_rules else "", **how)
+
+
+def _is_final(job: Job | None, error: BaseException) -> bool:
+    # Code and records that are gone do not come back. What else kept the job from being loaded may be over.
+    is_gone = job is None and isinstance(error, DeserializationError)
+    return is_gone or isinstance(error, MailRefused)
+
+
+def _is_too_late(job_class: type[Job], age: timedelta) -> bool:
+    """Whether the next attempt would begin when the `retry_for` of the job is over."""
+    limit = job_class.retry_for
+    return limit is not None and age > as_duration(limit, "retry_for")
+
+
+def read_history(row: DelayedJob) -> str:
+    """What the rules of a job remembered before this attempt. It is a statement of the queue."""
+    return FailedAttempt.objects.using(settings.DATABASE).history_before(row) if row.last_error else ""
+
+
+def _has_no_attempt_left(row: DelayedJob) -> bool:
+    """Whether max_attempts is reached by the attempts that no rule has counted."""
+    if row.attempts < row.max_attempts:
+        return False
+    return History.from_json(read_history(row)).failures(None, row.attempts) >= row.max_attempts
 
 
 def decide_after_crash(row: DelayedJob, why: str) -> Crashed:
@@ -121,7 +163,7 @@ def decide_after_crash(row: DelayedJob, why: str) -> Crashed:
     crash = WorkerCrashed(f"The job did not end: {why}.")
     crashes = row.crashes + 1
     wait = SECOND_CRASH_WAIT if crashes > 1 else timedelta(0)
-    is_final = row.attempts >= row.max_attempts or crashes >= MOST_CRASHES
+    is_final = crashes >= MOST_CRASHES or _has_no_attempt_left(row)
     return Crashed(None, describe(crash, row.name), None if is_final else wait, exception=crash)
 
 
@@ -130,22 +172,27 @@ def decide_after_kill(row: DelayedJob, limit: timedelta) -> Rescheduled | Failed
     seconds = f"{limit.total_seconds():g}"
     timeout = JobTimeout(f"{row.name} ran longer than its max_run_time of {seconds} s, and was killed.")
     error = describe(timeout, row.name)
-    if row.attempts >= row.max_attempts:
+    if _has_no_attempt_left(row):
         return Failed(None, error, exception=timeout)
     return Rescheduled(None, error, min(default_wait(row.attempts), CENTURY), exception=timeout)
 
 
-def _wait(row: DelayedJob, job: Job | None, error: BaseException) -> timedelta:
-    if job is not None:
-        try:
-            return min(from_now(job.wait_before_retry(row.attempts, error), "wait_before_retry()"), CENTURY)
-        except BaseException as broken:
-            # A broken method must not lose the job.
-            begin_at_application(broken)
-            with reporting(row):
-                logger.exception(
-                    "%s: its wait_before_retry() is broken; the default wait is used",
-                    row,
-                    extra=fields_of(row),
-                )
-    return min(default_wait(row.attempts), CENTURY)
+def _wait(
+    row: DelayedJob, job: Job | None, rule: Retry | None, failures: int, error: BaseException
+) -> timedelta:
+    def default(failures: int, error: BaseException) -> timedelta | float:
+        # Without a job, nobody can be asked.
+        return default_wait(failures) if job is None else job.wait_before_retry(failures, error)
+
+    try:
+        wait = rule.wait_after(failures, error, default) if rule else default(failures, error)
+        return min(from_now(wait, "The wait"), CENTURY)
+    except BaseException as broken:
+        # A broken method must not lose the job.
+        begin_at_application(broken)
+        what = f"wait of {rule!r}" if rule and rule.wait else "wait_before_retry()"
+        with reporting(row):
+            logger.exception(
+                "%s: its %s is broken; the default wait is used", row, what, extra=fields_of(row)
+            )
+        return min(default_wait(failures), CENTURY)

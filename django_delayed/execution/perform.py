@@ -10,6 +10,8 @@ from contextlib import ExitStack, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 
+from django.db import Error as DatabaseError
+
 from ..exceptions import JobInterrupted, JobTimeout
 from ..jobs import Job
 from ..models import DelayedJob
@@ -27,6 +29,7 @@ from .outcomes import (
     Released,
     Rescheduled,
     decide,
+    read_history,
     report_of,
 )
 from .session import Session
@@ -84,7 +87,8 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
         if isinstance(error, JobTimeout):
             session.disconnect()
         begin_at_application(error)
-        outcome = decide(row, loaded.job, error, time.perf_counter() - began)
+        duration = time.perf_counter() - began
+        outcome = decide(row, loaded.job, error, duration, lambda: _read_history(row, session))
         with report_of(row, outcome):
             _call_error_hooks(row, outcome, loaded.context)
         return outcome
@@ -106,6 +110,15 @@ def _load_and_run(
         with session.callers_transactions_kept(), performing(row):
             run_within(job.run_time, row.name, job.run)
     return job
+
+
+def _read_history(row: DelayedJob, session: Session) -> str | None:
+    try:
+        with session.outside():
+            return read_history(row)
+    except DatabaseError:
+        logger.warning("%s: what its rules have counted cannot be read now", row, extra=fields_of(row))
+        return None
 
 
 def _call_error_hooks(row: DelayedJob, outcome: EndedByError, context: Context | None) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 
 from django.db import connections
@@ -85,6 +85,20 @@ class Session:
             self._outer = ()
             self._handlers.put_back()
 
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """A block inside of this one, for a statement of the queue: the connections outside are in force."""
+        if self._is_shared:
+            yield
+            return
+        inside = _take_all()
+        _put(self._outer)
+        try:
+            yield
+        finally:
+            self._outer = _take_all()
+            _put(inside)
+
     @property
     def connections(self) -> Sequence[BaseDatabaseWrapper]:
         """The connections that are in force and not in a caller's transaction."""
@@ -136,6 +150,18 @@ class Session:
             if connection.connection is not None and database(connection).has_lost_session():
                 close([connection])
             connections[alias] = reopened(connection)
+
+
+def _take_all() -> list[BaseDatabaseWrapper]:
+    taken = list(connections.all(initialized_only=True))
+    for connection in taken:
+        del connections[connection.alias]
+    return taken
+
+
+def _put(taken: Sequence[BaseDatabaseWrapper]) -> None:
+    for connection in taken:
+        connections[connection.alias] = connection
 
 
 def _roll_back(connection: BaseDatabaseWrapper) -> None:

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connections, transaction
 from ..conf import settings
 from ..databases import database
 from ..jobs.results import RESULT, result_settled
-from ..models import DelayedJob, all_rows
+from ..models import DelayedJob, FailedAttempt, FailedAttemptQuerySet, all_rows
 from ..serialization.errors import ErrorText, clear_frames
 from ..signals import fields_of, have_receivers, job_discarded, job_errored, job_failed, job_finished
 from ..states import DelayedJobQuerySet
@@ -119,8 +119,9 @@ def _make_move(rows: DelayedJobQuerySet, row: DelayedJob, outcome: Outcome) -> b
     match outcome:
         case Finished():
             return rows.finish(row)
-        case Rescheduled(wait=wait):
-            return _with_text(outcome.error, lambda error: rows.reschedule(row, error, wait))
+        case Rescheduled(wait=wait, history=history):
+            also = [lambda: _attempts().remember(row, history)] if history else []
+            return _with_text(outcome.error, lambda error: rows.reschedule(row, error, wait, also))
         case Failed():
             return _with_text(outcome.error, lambda error: rows.fail(row, error))
         case Discarded():
@@ -129,6 +130,10 @@ def _make_move(rows: DelayedJobQuerySet, row: DelayedJob, outcome: Outcome) -> b
             return _with_text(outcome.error, lambda error: rows.crash(row, error, wait_or_none))
         case Released():
             return bool(rows.release([row]))
+
+
+def _attempts() -> FailedAttemptQuerySet:
+    return FailedAttempt.objects.using(settings.DATABASE)
 
 
 def _with_text(error: ErrorText, move: Callable[[ErrorText], bool]) -> bool:

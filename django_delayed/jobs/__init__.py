@@ -2,6 +2,7 @@
 
 from .configured import ConfiguredJob
 from .job import Job
+from .rules import Retry
 from .view import DelayedJobView
 
-__all__ = ["ConfiguredJob", "DelayedJobView", "Job"]
+__all__ = ["ConfiguredJob", "DelayedJobView", "Job", "Retry"]

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from ..conf import CODE_NAME, INTEGERS, duration
 from ..options import WHEN, check_options
+from .rules import check_rules, is_error
 from .signatures import check_kind
 
 # What each is called with.
@@ -18,8 +19,8 @@ HOOKS: dict[str, tuple[str, ...]] = {
 CALLED_WITH = {**HOOKS, "around_perform": (), "wait_before_retry": ("attempts", "error")}
 # What a subclass may define.
 OPEN = {
-    *("queue", "priority", "max_attempts", "max_run_time", "discard_on", "aliases", "wait_before_retry"),
-    *("perform", "around_perform", *HOOKS),
+    *("queue", "priority", "max_attempts", "max_run_time", "discard_on", "retry_on", "retry_for"),
+    *("aliases", "wait_before_retry", "perform", "around_perform", *HOOKS),
 }
 
 
@@ -36,9 +37,8 @@ def check_definition(cls: Any, base: type) -> None:
         raise TypeError(f"{where} must not override {min(taken)}, which Job uses itself.")
     if when := defined & {*WHEN, "wait_until"}:
         raise TypeError(f"{where}.{min(when)}: set it for each job, with set({min(when)}=…) or enqueue().")
-    for name in ("atomic", "retry_on"):
-        if name in defined:
-            raise TypeError(f"{where}.{name} is not supported yet.")
+    if "atomic" in defined:
+        raise TypeError(f"{where}.atomic is not supported yet.")
     _check_spelling(where, defined)
     for name in ("perform", *HOOKS):
         _check_method(f"{where}.{name}()", getattr(cls, name))
@@ -118,17 +118,16 @@ def _check_attributes(cls: Any, where: str) -> None:
     attempts = cls.max_attempts
     if attempts is not None and (type(attempts) is not int or not 1 <= attempts <= INTEGERS[-1]):
         raise TypeError(f"{where}.max_attempts must be a whole number of at least 1, not {attempts!r}.")
-    if cls.max_run_time is not None and not duration(cls.max_run_time, f"{where}.max_run_time"):
-        raise ValueError(f"{where}.max_run_time must be longer than 0 seconds.")
-    if not isinstance(cls.discard_on, tuple) or not all(_is_error(error) for error in cls.discard_on):
+    for name in ("max_run_time", "retry_for"):
+        value = getattr(cls, name)
+        if value is not None and not duration(value, f"{where}.{name}"):
+            raise ValueError(f"{where}.{name} must be longer than 0 seconds.")
+    if not isinstance(cls.discard_on, tuple) or not all(map(is_error, cls.discard_on)):
         raise TypeError(f"{where}.discard_on must be a tuple of exception classes, not {cls.discard_on!r}.")
+    check_rules(where, cls.retry_on, cls.discard_on)
     if not isinstance(cls.aliases, tuple) or not all(_is_code_name(name) for name in cls.aliases):
         raise TypeError(f'{where}.aliases must be a tuple like ("shop.jobs:OldName",), not {cls.aliases!r}.')
 
 
 def _is_code_name(value: Any) -> bool:
     return isinstance(value, str) and CODE_NAME.fullmatch(value) is not None
-
-
-def _is_error(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseException)

@@ -18,17 +18,12 @@ from .classes import dump_class, read_payload, set_tag
 from .configured import ConfiguredJob
 from .definition import NoDelay, NotInitialized, check_definition
 from .hooks import run_with_hooks
+from .rules import Retry, default_wait
 from .signatures import check_fit
 from .view import DelayedJobView
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
-
-
-def default_wait(attempts: int) -> timedelta:
-    """How long to wait after the failed attempt of this number: 5 + N⁴ seconds, as in delayed_job."""
-    # A timedelta ends at 10**9 days.
-    return timedelta(seconds=min(5 + attempts**4, 10**10))
 
 
 class Job:
@@ -42,6 +37,8 @@ class Job:
     max_attempts: ClassVar[int | None] = None
     max_run_time: ClassVar[timedelta | float | None] = None
     discard_on: ClassVar[tuple[type[BaseException], ...]] = ()
+    retry_on: ClassVar[tuple[Retry, ...]] = ()
+    retry_for: ClassVar[timedelta | float | None] = None
     aliases: ClassVar[tuple[str, ...]] = ()
 
     delay = NoDelay()

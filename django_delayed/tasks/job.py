@@ -16,8 +16,8 @@ from django.utils import timezone
 from ..conf import settings
 from ..exceptions import SerializationError
 from ..jobs import Job
-from ..jobs.job import default_wait
 from ..jobs.results import RESULT, Kept
+from ..jobs.rules import default_wait
 from ..jobs.signatures import check_fit
 from ..jobs.view import row_of
 from ..options import Options, check_options

@@ -12,7 +12,7 @@ from django.core.mail import EmailMessage
 from django.db import OperationalError
 from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
-from django_delayed import DeserializationError, Job, RecordNotFound
+from django_delayed import DeserializationError, Job, RecordNotFound, Retry
 from django_delayed.mail import Mailer
 
 from . import diary
@@ -342,3 +342,32 @@ def call(function, *args):
 
 
 CALLS = {}
+
+
+class Ruled(Job):
+    """Raises the error that `CALLS["ruled"]` returns; has rules for some."""
+
+    max_attempts = 3
+    retry_on = (
+        Retry(ConnectionError, TimeoutError, attempts=2, wait=60),
+        Retry(LookupError, wait=lambda failures, error: timedelta(minutes=failures)),
+        Retry(RecordNotFound, attempts=2),
+    )
+
+    def perform(self, *record):
+        raise CALLS["ruled"]()
+
+    def on_failure(self, error):
+        diary.write("on_failure", type(error).__name__)
+
+
+class Hurried(Job):
+    """Gives up when a minute has passed."""
+
+    retry_for = 60
+
+    def perform(self):
+        raise ValueError
+
+    def wait_before_retry(self, attempts, error):
+        return CALLS["hurried"]()

@@ -420,3 +420,28 @@ def test_of_connections_that_stay_in_a_block_only_one_with_an_open_transaction_i
         Post.objects.create(title="left open")
     assert connection.connection is None
     assert not Post.objects.exists()
+
+
+def test_outside_of_a_session_the_connections_of_the_queue_are_in_force():
+    connection.ensure_connection()
+    queue = connections["default"]
+    with Session(keeps=False) as session:
+        connection.ensure_connection()
+        of_the_job = connections["default"]
+        with suppress(ProgrammingError), session.outside():
+            assert connections["default"] is queue
+            raise ProgrammingError
+        assert connections["default"] is of_the_job
+    assert connections["default"] is queue is not of_the_job
+
+
+def test_what_is_opened_outside_of_a_session_stays_outside():
+    connections["default"].close()
+    del connections["default"]
+    with Session(keeps=False) as session:
+        with session.outside():
+            connection.ensure_connection()
+            queue = connections["default"]
+        connection.ensure_connection()
+        assert connections["default"] is not queue
+    assert connections["default"] is queue

@@ -73,7 +73,9 @@ class Initialised:
         ({"around_perform": plain}, TypeError, "must be a generator with one yield"),
         ({"around_perform": async_generator}, TypeError, "must be a generator with one yield"),
         ({"atomic": True}, TypeError, "atomic is not supported yet"),
-        ({"retry_on": {}}, TypeError, "retry_on is not supported yet"),
+        ({"retry_on": {}}, TypeError, r"MyJob\.retry_on must be a tuple like"),
+        ({"retry_for": 0}, ValueError, r"MyJob\.retry_for must be longer than 0"),
+        ({"retry_for": "1h"}, TypeError, r"MyJob\.retry_for must be a timedelta"),
         ({"load": plain}, TypeError, "must not override load, which Job uses itself"),
         ({"run": plain}, TypeError, "must not override run"),
         ({"args": ()}, TypeError, "must not override args"),
@@ -101,7 +103,7 @@ class Initialised:
             "OldName is an alias of tests.blog.jobs:Renamed already, and tests.jobs.test_definition:MyJob",
         ),
     ],
-    ids=range(35),
+    ids=range(37),
 )
 def test_a_mistake_in_a_job_is_an_error_at_its_definition(attributes, error, sentence):
     with pytest.raises(error, match=sentence):
