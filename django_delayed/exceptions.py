@@ -1,5 +1,7 @@
 """What can go wrong with a job, by name."""
 
+from datetime import timedelta
+
 
 class DelayedError(Exception):
     """Base of every error that django_delayed raises about a job."""
@@ -34,6 +36,22 @@ class JobTimeout(BaseException):
 
     Not an `Exception`, so that a job's own `except Exception` does not swallow it by accident.
     """
+
+
+class JobSnoozed(BaseException):
+    """Raised by `Job.snooze`: ends the attempt, through whatever the job does with an `Exception`."""
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__(f"The job comes again after {wait}.")
+        self.wait = wait
+
+
+class JobRetried(BaseException):
+    """Raised by `Job.retry_job`: ends the attempt as a failed one. `wait`: None for that of any error."""
+
+    def __init__(self, wait: timedelta | None) -> None:
+        super().__init__("The job asked to be tried again.")
+        self.wait = wait
 
 
 class JobInterrupted(BaseException):

@@ -8,6 +8,7 @@ job, also when the job could not be loaded; it is Job when the class is gone, an
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 from django.dispatch import Signal
@@ -22,6 +23,8 @@ job_enqueued = Signal()
 job_started = Signal()
 # With delayed_job, job and duration (seconds).
 job_finished = Signal()
+# The job comes again later, as it asked. With delayed_job, job, duration (seconds) and wait (a timedelta).
+job_snoozed = Signal()
 # An attempt failed. With delayed_job; job: None when it could not be loaded, or its worker died; exception;
 # error, the same as text; duration: None when the worker died; given_up: whether there is no next attempt.
 job_errored = Signal()
@@ -63,6 +66,12 @@ def _log_finished(delayed_job: Any, duration: float, **_: Any) -> None:
     if logger.isEnabledFor(logging.INFO):
         fields = {**fields_of(delayed_job), "duration": duration}
         logger.info("%s COMPLETED after %.4f s", delayed_job, duration, extra=fields)
+
+
+def _log_snoozed(delayed_job: Any, duration: float, wait: timedelta, **_: Any) -> None:
+    if logger.isEnabledFor(logging.INFO):
+        fields = {**fields_of(delayed_job), "duration": duration}
+        logger.info("%s SNOOZED for %g s", delayed_job, wait.total_seconds(), extra=fields)
 
 
 # One record a failure, and not a second one when the job is given up: trackers make an event of each.
@@ -124,12 +133,14 @@ logger.addFilter(_bound_traceback)
 job_enqueued.connect(_log_enqueued)
 job_started.connect(_log_started)
 job_finished.connect(_log_finished)
+job_snoozed.connect(_log_snoozed)
 job_errored.connect(_log_errored)
 job_discarded.connect(_log_discarded)
 worker_started.connect(_log_worker_started)
 worker_stopped.connect(_log_worker_stopped)
 
-_OURS = {signal: len(signal.receivers) for signal in (job_finished, job_errored, job_failed, job_discarded)}
+_OUTCOMES = (job_finished, job_snoozed, job_errored, job_failed, job_discarded)
+_OURS = {signal: len(signal.receivers) for signal in _OUTCOMES}
 
 
 def have_receivers() -> bool:

@@ -183,6 +183,11 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         """running → retrying, due `wait` from now: the attempt failed."""
         return self._record(row, error, {"run_at": DatabaseNow(plus=wait), "crashes": 0}, also)
 
+    def snooze(self, row: DelayedJob, wait: timedelta, also: Iterable[Statement] = ()) -> bool:
+        """running → scheduled or retrying, due `wait` from now, without counting the attempt."""
+        uncounted = {"attempts": F("attempts") - 1, "crashes": 0}
+        return self._update(row, {"run_at": DatabaseNow(plus=wait), **uncounted}, also)
+
     def fail(self, row: DelayedJob, error: ErrorText, also: Iterable[Statement] = ()) -> bool:
         """running → failed: the job is given up."""
         return self._record(row, error, {**_failed_now(), "crashes": 0}, also)

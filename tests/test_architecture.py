@@ -17,7 +17,7 @@ LONGEST_FUNCTION = 25
 # What is longer, and for which reason: {"module.py": lines, "module.py:function": lines}.
 LONGER: dict[str, int] = {
     # One file holds the states and every move between them, so that nothing else changes a row.
-    "states.py": 356,
+    "states.py": 361,
 }
 MOST_ENTRIES = 29  # modules and packages at the top, so that the folder can be read aloud
 # Words that the package gave up for those of CONTRIBUTING.md: coined ones, or ones with two meanings.

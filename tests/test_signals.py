@@ -6,7 +6,7 @@ from django_delayed.models import DelayedJob
 from django_delayed.serialization.errors import describe
 from django_delayed.worker.configuration import Configuration
 from django_delayed.worker.work_off import work_off
-from tests.blog.jobs import Discarded, Hooked, HookedOnce, Plain
+from tests.blog.jobs import Discarded, Hooked, HookedOnce, Plain, Sleepy
 
 ROW = DelayedJob(pk=7, name="Post.send_to_twitter", queue="tweets", attempts=3, locked_by="a1")
 
@@ -143,8 +143,9 @@ def test_every_signal_is_one(name):
     assert isinstance(getattr(signals, name), signals.Signal)
 
 
-# Of each signal that tells of an error: a job that ends so, and the states of its rows then.
+# Of each signal that tells of another end than a good one: a job that ends so, and the states of its rows.
 ENDS = {
+    "job_snoozed": (Sleepy(), ["scheduled"]),
     "job_errored": (Hooked("perform"), ["retrying"]),
     "job_failed": (HookedOnce("perform"), ["failed"]),
     "job_discarded": (Discarded("lookup"), []),

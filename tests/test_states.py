@@ -71,6 +71,7 @@ MOVES = {
     "finish and keep": lambda jobs, row: jobs.finish(row),
     "discard_held": lambda jobs, row: jobs.discard_held(row),
     "reschedule": lambda jobs, row: jobs.reschedule(row, error("late"), HOUR),
+    "snooze": lambda jobs, row: jobs.snooze(row, HOUR),
     "fail": lambda jobs, row: jobs.fail(row, error("late")),
     "crash": lambda jobs, row: jobs.crash(row, error("late"), HOUR),
     "release": lambda jobs, row: jobs.release([row]),

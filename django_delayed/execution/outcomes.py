@@ -13,9 +13,9 @@ from django.db import Error as DatabaseError
 
 from ..conf import CENTURY, from_now, settings
 from ..conf import duration as as_duration
-from ..exceptions import DeserializationError, JobTimeout, MailRefused, WorkerCrashed
+from ..exceptions import DeserializationError, JobRetried, JobTimeout, MailRefused, WorkerCrashed
 from ..jobs import Job
-from ..jobs.classes import class_of
+from ..jobs.payloads import class_of
 from ..jobs.rules import History, Retry, default_wait, rule_for
 from ..models import FailedAttempt
 from ..reports import reporting
@@ -37,6 +37,15 @@ class Finished:
     """The job was performed, in `duration` seconds."""
 
     job: Job
+    duration: float
+
+
+@dataclass(frozen=True)
+class Snoozed:
+    """The job comes again in `wait`, as it asked after `duration` seconds; the attempt is not counted."""
+
+    job: Job
+    wait: timedelta
     duration: float
 
 
@@ -85,7 +94,7 @@ class Released:
     """The job was interrupted, or never began; the attempt is not counted."""
 
 
-Outcome = Finished | Rescheduled | Failed | Discarded | Crashed | Released
+Outcome = Finished | Snoozed | Rescheduled | Failed | Discarded | Crashed | Released
 
 
 def is_given_up(outcome: Outcome | EndedByError) -> bool:
@@ -111,6 +120,9 @@ def decide(
     `read_history` is called for a job that has rules: what they remembered before this attempt. With None,
     which stands for a database that is unavailable, such a job is not given up.
     """
+    asked = error if isinstance(error, JobRetried) else None
+    if asked:
+        error = asked.__context__ or asked
     text = describe(error, row.name)
     # The record of a job may be gone while its class is not.
     job_class = (class_of(row, Job) or Job) if job is None else type(job)
@@ -118,17 +130,18 @@ def decide(
     # While it is loaded, an unavailable database says nothing about the job.
     is_its_own = job is not None or not isinstance(error, DatabaseError)
     # A task has its own; a job has that of its class.
-    if is_its_own and isinstance(error, (job_class if job is None else job).discard_on):
+    if is_its_own and not asked and isinstance(error, (job_class if job is None else job).discard_on):
         return Discarded(job, text, **how)
     rule = rule_for(error, job_class.retry_on) if is_its_own else None
-    if rule is None and _is_final(job, error):
+    if rule is None and not asked and _is_final(job, error):
         return Failed(job, text, **how)
     has_rules = bool(job_class.retry_on or job_class.retry_for)
     history = History.from_json(read_history() if has_rules else "").with_failure(rule, row.locked_at)
     failures = history.failures(rule, row.attempts)
     if failures >= ((rule and rule.attempts) or row.max_attempts):
         return Failed(job, text, **how)
-    wait = _wait(row, job, rule, failures, error)
+    given = asked.wait if asked else None
+    wait = _wait(row, job, rule, failures, error) if given is None else min(given, CENTURY)
     if _is_too_late(job_class, history.age(row.locked_at) + timedelta(seconds=duration or 0) + wait):
         return Failed(job, text, **how)
     return Rescheduled(job, text, wait, history=history.to_json() if has_rules else "", **how)

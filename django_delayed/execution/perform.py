@@ -11,8 +11,9 @@ from contextvars import copy_context
 from dataclasses import dataclass
 
 from django.db import Error as DatabaseError
+from django.db.transaction import TransactionManagementError
 
-from ..exceptions import JobInterrupted, JobTimeout
+from ..exceptions import JobInterrupted, JobSnoozed, JobTimeout
 from ..jobs import Job
 from ..models import DelayedJob
 from ..reports import performing
@@ -28,6 +29,7 @@ from .outcomes import (
     Outcome,
     Released,
     Rescheduled,
+    Snoozed,
     decide,
     read_history,
     report_of,
@@ -84,14 +86,26 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
         raise
     except BaseException as error:
         # SystemExit too: whatever a job raises is an error of that job.
-        if isinstance(error, JobTimeout):
-            session.disconnect()
-        begin_at_application(error)
         duration = time.perf_counter() - began
-        outcome = decide(row, loaded.job, error, duration, lambda: _read_history(row, session))
-        with report_of(row, outcome):
-            _call_error_hooks(row, outcome, loaded.context)
-        return outcome
+        if isinstance(error, JobSnoozed) and loaded.job:
+            try:
+                session.check_transactions()
+                return Snoozed(loaded.job, error.wait, duration)
+            except TransactionManagementError as left_open:
+                error = left_open
+        return _fail(row, session, loaded, error, duration)
+
+
+def _fail(
+    row: DelayedJob, session: Session, loaded: _Loaded, error: BaseException, duration: float
+) -> Outcome:
+    if isinstance(error, JobTimeout):
+        session.disconnect()
+    begin_at_application(error)
+    outcome = decide(row, loaded.job, error, duration, lambda: _read_history(row, session))
+    with report_of(row, outcome):
+        _call_error_hooks(row, outcome, loaded.context)
+    return outcome
 
 
 def _load_and_run(

@@ -14,7 +14,15 @@ from ..databases import database
 from ..jobs.results import RESULT, result_settled
 from ..models import DelayedJob, FailedAttempt, FailedAttemptQuerySet, all_rows
 from ..serialization.errors import ErrorText, clear_frames
-from ..signals import fields_of, have_receivers, job_discarded, job_errored, job_failed, job_finished
+from ..signals import (
+    fields_of,
+    have_receivers,
+    job_discarded,
+    job_errored,
+    job_failed,
+    job_finished,
+    job_snoozed,
+)
 from ..states import DelayedJobQuerySet
 from .outcomes import (
     Crashed,
@@ -25,6 +33,7 @@ from .outcomes import (
     Outcome,
     Released,
     Rescheduled,
+    Snoozed,
     is_given_up,
     report_of,
 )
@@ -78,6 +87,9 @@ def send_signals(row: DelayedJob, outcome: Outcome) -> None:
                 job_finished.send_robust(sender=type(job), delayed_job=row, job=job, duration=duration)
                 if row.extras & RESULT:
                     result_settled.send_robust(sender=type(job), delayed_job=row, exception=None)
+            case Snoozed(job=job, wait=wait, duration=duration):
+                what = {"delayed_job": row, "job": job, "duration": duration, "wait": wait}
+                job_snoozed.send_robust(sender=type(job), **what)
             case EndedByError():
                 _send_signals_of_error(row, outcome)
                 if row.extras & RESULT and (isinstance(outcome, Discarded) or is_given_up(outcome)):
@@ -119,6 +131,8 @@ def _make_move(rows: DelayedJobQuerySet, row: DelayedJob, outcome: Outcome) -> b
     match outcome:
         case Finished():
             return rows.finish(row)
+        case Snoozed(wait=wait):
+            return rows.snooze(row, wait)
         case Rescheduled(wait=wait, history=history):
             also = [lambda: _attempts().remember(row, history)] if history else []
             return _with_text(outcome.error, lambda error: rows.reschedule(row, error, wait, also))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
-from ..conf import duration, settings
+from ..conf import CENTURY, duration, settings
 from ..enqueueing import enqueue
-from ..exceptions import DeserializationError, SerializationError
+from ..exceptions import JobRetried, JobSnoozed
 from ..options import Layers, Options, check_options
 from ..serialization import arguments
 from ..serialization.context import Context
 from ..serialization.names import set_former_names
 from ..serialization.records import about_of
-from .classes import dump_class, read_payload, set_tag
 from .configured import ConfiguredJob
 from .definition import NoDelay, NotInitialized, check_definition
 from .hooks import run_with_hooks
+from .payloads import dump_job, load_job, set_tag
 from .rules import Retry, default_wait
 from .signatures import check_fit
 from .view import DelayedJobView
@@ -127,6 +127,34 @@ class Job:
         """The same job with options: `Report.set(wait=60, queue="slow").perform_later(…)`."""
         return ConfiguredJob(cls, (check_options(options),))
 
+    # What it says while it is performed.
+
+    def snooze(self, wait: timedelta | float) -> NoReturn:
+        """End this attempt here, uncounted; the job comes again after `wait`, a timedelta or seconds.
+
+        Raises TypeError or ValueError for another wait, RuntimeError for a job that no worker performs.
+        """
+        self.__expect_worker("snooze")
+        raise JobSnoozed(min(duration(wait, "wait"), CENTURY))
+
+    def retry_job(self, *, wait: timedelta | float | None = None) -> NoReturn:
+        """End this attempt here as a failed one; the job is tried again after `wait`, or as after any error.
+
+        In an `except` block, the error is that of the block. Raises as `snooze` does.
+        """
+        self.__expect_worker("retry_job")
+        raise JobRetried(None if wait is None else duration(wait, "wait"))
+
+    @property
+    def executions(self) -> int:
+        """Which attempt this is, from 1 on."""
+        return max(1, self.__row.attempts) if self.__row else 1
+
+    def __expect_worker(self, name: str) -> None:
+        if self.__row is None or self.__row.pk is None:
+            what = f"{self.name} is performed at once, and comes no second time"
+            raise RuntimeError(f"{name}() is for workers: {what}.")
+
     # What the row says about it.
 
     @property
@@ -181,19 +209,7 @@ class Job:
         """The job as ASCII JSON. Raises SerializationError for what cannot be stored or is too large."""
         if type(self).perform is Job.perform:
             raise TypeError(f"{self.name} has no perform() yet.")
-        try:
-            payload = dump_class(type(self)) | self.dump_arguments() | Context.current().dump()
-        except SerializationError as error:
-            raise SerializationError(f"{self.name}: {str(error).rstrip('.')}.") from error
-        if max_run_time is not None:
-            payload["max_run_time"] = max_run_time.total_seconds()
-        text = arguments.to_json(payload)
-        if len(text) > (limit := getattr(settings, self.size_setting)):
-            raise SerializationError(
-                f"{self.name}: its arguments take {len(text):,} bytes of at most {limit:,}"
-                f" (DJANGO_DELAYED['{self.size_setting}']). Store the data, and pass a key to find it by."
-            )
-        return text
+        return dump_job(self, max_run_time)
 
     def dump_arguments(self) -> dict[str, Any]:
         """The part of the payload that differs from call to call."""
@@ -208,20 +224,8 @@ class Job:
         Raises DeserializationError when its code or a record is gone. What the project's own code raises, a
         model's while it is fetched for example, is raised as it is.
         """
-        payload, found = read_payload(row, Job)
-        enter(Context.load(payload))
-        try:
-            args, kwargs = found.load_arguments(payload)
-        except RecursionError as error:
-            if not arguments.is_too_deep(payload):
-                raise
-            raise DeserializationError(f"The arguments of {row.name} are nested too deep.") from error
-        try:
-            job = found(*args, **kwargs)
-        except TypeError as error:
-            raise DeserializationError(f"The arguments of {row.name} no longer fit: {error}") from error
-        job.__row = row
-        job.__max_run_time = payload.get("max_run_time")
+        job, max_run_time = load_job(row, Job, enter)
+        job.__row, job.__max_run_time = row, max_run_time
         return job
 
     @classmethod

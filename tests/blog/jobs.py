@@ -371,3 +371,41 @@ class Hurried(Job):
 
     def wait_before_retry(self, attempts, error):
         return CALLS["hurried"]()
+
+
+class Patient(Job):
+    """Does what `CALLS["patient"]` does with it."""
+
+    max_attempts = 3
+    discard_on = (LookupError,)
+
+    def perform(self, *args):
+        diary.write("attempt", self.executions)
+        CALLS["patient"](self)
+        diary.write("not reached")
+
+    def around_perform(self):
+        try:
+            yield
+        except Exception:
+            diary.write("an Exception")
+            raise
+        finally:
+            diary.write("around ends")
+
+    def after_perform(self):
+        diary.write("after_perform")
+
+    def on_error(self, error):
+        diary.write("on_error", type(error).__name__)
+
+    def on_failure(self, error):
+        diary.write("on_failure", type(error).__name__)
+
+    def after_discard(self, error):
+        diary.write("after_discard")
+
+
+class Sleepy(Job):
+    def perform(self):
+        self.snooze(3600)

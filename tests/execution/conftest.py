@@ -1,7 +1,14 @@
 """What the tests of performing and settling share."""
 
 import pytest
-from django_delayed.signals import job_discarded, job_errored, job_failed, job_finished, job_started
+from django_delayed.signals import (
+    job_discarded,
+    job_errored,
+    job_failed,
+    job_finished,
+    job_snoozed,
+    job_started,
+)
 
 
 @pytest.fixture
@@ -12,7 +19,7 @@ def heard():
     def hear(signal, sender, delayed_job, **what):
         said.append((signal, sender, delayed_job.pk, what))
 
-    signals = (job_started, job_finished, job_errored, job_failed, job_discarded)
+    signals = (job_started, job_finished, job_snoozed, job_errored, job_failed, job_discarded)
     for one in signals:
         one.connect(hear)
     yield said

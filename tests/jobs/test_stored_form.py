@@ -14,7 +14,7 @@ import pytest
 from django.core.mail import EmailMessage
 from django.utils import timezone, translation
 from django_delayed import Job, delay
-from django_delayed.jobs.classes import _tags
+from django_delayed.jobs.payloads import _tags
 from django_delayed.mail import deliver_later
 from django_delayed.models import DelayedJob
 from tests.blog.jobs import Cleaner, CleanUpJob, Plain, resize

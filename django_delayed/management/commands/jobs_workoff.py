@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser, OutputWrapper
 
-from ...execution.outcomes import Discarded, Finished, Outcome, Released
+from ...execution.outcomes import Discarded, Finished, Outcome, Released, Snoozed
 from ...worker.work_off import work_off
 from ..base import WorkerCommand, require_tables, require_worker
 from ..queues import warn_of_unknown_queues
@@ -64,7 +64,7 @@ class Progress:
 
     def count(self, outcome: Outcome) -> None:
         """One more attempt has ended."""
-        if isinstance(outcome, Released):
+        if isinstance(outcome, Released | Snoozed):
             return
         self.performed += 1
         self.failed += not isinstance(outcome, Finished | Discarded)

@@ -1,11 +1,18 @@
-"""How a payload names the class of its job: by a tag for those of this package, else by module and name."""
+"""A job as the payload of its row, and back.
+
+A payload names the class of its job: by a tag for those of this package, else by module and name.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import DeserializationError, JobInterrupted
+from ..conf import settings
+from ..exceptions import DeserializationError, JobInterrupted, SerializationError
 from ..serialization import arguments, names
+from ..serialization.context import Context
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
@@ -51,3 +58,39 @@ def class_of(row: DelayedJob, base: type[Job]) -> type[Job] | None:
     except BaseException:
         # SystemExit too: its module is imported, and may raise whatever it likes.
         return None
+
+
+def dump_job(job: Job, max_run_time: timedelta | None) -> str:
+    """The job as ASCII JSON. Raises SerializationError for what cannot be stored or is too large."""
+    try:
+        payload = dump_class(type(job)) | job.dump_arguments() | Context.current().dump()
+    except SerializationError as error:
+        raise SerializationError(f"{job.name}: {str(error).rstrip('.')}.") from error
+    if max_run_time is not None:
+        payload["max_run_time"] = max_run_time.total_seconds()
+    text = arguments.to_json(payload)
+    if len(text) > (limit := getattr(settings, job.size_setting)):
+        raise SerializationError(
+            f"{job.name}: its arguments take {len(text):,} bytes of at most {limit:,}"
+            f" (DJANGO_DELAYED['{job.size_setting}']). Store the data, and pass a key to find it by."
+        )
+    return text
+
+
+def load_job(
+    row: DelayedJob, base: type[Job], enter: Callable[[Context], object]
+) -> tuple[Job, float | None]:
+    """The job that a row holds, and the max_run_time of its call. Raises as `Job.load` does."""
+    payload, found = read_payload(row, base)
+    enter(Context.load(payload))
+    try:
+        args, kwargs = found.load_arguments(payload)
+    except RecursionError as error:
+        if not arguments.is_too_deep(payload):
+            raise
+        raise DeserializationError(f"The arguments of {row.name} are nested too deep.") from error
+    try:
+        job = found(*args, **kwargs)
+    except TypeError as error:
+        raise DeserializationError(f"The arguments of {row.name} no longer fit: {error}") from error
+    return job, payload.get("max_run_time")
