@@ -2,7 +2,14 @@
 
 from .calls import DelayMixin, delay, handle_asynchronously
 from .enqueueing import enqueue, enqueue_all
-from .exceptions import DelayedError, DeserializationError, JobTimeout, RecordNotFound, SerializationError
+from .exceptions import (
+    DelayedError,
+    DeserializationError,
+    DontPerform,
+    JobTimeout,
+    RecordNotFound,
+    SerializationError,
+)
 from .jobs import Job, Retry
 from .serialization.arguments import register_type
 
@@ -10,6 +17,7 @@ __all__ = [
     "DelayMixin",
     "DelayedError",
     "DeserializationError",
+    "DontPerform",
     "Job",
     "JobTimeout",
     "RecordNotFound",

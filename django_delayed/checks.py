@@ -18,6 +18,7 @@ from .databases import VENDORS
 from .exceptions import DeserializationError, SerializationError
 from .jobs import Job
 from .jobs.definition import HOOKS
+from .jobs.hooks import KINDS, kinds_of
 from .mail.transport import problems as mail_problems
 from .serialization.names import name_of, resolve, resolve_marked
 from .serialization.providers import problems as context_problems
@@ -34,7 +35,6 @@ METHODS_OF_OTHER_SYSTEMS = {
     "reschedule_at": "wait_before_retry()",
     "queue_name": "the attribute queue",
     # ActiveJob and Sidekiq
-    "around_enqueue": "before_enqueue() and after_enqueue()",
     "sidekiq_retry_in": "wait_before_retry()",
     "sidekiq_retries_exhausted": "on_failure()",
     "perform_async": "nothing: perform_later() enqueues it",
@@ -192,8 +192,12 @@ def _foreign_names(job_class: type[Job]) -> Iterator[tuple[str, str]]:
             if name in METHODS_OF_OTHER_SYSTEMS:
                 yield name, METHODS_OF_OTHER_SYSTEMS[name]
             # As Resque names them: before_perform_log.
-            elif hook := next((hook for hook in HOOKS if name.startswith(f"{hook}_")), None):
-                yield name, f"{hook}()"
+            elif (hook := _hook_named_first(name)) and not kinds_of(value):
+                yield name, f"@hooks.{hook} above it" if hook in KINDS else f"{hook}()"
+
+
+def _hook_named_first(name: str) -> str | None:
+    return next((hook for hook in HOOKS if name.startswith(f"{hook}_")), None)
 
 
 def _wrong_settings() -> Iterator[str]:

@@ -72,17 +72,32 @@ def enqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
 def _enqueue(jobs: Iterable[Job], options: Options, mode: str | None) -> list[DelayedJob | None]:
     if is_refused():
         return [None for _ in jobs]
-    pairs = [(job, build_row(job, options)) for job in jobs]
-    _place([(job, row) for job, row in pairs if row is not None], mode)
+    pairs: list[tuple[Job, DelayedJob | None]] = []
+    try:
+        pairs.extend((job, build_row(job, options)) for job in jobs)
+        _place([(job, row) for job, row in pairs if row is not None], mode)
+    except BaseException as error:
+        for job, row in pairs:
+            if row is not None:
+                job.enqueue_failed(error)
+        raise
     return [row for _, row in pairs]
 
 
 def build_row(job: Job, options: Options) -> DelayedJob | None:
-    """The unsaved row of a job; None when its `before_enqueue` returns False."""
+    """The unsaved row of a job; None when one of its hooks does not want it."""
     if isinstance(job, type) or not hasattr(job, "before_enqueue"):
         raise TypeError(f"enqueue() takes an instance of a Job, as in enqueue(MyJob(…)), not {job!r}.")
-    if job.before_enqueue() is False:
+    if not job.begin_enqueue():
         return None
+    try:
+        return _row_of(job, options)
+    except BaseException as error:
+        job.enqueue_failed(error)
+        raise
+
+
+def _row_of(job: Job, options: Options) -> DelayedJob:
     chosen = choose_options((job.class_options(), *job.layers, options), job.target)
     queue = chosen.get("queue", settings.DEFAULT_QUEUE)
     of_queue = settings.QUEUE_ATTRIBUTES.get(queue, {})

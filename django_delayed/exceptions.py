@@ -27,6 +27,10 @@ class UnknownType(DelayedError):
     """A row has a value of a type that this process has not registered; another one may have. Tried again."""
 
 
+class DontPerform(DelayedError):
+    """Raised by a `before_perform`, as in Resque: the job is finished, and not performed."""
+
+
 class WorkerCrashed(DelayedError):
     """Recorded for a job whose worker's process died while it performed the job."""
 

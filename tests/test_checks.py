@@ -195,9 +195,9 @@ def hook(self, *args):
 FOREIGN = {name: (hook, ours) for name, ours in checks.METHODS_OF_OTHER_SYSTEMS.items()}
 FOREIGN |= {name: (1, ours) for name, ours in checks.ATTRIBUTES_OF_OTHER_SYSTEMS.items()}
 FOREIGN |= {
-    "before_perform_log": (hook, "before_perform()"),
+    "before_perform_log": (hook, "@hooks.before_perform above it"),
     "on_failure_notify": (staticmethod(hook), "on_failure()"),
-    "after_enqueue_count": (classmethod(hook), "after_enqueue()"),
+    "after_enqueue_count": (classmethod(hook), "@hooks.after_enqueue above it"),
 }
 
 

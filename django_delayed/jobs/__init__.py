@@ -1,4 +1,4 @@
-"""A Job: what to do and with which arguments; its hooks, the check of its definition, signatures."""
+"""A Job: what to do and with which arguments; its hooks, its rules, the check of its definition."""
 
 from .configured import ConfiguredJob
 from .job import Job

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from ..conf import CODE_NAME, INTEGERS, duration
 from ..options import WHEN, check_options
+from .hooks import Hooks
 from .rules import check_rules, is_error
 from .signatures import check_kind
 
@@ -16,15 +17,16 @@ HOOKS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("before_enqueue", "after_enqueue", "before_perform", "after_perform"), ()),
     **dict.fromkeys(("on_error", "on_failure", "after_discard"), ("error",)),
 }
-CALLED_WITH = {**HOOKS, "around_perform": (), "wait_before_retry": ("attempts", "error")}
+AROUND: dict[str, tuple[str, ...]] = {"around_enqueue": (), "around_perform": ()}
+CALLED_WITH = {**HOOKS, **AROUND, "wait_before_retry": ("attempts", "error")}
 # What a subclass may define.
 OPEN = {
     *("queue", "priority", "max_attempts", "max_run_time", "discard_on", "retry_on", "retry_for"),
-    *("aliases", "wait_before_retry", "perform", "around_perform", *HOOKS),
+    *("aliases", "wait_before_retry", "perform", *HOOKS, *AROUND),
 }
 
 
-def check_definition(cls: Any, base: type) -> None:
+def check_definition(cls: Any, base: type, hooks: Hooks) -> None:
     """Raise TypeError or ValueError for what is wrong with a subclass of Job, when it is defined."""
     where = cls.__qualname__
     theirs = [
@@ -40,12 +42,12 @@ def check_definition(cls: Any, base: type) -> None:
     if "atomic" in defined:
         raise TypeError(f"{where}.atomic is not supported yet.")
     _check_spelling(where, defined)
-    for name in ("perform", *HOOKS):
-        _check_method(f"{where}.{name}()", getattr(cls, name))
-    for name in defined & CALLED_WITH.keys():
-        _check_signature(cls, name)
-    if not inspect.isgeneratorfunction(cls.around_perform):
-        raise TypeError(f"{where}.around_perform() must be a generator with one yield.")
+    _check_method(f"{where}.perform()", cls.perform)
+    for kind in CALLED_WITH:
+        if kind in defined:
+            _check_hook(cls, kind, kind)
+        for name in hooks.get(kind, ()):
+            _check_hook(cls, kind, name)
     _check_attributes(cls, where)
 
 
@@ -98,9 +100,18 @@ def _check_method(where: str, method: Any) -> None:
     check_kind(where, method)
 
 
-def _check_signature(cls: Any, name: str) -> None:
+def _check_hook(cls: Any, kind: str, name: str) -> None:
+    method, where = getattr(cls, name), f"{cls.__qualname__}.{name}()"
+    if kind not in AROUND:
+        _check_method(where, method)
+    elif not inspect.isgeneratorfunction(method):
+        raise TypeError(f"{where} must be a generator with one yield.")
+    _check_signature(cls, kind, name)
+
+
+def _check_signature(cls: Any, kind: str, name: str) -> None:
     """Raise TypeError for a hook that cannot be called: a worker would find that out when it is needed."""
-    given = CALLED_WITH[name]
+    given = CALLED_WITH[kind]
     # From the class, a plain function is not bound yet.
     is_plain = inspect.isfunction(inspect.getattr_static(cls, name))
     try:

@@ -1,35 +1,200 @@
-"""The hooks of a job around its perform(), in their order. Writes nothing."""
+"""The hooks of a job around its perform() and its enqueue, in their order. Writes nothing.
+
+A Job has one method of each name, and any number of further ones under the decorators here. Of a kind, the
+method of that name comes first, then those of base classes, each in the order in which it was written.
+
+Write `from django_delayed.jobs import hooks` and `@hooks.before_perform`: in a class that has a method of
+that name, the name without the module is that method's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..exceptions import DontPerform
 
 if TYPE_CHECKING:
     from .job import Job
 
+M = TypeVar("M", bound=Callable[..., Any])
+# By its kind: the names of the methods that are hooks beside the one of that name.
+Hooks = Mapping[str, Sequence[str]]
+
+# Of which there are decorators.
+KINDS = frozenset(
+    f"{when}_{what}" for when in ("before", "around", "after") for what in ("enqueue", "perform")
+)
+
 _ENDED = object()
+_NOT_PERFORMED = object()
+# The attribute of a method that says of which kinds of hook it is.
+_MARK = "_django_delayed_hook"
+
+
+def before_enqueue(method: M) -> M:
+    """The method runs before its job is written down. If it returns False, the job is not enqueued."""
+    return _mark(method, "before_enqueue")
+
+
+def around_enqueue(method: M) -> M:
+    """The method, a generator, wraps the enqueue of its job. If it does not yield, nothing is enqueued."""
+    return _mark(method, "around_enqueue")
+
+
+def after_enqueue(method: M) -> M:
+    """The method runs after its job was written down."""
+    return _mark(method, "after_enqueue")
+
+
+def before_perform(method: M) -> M:
+    """The method runs before each perform; an error in it is an error of the job."""
+    return _mark(method, "before_perform")
+
+
+def around_perform(method: M) -> M:
+    """The method, a generator, wraps each perform. If it does not yield, the job finishes unperformed."""
+    return _mark(method, "around_perform")
+
+
+def after_perform(method: M) -> M:
+    """The method runs after each perform that succeeded; an error in it is an error of the job."""
+    return _mark(method, "after_perform")
+
+
+def _mark(method: M, kind: str) -> M:
+    if not callable(method) and not isinstance(method, classmethod | staticmethod):
+        raise TypeError(f"@{kind} stands above a method of a Job, not {method!r}.")
+    setattr(method, _MARK, (*kinds_of(method), kind))
+    return method
+
+
+def kinds_of(method: Any) -> tuple[str, ...]:
+    """Of which kinds of hook the method is by its decorators."""
+    return getattr(method, _MARK, ())
+
+
+def collect_hooks(cls: type[Job], base: type[Job]) -> Hooks:
+    """The methods of a class that are hooks by their decorators, those of its base classes first.
+
+    Empty for a class that has nothing but methods of the names of hooks; around_enqueue counts as more.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for name, method in ((name, method) for c in reversed(cls.__mro__) for name, method in vars(c).items()):
+        for kind in kinds_of(method):
+            found.setdefault(kind, {})[name] = None
+    if cls.around_enqueue is not base.around_enqueue:
+        found.setdefault("around_enqueue", {})
+    return {kind: tuple(names) for kind, names in found.items()}
+
+
+# The perform
 
 
 def run_with_hooks(job: Job) -> Any:
-    """What `perform` returns; None when `around_perform` did not yield, or handled an error."""
-    job.before_perform()
-    around = job.around_perform()
-    if next(around, _ENDED) is _ENDED:
-        return None
+    """What `perform` returns; None when it was not called, or `around_perform` handled its error."""
     try:
-        result = job.perform(*job.args, **job.kwargs)
-    except BaseException as error:
-        _expect_end(job, around.throw, error)
+        job.before_perform()
+        around = job.around_perform()
+        if next(around, _ENDED) is _ENDED:
+            return None
+        try:
+            result = job.perform(*job.args, **job.kwargs)
+        except BaseException as error:
+            _expect_end(job, "around_perform", around.throw, error)
+            return None
+        _expect_end(job, "around_perform", next, around)
+        job.after_perform()
+        return result
+    except DontPerform:
         return None
-    _expect_end(job, next, around)
-    job.after_perform()
+
+
+def run_with_many_hooks(job: Job, hooks: Hooks) -> Any:
+    """As `run_with_hooks`, for a job that has more than one of a kind."""
+    try:
+        _call(job, "before_perform", hooks)
+        result = _run_inside(job, _names("around_perform", hooks))
+        if result is _NOT_PERFORMED:
+            return None
+        _call(job, "after_perform", hooks)
+        return result
+    except DontPerform:
+        return None
+
+
+def _call(job: Job, kind: str, hooks: Hooks) -> None:
+    for name in _names(kind, hooks):
+        getattr(job, name)()
+
+
+def _names(kind: str, hooks: Hooks) -> tuple[str, ...]:
+    return (kind, *hooks.get(kind, ()))
+
+
+def _run_inside(job: Job, arounds: Sequence[str]) -> Any:
+    """What `perform` returns inside these hooks, the first outermost."""
+    if not arounds:
+        return job.perform(*job.args, **job.kwargs)
+    name, *inner = arounds
+    around = getattr(job, name)()
+    if next(around, _ENDED) is _ENDED:
+        return _NOT_PERFORMED
+    try:
+        result = _run_inside(job, inner)
+    except BaseException as error:
+        _expect_end(job, name, around.throw, error)
+        return _NOT_PERFORMED
+    _expect_end(job, name, next, around)
     return result
 
 
-def _expect_end(job: Job, resume: Callable[..., Any], *args: Any) -> None:
+# The enqueue
+
+
+class Enqueue:
+    """The hooks of one enqueue of a job that has many."""
+
+    def __init__(self, job: Job, hooks: Hooks) -> None:
+        self._job = job
+        self._hooks = hooks
+        self._around: list[tuple[str, Generator[None, None, None]]] = []
+
+    def begin(self) -> bool:
+        """Run what comes before; False if one of the hooks does not want the job enqueued."""
+        if any(getattr(self._job, name)() is False for name in _names("before_enqueue", self._hooks)):
+            return False
+        for name in _names("around_enqueue", self._hooks):
+            around = getattr(self._job, name)()
+            if next(around, _ENDED) is _ENDED:
+                self._leave()
+                return False
+            self._around.append((name, around))
+        return True
+
+    def end(self) -> None:
+        """Run what comes after, when the job is written down."""
+        self._leave()
+        _call(self._job, "after_enqueue", self._hooks)
+
+    def fail(self, error: BaseException) -> None:
+        """Raise the error in the hooks around the enqueue, which cannot keep it from the caller."""
+        while self._around:
+            name, around = self._around.pop()
+            try:
+                _expect_end(self._job, name, around.throw, error)
+            except BaseException as raised:
+                error = raised
+
+    def _leave(self) -> None:
+        while self._around:
+            name, around = self._around.pop()
+            _expect_end(self._job, name, next, around)
+
+
+def _expect_end(job: Job, name: str, resume: Callable[..., Any], *args: Any) -> None:
     try:
         resume(*args)
     except StopIteration:
         return
-    raise RuntimeError(f"{type(job).__qualname__}.around_perform must yield once.")
+    raise RuntimeError(f"{type(job).__qualname__}.{name} must yield once.")

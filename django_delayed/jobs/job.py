@@ -16,7 +16,7 @@ from ..serialization.names import set_former_names
 from ..serialization.records import about_of
 from .configured import ConfiguredJob
 from .definition import NoDelay, NotInitialized, check_definition
-from .hooks import run_with_hooks
+from .hooks import Enqueue, Hooks, collect_hooks, run_with_hooks, run_with_many_hooks
 from .payloads import dump_job, load_job, set_tag
 from .rules import Retry, default_wait
 from .signatures import check_fit
@@ -49,6 +49,8 @@ class Job:
     # With two underscores: a subclass may have attributes of these names.
     __row: DelayedJob | None = None
     __max_run_time: float | None = None  # the option, in seconds
+    __hooks: ClassVar[Hooks] = {}  # beside those below
+    __enqueue: Enqueue | None = None
 
     def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         check_fit(f"{type(self).__qualname__}.perform", self.perform, args, kwargs)
@@ -59,7 +61,8 @@ class Job:
         super().__init_subclass__(**kwargs)
         if tag:
             set_tag(cls, tag)
-        check_definition(cls, Job)
+        cls.__hooks = collect_hooks(cls, Job)
+        check_definition(cls, Job, cls.__hooks)
         # Not those that it inherits: these are its parent's.
         set_former_names(cls, vars(cls).get("aliases", ()))
 
@@ -75,6 +78,10 @@ class Job:
 
     def before_enqueue(self) -> Any:
         """Runs before the job is written down. If it returns False, the job is not enqueued."""
+
+    def around_enqueue(self) -> Generator[None, None, None]:
+        """Wraps the enqueue, with one `yield`. If it does not yield, the job is not enqueued."""
+        yield
 
     def after_enqueue(self) -> None:
         """Runs after the job was written down."""
@@ -119,8 +126,15 @@ class Job:
 
     @classmethod
     def perform_now(cls, /, *args: Any, **kwargs: Any) -> Any:
-        """Perform the job here and now, with its hooks; writes nothing. Returns what `perform` returns."""
-        return cls(*args, **kwargs).run()
+        """Perform the job here and now, with its hooks; writes nothing. Returns what `perform` returns.
+
+        An error that `discard_on` names goes to `after_discard` alone; others are the caller's.
+        """
+        job = cls(*args, **kwargs)
+        try:
+            return job.run()
+        except cls.discard_on as error:
+            job.after_discard(error)
 
     @classmethod
     def set(cls, **options: Any) -> ConfiguredJob[Self]:
@@ -196,10 +210,22 @@ class Job:
             "keep_for": settings.KEEP_FINISHED_FOR,
         }
 
+    def begin_enqueue(self) -> bool:
+        """Run the hooks before the enqueue; False if one of them does not want it."""
+        if not self.__hooks:
+            return self.before_enqueue() is not False
+        self.__enqueue = Enqueue(self, self.__hooks)
+        return self.__enqueue.begin()
+
     def enqueued(self, row: DelayedJob) -> None:
         """The job has its row now."""
         self.__row = row
-        self.after_enqueue()
+        (self.__enqueue.end if self.__enqueue else self.after_enqueue)()
+
+    def enqueue_failed(self, error: BaseException) -> None:
+        """The job gets no row, because of this error."""
+        if self.__enqueue:
+            self.__enqueue.fail(error)
 
     # To JSON and back.
 
@@ -237,7 +263,7 @@ class Job:
 
     def run(self) -> Any:
         """Perform with the hooks around it; returns what `perform` returns, None if it was not performed."""
-        return run_with_hooks(self)
+        return run_with_many_hooks(self, self.__hooks) if self.__hooks else run_with_hooks(self)
 
     @property
     def run_time(self) -> timedelta:

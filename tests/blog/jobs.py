@@ -12,7 +12,8 @@ from django.core.mail import EmailMessage
 from django.db import OperationalError
 from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
-from django_delayed import DeserializationError, Job, RecordNotFound, Retry
+from django_delayed import DeserializationError, DontPerform, Job, RecordNotFound, Retry
+from django_delayed.jobs import hooks
 from django_delayed.mail import Mailer
 
 from . import diary
@@ -409,3 +410,93 @@ class Patient(Job):
 class Sleepy(Job):
     def perform(self):
         self.snooze(3600)
+
+
+class Audited(Job):
+    """Has several hooks of each kind, as its base classes have; DontPerform as its argument is raised."""
+
+    def before_perform(self):
+        diary.write("before_perform")
+
+    @hooks.before_perform
+    def open(self):
+        diary.write("open")
+        if self.args == ("nothing to do",):
+            raise DontPerform
+
+    @hooks.around_perform
+    def measure(self):
+        diary.write("measure begins")
+        yield
+        diary.write("measure ends")
+
+    @hooks.after_perform
+    def close(self):
+        diary.write("close")
+
+    @hooks.before_enqueue
+    def ask(self):
+        diary.write("ask")
+        return "veto" not in self.args
+
+    @hooks.around_enqueue
+    def watch(self):
+        diary.write("watch begins")
+        try:
+            yield
+        except Exception as error:
+            diary.write("watch", type(error).__name__)
+            raise
+        diary.write("watch ends", self.delayed_job is not None)
+
+    @hooks.after_enqueue
+    def count(self):
+        diary.write("count")
+
+    def perform(self, *what):
+        diary.write("perform")
+        if what == ("fail",):
+            raise ArithmeticError
+        return what
+
+
+class Counting:
+    """A mixin: its hooks are those of the Job."""
+
+    @hooks.before_perform
+    @hooks.after_perform
+    def tick(self):
+        diary.write("tick")
+
+
+class AuditedTwice(Counting, Audited):
+    def close(self):
+        diary.write("close better")
+
+    @hooks.before_perform
+    def later(self):
+        diary.write("later")
+
+    @hooks.around_perform
+    def rescue(self):
+        diary.write("rescue begins")
+        try:
+            yield
+        except ArithmeticError:
+            diary.write("rescued")
+
+    def around_perform(self):
+        if self.args == ("not now",):
+            return
+        diary.write("around begins")
+        yield
+        diary.write("around ends")
+
+    def around_enqueue(self):
+        if self.args == ("not now",):
+            return
+        diary.write("around_enqueue")
+        yield
+
+    def after_enqueue(self):
+        diary.write("after_enqueue")
