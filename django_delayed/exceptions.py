@@ -31,6 +31,10 @@ class DontPerform(DelayedError):
     """Raised by a `before_perform`, as in Resque: the job is finished, and not performed."""
 
 
+class JobExpired(DelayedError):
+    """The job was not begun in time, as its `expires` says: it is discarded."""
+
+
 class WorkerCrashed(DelayedError):
     """Recorded for a job whose worker's process died while it performed the job."""
 

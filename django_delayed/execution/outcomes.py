@@ -13,7 +13,7 @@ from django.db import Error as DatabaseError
 
 from ..conf import CENTURY, from_now, settings
 from ..conf import duration as as_duration
-from ..exceptions import DeserializationError, JobRetried, JobTimeout, MailRefused, WorkerCrashed
+from ..exceptions import DeserializationError, JobExpired, JobRetried, JobTimeout, MailRefused, WorkerCrashed
 from ..jobs import Job
 from ..jobs.payloads import class_of
 from ..jobs.rules import History, Retry, default_wait, rule_for
@@ -79,7 +79,7 @@ class Failed(EndedByError):
 
 @dataclass(frozen=True)
 class Discarded(EndedByError):
-    """The job raised an error that its `discard_on` names, and is not tried again; this is no failure."""
+    """The job raised an error that its `discard_on` names, or was not begun in time; this is no failure."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ def decide(
     # While it is loaded, an unavailable database says nothing about the job.
     is_its_own = job is not None or not isinstance(error, DatabaseError)
     # A task has its own; a job has that of its class.
-    if is_its_own and not asked and isinstance(error, (job_class if job is None else job).discard_on):
+    discard_on = (JobExpired, *(job_class if job is None else job).discard_on)
+    if is_its_own and not asked and isinstance(error, discard_on):
         return Discarded(job, text, **how)
     rule = rule_for(error, job_class.retry_on) if is_its_own else None
     if rule is None and not asked and _is_final(job, error):

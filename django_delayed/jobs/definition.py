@@ -22,7 +22,7 @@ CALLED_WITH = {**HOOKS, **AROUND, "wait_before_retry": ("attempts", "error")}
 # What a subclass may define.
 OPEN = {
     *("queue", "priority", "max_attempts", "max_run_time", "discard_on", "retry_on", "retry_for"),
-    *("aliases", "wait_before_retry", "perform", *HOOKS, *AROUND),
+    *("expires", "aliases", "wait_before_retry", "perform", *HOOKS, *AROUND),
 }
 
 
@@ -129,7 +129,7 @@ def _check_attributes(cls: Any, where: str) -> None:
     attempts = cls.max_attempts
     if attempts is not None and (type(attempts) is not int or not 1 <= attempts <= INTEGERS[-1]):
         raise TypeError(f"{where}.max_attempts must be a whole number of at least 1, not {attempts!r}.")
-    for name in ("max_run_time", "retry_for"):
+    for name in ("max_run_time", "retry_for", "expires"):
         value = getattr(cls, name)
         if value is not None and not duration(value, f"{where}.{name}"):
             raise ValueError(f"{where}.{name} must be longer than 0 seconds.")

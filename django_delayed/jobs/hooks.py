@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..exceptions import DontPerform
+from ..conf import duration
+from ..exceptions import DontPerform, JobExpired
 
 if TYPE_CHECKING:
     from .job import Job
@@ -77,12 +78,14 @@ def kinds_of(method: Any) -> tuple[str, ...]:
 def collect_hooks(cls: type[Job], base: type[Job]) -> Hooks:
     """The methods of a class that are hooks by their decorators, those of its base classes first.
 
-    Empty for a class that has nothing but methods of the names of hooks; around_enqueue counts as more.
+    Empty for a class that has no more than the method of each name, no around_enqueue, and no `expires`.
     """
     found: dict[str, dict[str, None]] = {}
     for name, method in ((name, method) for c in reversed(cls.__mro__) for name, method in vars(c).items()):
         for kind in kinds_of(method):
             found.setdefault(kind, {})[name] = None
+    if cls.expires is not None:
+        found.setdefault("before_perform", {})
     if cls.around_enqueue is not base.around_enqueue:
         found.setdefault("around_enqueue", {})
     return {kind: tuple(names) for kind, names in found.items()}
@@ -113,6 +116,7 @@ def run_with_hooks(job: Job) -> Any:
 def run_with_many_hooks(job: Job, hooks: Hooks) -> Any:
     """As `run_with_hooks`, for a job that has more than one of a kind."""
     try:
+        _check_expiry(job)
         _call(job, "before_perform", hooks)
         result = _run_inside(job, _names("around_perform", hooks))
         if result is _NOT_PERFORMED:
@@ -121,6 +125,16 @@ def run_with_many_hooks(job: Job, hooks: Hooks) -> Any:
         return result
     except DontPerform:
         return None
+
+
+def _check_expiry(job: Job) -> None:
+    """Raise JobExpired for the first attempt of a job if it begins too late."""
+    row = job.delayed_job
+    if job.expires is None or row is None or row.locked_at is None or row.attempts > 1:
+        return
+    limit = duration(job.expires, "expires")
+    if row.locked_at - row.run_at > limit:
+        raise JobExpired(f"{job.name} was due at {row.run_at:%Y-%m-%d %H:%M:%S}, and had {limit} to begin.")
 
 
 def _call(job: Job, kind: str, hooks: Hooks) -> None:

@@ -39,6 +39,7 @@ class Job:
     discard_on: ClassVar[tuple[type[BaseException], ...]] = ()
     retry_on: ClassVar[tuple[Retry, ...]] = ()
     retry_for: ClassVar[timedelta | float | None] = None
+    expires: ClassVar[timedelta | float | None] = None
     aliases: ClassVar[tuple[str, ...]] = ()
 
     delay = NoDelay()

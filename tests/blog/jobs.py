@@ -500,3 +500,22 @@ class AuditedTwice(Counting, Audited):
 
     def after_enqueue(self):
         diary.write("after_enqueue")
+
+
+class Perishable(Job):
+    """Not worth its while ten minutes later."""
+
+    expires = timedelta(minutes=10)
+
+    def before_perform(self):
+        diary.write("before_perform")
+
+    def perform(self, what="write"):
+        if what == "fail":
+            raise ValueError
+        if what == "snooze" and CALLS["snooze"]():
+            self.snooze(0)
+        diary.write("perform")
+
+    def after_discard(self, error):
+        diary.write("after_discard", str(error))

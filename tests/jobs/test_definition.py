@@ -75,6 +75,7 @@ class Initialised:
         ({"atomic": True}, TypeError, "atomic is not supported yet"),
         ({"retry_on": {}}, TypeError, r"MyJob\.retry_on must be a tuple like"),
         ({"retry_for": 0}, ValueError, r"MyJob\.retry_for must be longer than 0"),
+        ({"expires": -5}, ValueError, r"MyJob\.expires must not be negative"),
         ({"retry_for": "1h"}, TypeError, r"MyJob\.retry_for must be a timedelta"),
         ({"load": plain}, TypeError, "must not override load, which Job uses itself"),
         ({"run": plain}, TypeError, "must not override run"),
@@ -103,7 +104,7 @@ class Initialised:
             "OldName is an alias of tests.blog.jobs:Renamed already, and tests.jobs.test_definition:MyJob",
         ),
     ],
-    ids=range(37),
+    ids=range(38),
 )
 def test_a_mistake_in_a_job_is_an_error_at_its_definition(attributes, error, sentence):
     with pytest.raises(error, match=sentence):
