@@ -15,6 +15,13 @@ class DeserializationError(DelayedError):
     """A row cannot be turned into its job: its code or a record is gone. The job fails at once."""
 
 
+class UnknownCode(DeserializationError):
+    """A row names code, or has a form, that this process does not know; a worker of another version may.
+
+    Within UNKNOWN_GRACE of its enqueue the job waits for such a worker; after that it fails.
+    """
+
+
 class RecordNotFound(DeserializationError):
     """A model instance that the job is about no longer exists."""
 

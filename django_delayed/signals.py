@@ -23,7 +23,8 @@ job_enqueued = Signal()
 job_started = Signal()
 # With delayed_job, job and duration (seconds).
 job_finished = Signal()
-# The job comes again later, as it asked. With delayed_job, job, duration (seconds) and wait (a timedelta).
+# The job comes again later, as it asked. With delayed_job, duration (seconds), wait (a timedelta), and job:
+# None when the worker does not know its code, and the job waits for another.
 job_snoozed = Signal()
 # An attempt failed. With delayed_job; job: None when it could not be loaded, or its worker died; exception;
 # error, the same as text; duration: None when the worker died; given_up: whether there is no next attempt.

@@ -32,6 +32,7 @@ def test_the_defaults_are_those_of_the_documentation():
             "CONTEXT": {},
             "TRUSTED_MODULES": (),
             "ALIASES": {},
+            "UNKNOWN_GRACE": timedelta(minutes=10),
             "MAX_ARGUMENTS_SIZE": 1024**2,
             "MAX_MAIL_SIZE": 25 * 1024**2,
             "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
@@ -78,7 +79,10 @@ def test_each_value_is_given_out_in_the_type_that_it_has(settings):
 
 
 OPTIONAL = ["KEEP_FINISHED_FOR", "KEEP_FAILED_FOR"]
-DURATIONS = [*OPTIONAL, "MAX_RUN_TIME", "SLEEP_DELAY", "RESULT_TTL", "SHUTDOWN_TIMEOUT", "LEASE"]
+DURATIONS = [
+    *OPTIONAL,
+    *("MAX_RUN_TIME", "SLEEP_DELAY", "RESULT_TTL", "SHUTDOWN_TIMEOUT", "UNKNOWN_GRACE", "LEASE"),
+]
 COUNTS = ["MAX_ATTEMPTS", "READ_AHEAD", "MAX_ARGUMENTS_SIZE", "MAX_MAIL_SIZE"]
 TEXTS = ["DEFAULT_QUEUE", "DATABASE", "EMAIL_BACKEND"]
 WRONG = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 
 from ..enqueueing import enqueue
-from ..exceptions import DeserializationError
+from ..exceptions import DeserializationError, UnknownCode
 from ..jobs import Job
 from ..jobs.signatures import check_fit, check_kind
 from ..options import Layers
@@ -75,14 +75,14 @@ class Call:
         if "function" in payload:
             function = names.resolve(payload["function"])
             if not is_function(function):
-                raise DeserializationError(f"{payload['function']} is not a function.")
+                raise UnknownCode(f"{payload['function']} is not a function.")
             return cls(function)
         method = method_in(payload)
         target, owner = _load_target(payload), _load_owner(payload)
         try:
             return cls(target, method, owner)
         except (AttributeError, TypeError) as error:
-            raise DeserializationError(str(error)) from error
+            raise UnknownCode(str(error)) from error
 
 
 def method_in(payload: dict[str, Any]) -> str:

@@ -125,6 +125,7 @@ class Settings:
     CONTEXT: Mapping[str, str] = _setting(dict, _providers)
     TRUSTED_MODULES: tuple[str, ...] = _setting(tuple, _modules)
     ALIASES: Mapping[str, str] = _setting(dict, _aliases)
+    UNKNOWN_GRACE: timedelta = _setting(timedelta(minutes=10), bounded_duration)
     MAX_ARGUMENTS_SIZE: int = _setting(1024 * 1024, count)
     MAX_MAIL_SIZE: int = _setting(25 * 1024 * 1024, count)
     EMAIL_BACKEND: str = _setting(SMTP, _text)

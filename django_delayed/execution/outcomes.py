@@ -13,7 +13,15 @@ from django.db import Error as DatabaseError
 
 from ..conf import CENTURY, from_now, settings
 from ..conf import duration as as_duration
-from ..exceptions import DeserializationError, JobExpired, JobRetried, JobTimeout, MailRefused, WorkerCrashed
+from ..exceptions import (
+    DeserializationError,
+    JobExpired,
+    JobRetried,
+    JobTimeout,
+    MailRefused,
+    UnknownCode,
+    WorkerCrashed,
+)
 from ..jobs import Job
 from ..jobs.payloads import class_of
 from ..jobs.rules import History, Retry, default_wait, rule_for
@@ -29,6 +37,8 @@ logger = logging.getLogger("django_delayed")
 
 # After so many crashes in a row, a job is given up.
 MOST_CRASHES = 3
+# How often a job is claimed while it waits for a worker that knows its code.
+LOOKS_IN_GRACE = 20
 SECOND_CRASH_WAIT = timedelta(seconds=30)
 
 
@@ -42,9 +52,12 @@ class Finished:
 
 @dataclass(frozen=True)
 class Snoozed:
-    """The job comes again in `wait`, as it asked after `duration` seconds; the attempt is not counted."""
+    """The job comes again in `wait`, as it asked after `duration` seconds; the attempt is not counted.
 
-    job: Job
+    `job` is None when this process does not know its code, and the job waits for one that does.
+    """
+
+    job: Job | None
     wait: timedelta
     duration: float
 
@@ -146,6 +159,17 @@ def decide(
     if _is_too_late(job_class, history.age(row.locked_at) + timedelta(seconds=duration or 0) + wait):
         return Failed(job, text, **how)
     return Rescheduled(job, text, wait, history=history.to_json() if has_rules else "", **how)
+
+
+def wait_for_code(row: DelayedJob, error: BaseException) -> timedelta | None:
+    """How long a job waits for a worker that knows its code; None when it is not that, or not any more.
+
+    While a new version is deployed, workers of the old one meet jobs of the new one.
+    """
+    grace = settings.UNKNOWN_GRACE
+    if not isinstance(error, UnknownCode) or row.locked_at is None:
+        return None
+    return grace / LOOKS_IN_GRACE if row.locked_at - row.created_at < grace else None
 
 
 def _is_final(job: Job | None, error: BaseException) -> bool:

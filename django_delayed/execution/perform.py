@@ -18,7 +18,7 @@ from ..jobs import Job
 from ..models import DelayedJob
 from ..reports import performing
 from ..serialization.context import Context
-from ..serialization.errors import begin_at_application
+from ..serialization.errors import begin_at_application, printable
 from ..signals import fields_of, job_started
 from .deadline import run_within
 from .outcomes import (
@@ -33,6 +33,7 @@ from .outcomes import (
     decide,
     read_history,
     report_of,
+    wait_for_code,
 )
 from .session import Session
 
@@ -93,6 +94,10 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
                 return Snoozed(loaded.job, error.wait, duration)
             except TransactionManagementError as left_open:
                 error = left_open
+        if loaded.job is None and (wait := wait_for_code(row, error)) is not None:
+            why = printable(str(error))
+            logger.warning("%s: %s It waits for a worker that knows it", row, why, extra=fields_of(row))
+            return Snoozed(None, wait, duration)
         return _fail(row, session, loaded, error, duration)
 
 

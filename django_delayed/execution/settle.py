@@ -11,6 +11,7 @@ from django.db import DatabaseError, connections, transaction
 
 from ..conf import settings
 from ..databases import database
+from ..jobs import Job
 from ..jobs.results import RESULT, result_settled
 from ..models import DelayedJob, FailedAttempt, FailedAttemptQuerySet, all_rows
 from ..serialization.errors import ErrorText, clear_frames
@@ -89,7 +90,7 @@ def send_signals(row: DelayedJob, outcome: Outcome) -> None:
                     result_settled.send_robust(sender=type(job), delayed_job=row, exception=None)
             case Snoozed(job=job, wait=wait, duration=duration):
                 what = {"delayed_job": row, "job": job, "duration": duration, "wait": wait}
-                job_snoozed.send_robust(sender=type(job), **what)
+                job_snoozed.send_robust(sender=Job if job is None else type(job), **what)
             case EndedByError():
                 _send_signals_of_error(row, outcome)
                 if row.extras & RESULT and (isinstance(outcome, Discarded) or is_given_up(outcome)):

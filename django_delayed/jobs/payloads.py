@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..conf import settings
-from ..exceptions import DeserializationError, JobInterrupted, SerializationError
+from ..exceptions import DeserializationError, JobInterrupted, SerializationError, UnknownCode
 from ..serialization import arguments, names
 from ..serialization.context import Context
 
@@ -39,13 +39,19 @@ def dump_class(job_class: type[Job]) -> dict[str, Any]:
 def read_payload(row: DelayedJob, base: type[Job]) -> tuple[dict[str, Any], type[Job]]:
     """The payload of a row and the class that it names, one of `base`. Raises DeserializationError."""
     payload = arguments.from_json(row.payload)
-    if not isinstance(payload, dict) or payload.get("v") != VERSION:
-        raise DeserializationError(f"The payload is not one of version {VERSION}.")
+    version = payload.get("v") if isinstance(payload, dict) else None
+    if version != VERSION:
+        is_newer = isinstance(version, int) and version > VERSION
+        raise (UnknownCode if is_newer else DeserializationError)(
+            f"The payload is not one of version {VERSION}."
+        )
     name = payload.get("job")
+    if isinstance(name, str) and ":" not in name and name not in _tags.values():
+        raise UnknownCode(f"{name!r} is no kind of job that this version of django_delayed has.")
     tagged = (job_class for job_class, tag in _tags.items() if tag == name)
     found = next(tagged, None) or names.resolve_class(name)
     if not issubclass(found, base) or found.perform is base.perform:
-        raise DeserializationError(f"{name} is not a Job that can be performed.")
+        raise UnknownCode(f"{name} is not a Job that can be performed.")
     return payload, found
 
 
@@ -92,5 +98,5 @@ def load_job(
     try:
         job = found(*args, **kwargs)
     except TypeError as error:
-        raise DeserializationError(f"The arguments of {row.name} no longer fit: {error}") from error
+        raise UnknownCode(f"The arguments of {row.name} no longer fit: {error}") from error
     return job, payload.get("max_run_time")

@@ -13,7 +13,7 @@ from django.core.mail import EmailMessage
 from ..calls import DelayProxy
 from ..calls.call import DelayedCall, method_in
 from ..calls.methods import find_method
-from ..exceptions import DeserializationError
+from ..exceptions import UnknownCode
 from ..jobs import Job
 from ..jobs.signatures import check_fit, check_kind
 from ..options import Layers, check_options
@@ -114,10 +114,10 @@ class MailerJob(Job, tag="mailer"):
     def load_arguments(cls, payload: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
         mailer = names.resolve(payload.get("mailer"))
         if not (isinstance(mailer, type) and issubclass(mailer, Mailer)):
-            raise DeserializationError(f"{payload['mailer']} is not a Mailer.")
+            raise UnknownCode(f"{payload['mailer']} is not a Mailer.")
         try:
             mail = Mail(mailer, method_in(payload), dict(payload.get("headers", {})))
         except (AttributeError, TypeError, ValueError) as error:
-            raise DeserializationError(str(error)) from error
+            raise UnknownCode(str(error)) from error
         args, kwargs = super().load_arguments(payload)
         return (mail, *args), kwargs

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.core.mail import EmailAlternative, EmailAttachment, EmailMessage, EmailMultiAlternatives
 
-from ..exceptions import DeserializationError, SerializationError
+from ..exceptions import DeserializationError, SerializationError, UnknownCode
 from ..serialization import arguments
 
 LISTS = ("to", "cc", "bcc", "reply_to")
@@ -180,7 +180,7 @@ _UNPACK: dict[str, Callable[[Any], Any]] = {
 def _unpack(packed: tuple[str, Any]) -> Any:
     kind, data = packed
     if kind not in _UNPACK:
-        raise DeserializationError(f"The payload has a mail part of the unknown kind {kind!r}.")
+        raise UnknownCode(f"The payload has a mail part of the unknown kind {kind!r}.")
     return _UNPACK[kind](data)
 
 

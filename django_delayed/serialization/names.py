@@ -15,7 +15,7 @@ from django.core.signals import setting_changed
 from django.db import Error as DatabaseError
 
 from ..conf import settings
-from ..exceptions import DeserializationError, SerializationError
+from ..exceptions import DeserializationError, SerializationError, UnknownCode
 
 _MISSING = object()
 # Of Jobs, by the name that they had before: the own name of the class.
@@ -80,7 +80,7 @@ def resolve(name: Any) -> Any:
             if not isinstance(error.__cause__, (ModuleNotFoundError, NoneType)):
                 # The module is there, and broken.
                 raise
-            raise DeserializationError(f"{str(error).rstrip('.')}. {_IF_IT_MOVED}") from error.__cause__
+            raise type(error)(f"{str(error).rstrip('.')}. {_IF_IT_MOVED}") from error.__cause__
     return _check_own_name(name, found)
 
 
@@ -88,7 +88,7 @@ def resolve_class(name: Any) -> type:
     """As `resolve`, for the name of a class only."""
     found = resolve(name)
     if not isinstance(found, type):
-        raise DeserializationError(f"{name} is not a class.")
+        raise UnknownCode(f"{name} is not a class.")
     return found
 
 
@@ -105,14 +105,14 @@ def resolve_marked(name: Any) -> Any:
         raise DeserializationError(f"{name!r} is not the name of a task.")
     # The program that runs is another one in a worker.
     if not is_trusted(module) and (module not in sys.modules or module == "__main__"):
-        raise DeserializationError(
+        raise UnknownCode(
             f"{name} may not be named by a job: its module is not in any of INSTALLED_APPS, and nothing has"
             " imported it here; add it to DJANGO_DELAYED['TRUSTED_MODULES']."
         )
     found = _look_up(module, qualname)
     if not issubclass(type(found), tuple(marked_kinds)):
         what = "does not exist" if found is _MISSING else "is no task"
-        raise DeserializationError(f"{name} {what}. If it has moved, see DJANGO_DELAYED['ALIASES'].")
+        raise UnknownCode(f"{name} {what}. If it has moved, see DJANGO_DELAYED['ALIASES'].")
     return found
 
 
@@ -137,7 +137,7 @@ def found_under(name: str) -> Any:
     module, qualname = _parts_of(name)
     found = _look_up(module, qualname)
     if found is _MISSING:
-        raise DeserializationError(f"{name} does not exist.")
+        raise UnknownCode(f"{name} does not exist.")
     if _own_name(found) != (module, qualname):
         raise DeserializationError(f"{name} is not defined there; jobs name code by where it is defined.")
     return found
@@ -175,7 +175,7 @@ def _parts_of(name: str) -> tuple[str, str]:
             f"{name} is private; jobs may only name public code in importable modules."
         )
     if not is_trusted(module):
-        raise DeserializationError(
+        raise UnknownCode(
             f"{name} may not be named by a job: its module is not in any of INSTALLED_APPS (Django's do"
             " not count); add its app there, or the module to DJANGO_DELAYED['TRUSTED_MODULES']."
         )
@@ -223,7 +223,8 @@ def _import(module: str) -> Any:
         # The module runs a query when it is imported, and the database is unavailable: to be tried again.
         raise
     except Exception as error:
-        raise DeserializationError(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
+        kind = UnknownCode if isinstance(error, ModuleNotFoundError) else DeserializationError
+        raise kind(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _forget(*, setting: str, **_: Any) -> None:

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ..conf import settings
-from ..exceptions import DeserializationError, SerializationError
+from ..exceptions import SerializationError, UnknownCode
 from . import arguments
 
 
@@ -68,7 +68,7 @@ def restored(carried: Mapping[str, Any]) -> Iterator[None]:
     somebody else.
     """
     if unknown := carried.keys() - settings.CONTEXT.keys():
-        raise DeserializationError(f"DJANGO_DELAYED['CONTEXT'] has no provider for {sorted(unknown)}.")
+        raise UnknownCode(f"DJANGO_DELAYED['CONTEXT'] has no provider for {sorted(unknown)}.")
     with ExitStack() as stack:
         for name in settings.CONTEXT:
             if name in carried:

@@ -10,7 +10,7 @@ from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import DataError, connections, models, router
 
-from ..exceptions import DeserializationError, RecordNotFound, SerializationError
+from ..exceptions import DeserializationError, RecordNotFound, SerializationError, UnknownCode
 from . import scalars
 from .deletion import is_being_deleted
 
@@ -31,7 +31,7 @@ def model_of(label: Any) -> type[models.Model]:
     """The model of this label. Raises DeserializationError when there is none."""
     if isinstance(label, str) and (model := _registered(label)):
         return model
-    raise DeserializationError(f"The model {label} does not exist.")
+    raise UnknownCode(f"The model {label} does not exist.")
 
 
 def reference(record: models.Model) -> tuple[str, Any, str | None]:

@@ -35,7 +35,7 @@ def letter(**given):
 @pytest.fixture
 def trusted(settings):
     """Jobs may name the code of this module."""
-    settings.DJANGO_DELAYED = {"TRUSTED_MODULES": [__name__]}
+    settings.DJANGO_DELAYED = {"TRUSTED_MODULES": [__name__], "UNKNOWN_GRACE": 0}
 
 
 class ShopMailer(Mailer):

@@ -1,6 +1,6 @@
 """The settings of the processes that tests start: quick to come up, and without a LOGGING of their own.
 
-DELAYED    DJANGO_DELAYED, as JSON
+DELAYED    DJANGO_DELAYED, as JSON; without another, UNKNOWN_GRACE is 0
 LOGGING    the setting, as JSON
 LANGUAGE   the LANGUAGE_CODE
 APPS       more of INSTALLED_APPS
@@ -22,7 +22,7 @@ TEMPLATES = []
 ROOT_URLCONF = "tests.playground.urls"
 LOGGING = json.loads(environ.get("LOGGING", "{}"))
 LANGUAGE_CODE = environ.get("LANGUAGE", "en")
-DJANGO_DELAYED = json.loads(environ.get("DELAYED", "{}"))
+DJANGO_DELAYED = {"UNKNOWN_GRACE": 0, **json.loads(environ.get("DELAYED", "{}"))}
 DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | json.loads(
     environ.get("DATABASE_OPTIONS", "{}")
 )

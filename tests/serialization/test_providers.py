@@ -152,7 +152,7 @@ def test_a_job_whose_provider_is_gone_is_not_performed(carrying, in_request, set
     carrying(request="RequestId")
     in_request("r1")
     jobs.Plain.perform_later()
-    settings.DJANGO_DELAYED = {}
+    settings.DJANGO_DELAYED = {"UNKNOWN_GRACE": 0}
     _, outcome = perform_next()
     assert isinstance(outcome, Failed)
     assert "DJANGO_DELAYED['CONTEXT'] has no provider for ['request']" in outcome.error.message
