@@ -10,7 +10,7 @@ from .exceptions import (
     RecordNotFound,
     SerializationError,
 )
-from .jobs import Job, Retry
+from .jobs import Job, Retry, dequeue
 from .serialization.arguments import register_type
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Retry",
     "SerializationError",
     "delay",
+    "dequeue",
     "enqueue",
     "enqueue_all",
     "handle_asynchronously",

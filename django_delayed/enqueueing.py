@@ -20,6 +20,7 @@ from .signals import job_enqueued
 if TYPE_CHECKING:
     from .jobs import Job
     from .models import DelayedJob
+    from .states import DelayedJobQuerySet
 
 NOW: Any = DatabaseNow()
 
@@ -102,7 +103,7 @@ def _row_of(job: Job, options: Options) -> DelayedJob:
     queue = chosen.get("queue", settings.DEFAULT_QUEUE)
     of_queue = settings.QUEUE_ATTRIBUTES.get(queue, {})
     attempts = chosen.get("max_attempts") or job.max_attempts or of_queue.get("max_attempts")
-    row: DelayedJob = apps.get_model("django_delayed", "DelayedJob")(
+    row: DelayedJob = _model()(
         queue=queue,
         priority=chosen.get("priority", of_queue.get("priority", settings.DEFAULT_PRIORITY)),
         run_at=DatabaseNow(plus=chosen["wait"]) if "wait" in chosen else chosen.get("run_at", NOW),
@@ -111,6 +112,16 @@ def _row_of(job: Job, options: Options) -> DelayedJob:
         **{"extras": mark(), **job.row_values(chosen.get("max_run_time"))},
     )
     return row
+
+
+def all_rows() -> DelayedJobQuerySet:
+    """All delayed jobs, in the database of the queue, as in `models`, which the front may not import."""
+    rows: DelayedJobQuerySet = _model().objects.using(settings.DATABASE)
+    return rows
+
+
+def _model() -> Any:
+    return apps.get_model("django_delayed", "DelayedJob")
 
 
 def _place(pairs: Pairs, mode: str | None) -> None:

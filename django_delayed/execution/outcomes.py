@@ -133,32 +133,35 @@ def decide(
     `read_history` is called for a job that has rules: what they remembered before this attempt. With None,
     which stands for a database that is unavailable, such a job is not given up.
     """
-    asked = error if isinstance(error, JobRetried) else None
-    if asked:
-        error = asked.__context__ or asked
+    asked, error = _asked_for(error)
     text = describe(error, row.name)
     # The record of a job may be gone while its class is not.
     job_class = (class_of(row, Job) or Job) if job is None else type(job)
     how: Any = {"exception": error, "job_class": job_class, "duration": duration}
     # While it is loaded, an unavailable database says nothing about the job.
     is_its_own = job is not None or not isinstance(error, DatabaseError)
-    # A task has its own; a job has that of its class.
-    discard_on = (JobExpired, *(job_class if job is None else job).discard_on)
-    if is_its_own and not asked and isinstance(error, discard_on):
+    # A task has rules of its own; a job has those of its class.
+    policy = job_class if job is None else job
+    if is_its_own and not asked and isinstance(error, (*policy.discard_on, JobExpired)):
         return Discarded(job, text, **how)
-    rule = rule_for(error, job_class.retry_on) if is_its_own else None
+    rule = rule_for(error, policy.retry_on) if is_its_own else None
     if rule is None and not asked and _is_final(job, error):
         return Failed(job, text, **how)
-    has_rules = bool(job_class.retry_on or job_class.retry_for)
+    has_rules = bool(policy.retry_on or policy.retry_for)
     history = History.from_json(read_history() if has_rules else "").with_failure(rule, row.locked_at)
     failures = history.failures(rule, row.attempts)
     if failures >= ((rule and rule.attempts) or row.max_attempts):
         return Failed(job, text, **how)
     given = asked.wait if asked else None
     wait = _wait(row, job, rule, failures, error) if given is None else min(given, CENTURY)
-    if _is_too_late(job_class, history.age(row.locked_at) + timedelta(seconds=duration or 0) + wait):
+    if _is_too_late(policy, history.age(row.locked_at) + timedelta(seconds=duration or 0) + wait):
         return Failed(job, text, **how)
     return Rescheduled(job, text, wait, history=history.to_json() if has_rules else "", **how)
+
+
+def _asked_for(error: BaseException) -> tuple[JobRetried | None, BaseException]:
+    """What `retry_job` has raised, and the error that the job was handling then; None and another error."""
+    return (error, error.__context__ or error) if isinstance(error, JobRetried) else (None, error)
 
 
 def wait_for_code(row: DelayedJob, error: BaseException) -> timedelta | None:
@@ -178,9 +181,9 @@ def _is_final(job: Job | None, error: BaseException) -> bool:
     return is_gone or isinstance(error, MailRefused)
 
 
-def _is_too_late(job_class: type[Job], age: timedelta) -> bool:
+def _is_too_late(policy: Job | type[Job], age: timedelta) -> bool:
     """Whether the next attempt would begin when the `retry_for` of the job is over."""
-    limit = job_class.retry_for
+    limit = policy.retry_for
     return limit is not None and age > as_duration(limit, "retry_for")
 
 

@@ -15,6 +15,7 @@ from .signatures import check_kind
 # What each is called with.
 HOOKS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("before_enqueue", "after_enqueue", "before_perform", "after_perform"), ()),
+    **dict.fromkeys(("before_dequeue", "after_dequeue"), ()),
     **dict.fromkeys(("on_error", "on_failure", "after_discard"), ("error",)),
 }
 AROUND: dict[str, tuple[str, ...]] = {"around_enqueue": (), "around_perform": ()}

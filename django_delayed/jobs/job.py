@@ -87,6 +87,12 @@ class Job:
     def after_enqueue(self) -> None:
         """Runs after the job was written down."""
 
+    def before_dequeue(self) -> Any:
+        """Runs before `dequeue` removes such jobs. If it returns False, they stay."""
+
+    def after_dequeue(self) -> None:
+        """Runs after `dequeue` has removed such jobs."""
+
     def before_perform(self) -> None:
         """Runs before each perform; an error here is an error of the job."""
 

@@ -519,3 +519,24 @@ class Perishable(Job):
 
     def after_discard(self, error):
         diary.write("after_discard", str(error))
+
+
+class Reminder(Job):
+    """Can be taken back; writes down what is asked."""
+
+    aliases = ("tests.blog.jobs:FormerReminder",)
+
+    def perform(self, *what, **more):
+        diary.write("remind")
+
+    def before_dequeue(self):
+        diary.write("before_dequeue", self.args)
+        return "sacred" not in self.args
+
+    def after_dequeue(self):
+        diary.write("after_dequeue", self.args)
+
+
+class Greeting(Job):
+    def perform(self, post, *, tags=frozenset(), mood=None):
+        diary.write("greet")

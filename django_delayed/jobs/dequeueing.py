@@ -1,0 +1,78 @@
+"""Take jobs back that have not been performed yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..conf import settings
+from ..enqueueing import all_rows
+from ..exceptions import DelayedError
+from ..serialization import arguments
+from ..serialization.names import name_of
+from .job import Job
+from .payloads import read_payload
+
+# A payload may be large.
+ROWS_AT_A_TIME = 100
+
+if TYPE_CHECKING:
+    from ..models import DelayedJob
+    from ..states import DelayedJobQuerySet
+
+
+def dequeue(job_class: type[Job], /, *args: Any, **kwargs: Any) -> int:
+    """Remove the waiting jobs of this class that were enqueued with these arguments. Returns how many.
+
+    Without arguments, all waiting jobs of the class. The `before_dequeue` of the Job runs first, and if it
+    returns False nothing is removed; `after_dequeue` runs if something was. Jobs that run, have failed or are
+    kept stay. Raises TypeError for what is no Job class and for arguments that do not fit its `perform`,
+    SerializationError for arguments that no row can have.
+    """
+    if not isinstance(job_class, type) or not issubclass(job_class, Job):
+        raise TypeError(f"dequeue() takes a Job class and its arguments, not {job_class!r}.")
+    has_arguments = bool(args or kwargs)
+    job = job_class(*args, **kwargs) if has_arguments else _without_arguments(job_class)
+    rows = all_rows().waiting().filter(name__in=_names_of(job_class))
+    wanted = None
+    if has_arguments:
+        wanted = arguments.from_json(arguments.to_json(job.dump_arguments()))
+        rows = rows.filter(about=job.about)
+    if job.before_dequeue() is False:
+        return 0
+    removed = sum(all_rows().discard_batch(found) for found in _matching(rows, job_class, wanted) if found)
+    if removed:
+        job.after_dequeue()
+    return removed
+
+
+def _without_arguments(job_class: type[Job]) -> Job:
+    # Its perform() may require some, and __init__ would ask for them.
+    job = job_class.__new__(job_class)
+    job.args, job.kwargs = (), {}
+    return job
+
+
+def _names_of(job_class: type[Job]) -> set[str]:
+    """What rows of the class are called: as it is called now, or as it was when they were written."""
+    own = name_of(job_class)
+    former = [old for old, new in settings.ALIASES.items() if new == own]
+    return {name.partition(":")[2][:255] for name in (own, *job_class.aliases, *former)}
+
+
+def _matching(
+    rows: DelayedJobQuerySet, job_class: type[Job], wanted: dict[str, Any] | None
+) -> Iterator[list[int]]:
+    """The ids of these rows that hold such a job, in parts that one transaction may remove."""
+    ids = list(rows.values_list("pk", flat=True))
+    for start in range(0, len(ids), ROWS_AT_A_TIME):
+        part = rows.filter(pk__in=ids[start : start + ROWS_AT_A_TIME]).only("payload")
+        yield [row.pk for row in part if _holds(row, job_class, wanted)]
+
+
+def _holds(row: DelayedJob, job_class: type[Job], wanted: dict[str, Any] | None) -> bool:
+    try:
+        payload, found = read_payload(row, Job)
+    except DelayedError:
+        return False
+    return found is job_class and (wanted is None or wanted.items() <= payload.items())
