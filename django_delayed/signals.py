@@ -39,6 +39,9 @@ job_discarded = Signal()
 worker_started = Signal()
 # With worker. The sender is None.
 worker_stopped = Signal()
+# A worker has performed jobs, and none that it serves is due any more; once until it performs the next. With
+# worker. The sender is None.
+queue_empty = Signal()
 
 
 def fields_of(delayed_job: Any) -> dict[str, Any]:

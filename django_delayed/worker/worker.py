@@ -19,9 +19,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import Error, connections
+from django.dispatch import Signal
 
 from ..conf import settings
 from ..databases import in_callers_transaction
@@ -31,7 +32,7 @@ from ..execution.perform import perform
 from ..execution.session import Session
 from ..execution.settle import announce, write_outcomes
 from ..models import DelayedJob, all_rows
-from ..signals import fields_of, worker_started, worker_stopped
+from ..signals import fields_of, queue_empty, worker_started, worker_stopped
 from .activity import Activity
 from .availability import LONGEST_PAUSE, UNAVAILABLE, is_permanent, repeat_while_unavailable
 from .batch_size import BatchSize
@@ -81,15 +82,15 @@ class Worker:
         self._since_reload = 0  # jobs
         self._empty_claims = 0  # in a row, although a row was due
         self._answer_is_missing = False  # that of the last claim
+        self._is_working = False  # since it was idle
 
     def run(self) -> bool:
         """Work. Returns True if it ended because the code has changed."""
-        process = self.configuration.process()
-        with self.session:
-            worker_started.send_robust(sender=None, worker=self.id, process=process)
+        self._tell(worker_started, process=self.configuration.process())
         try:
             while not self.shutdown.requested:
-                if self.code and self._is_time_to_look(self.code) and self._code_has_changed():
+                is_time = self.code and (self._since_reload >= RELOAD_EVERY or self.code.is_due)
+                if is_time and self._code_has_changed():
                     return True
                 if batch := self._until_stopped(self._claim):
                     self._perform_batch(batch)
@@ -101,9 +102,12 @@ class Worker:
                         return True
             return False
         finally:
-            with self.session:
-                worker_stopped.send_robust(sender=None, worker=self.id)
+            self._tell(worker_stopped)
             self.session.close()
+
+    def _tell(self, signal: Signal, **what: Any) -> None:
+        with self.session:
+            signal.send_robust(sender=None, worker=self.id, **what)
 
     def gives_up(self, error: Error) -> bool:
         """Whether to repeat no statement after this error: a stop is requested, or the error will stay."""
@@ -158,7 +162,7 @@ class Worker:
     # Perform
 
     def _perform_batch(self, batch: list[DelayedJob]) -> None:
-        self._empty_claims = 0
+        self._empty_claims, self._is_working = 0, True
         # Those that have crashed a worker before come last, when the others are settled.
         waiting = deque(sorted(batch, key=lambda row: row.crashes > 0))
         performed = 0
@@ -216,7 +220,11 @@ class Worker:
 
     def _due_in(self) -> float | None:
         filters = self.configuration.filters
-        return self._until_stopped(lambda: self._ask(lambda: all_rows().next_due(filters)))
+        due_in = self._until_stopped(lambda: self._ask(lambda: all_rows().next_due(filters)))
+        if self._is_working and not self.shutdown.requested and (due_in is None or due_in > 0):
+            self._is_working = False
+            self._ask(lambda: self._tell(queue_empty))
+        return due_in
 
     def _is_one_due(self) -> bool:
         due_in = self._due_in()
@@ -236,9 +244,6 @@ class Worker:
             self._idle.sleep(delay, is_one_due=due_in is not None and due_in <= 0)
         else:
             self.wakeup.wait(delay)
-
-    def _is_time_to_look(self, code: CodeWatch) -> bool:
-        return self._since_reload >= RELOAD_EVERY or code.is_due
 
     def _code_has_changed(self) -> bool:
         self._since_reload = 0

@@ -9,7 +9,7 @@ from django_delayed.conf import settings
 from django_delayed.execution.outcomes import Finished
 from django_delayed.execution.settle import write_outcomes
 from django_delayed.models import DelayedJob, WorkerProcess
-from django_delayed.signals import worker_started, worker_stopped
+from django_delayed.signals import queue_empty, worker_started, worker_stopped
 from django_delayed.states import DelayedJobQuerySet
 from django_delayed.worker.activity import Activity
 from django_delayed.worker.configuration import Configuration
@@ -169,6 +169,60 @@ def test_a_receiver_that_raises_at_its_start_or_end_changes_nothing(worker, sign
     assert numbers(diary) == [1]
     process = worker.configuration.process() if signal is worker_started else None
     assert heard == [(worker.id, process)]
+
+
+@pytest.fixture
+def heard_empty(diary):
+    """Write down in the diary when the queue is empty."""
+
+    def hear(worker, **_):
+        diary.append(("queue_empty", worker))
+
+    queue_empty.connect(hear)
+    yield hear
+    queue_empty.disconnect(hear)
+
+
+def test_a_worker_that_has_nothing_more_to_do_says_so_once(worker, diary, heard_empty):
+    enqueue_all([Plain(number) for number in range(25)])
+    Plain.set(wait=3600).perform_later("later")
+    assert worker.run() is False
+    assert diary[25:] == [("queue_empty", worker.id)]
+    assert worker.run() is False
+    assert len(diary) == 26
+
+
+def test_a_receiver_that_fills_an_empty_queue_hears_of_it_again(worker, diary, heard_empty):
+    waiting = [Plain(2), Plain(3)]
+
+    def refill(**_):
+        if waiting:
+            enqueue_all([waiting.pop()])
+
+    queue_empty.connect(refill)
+    try:
+        Plain.perform_later(1)
+        worker.configuration = Configuration(sleep_delay=timedelta(seconds=5))
+        stop_when(worker, lambda: len(diary) == 6)
+        worker.run()
+    finally:
+        queue_empty.disconnect(refill)
+    assert [entry[0] for entry in diary] == ["plain", "queue_empty"] * 3
+
+
+def stop_when(worker, condition):
+    """Have the worker stop as soon as the condition holds when it would wait."""
+    wait = worker._wait
+
+    def wait_or_stop():
+        wait() if not condition() else setattr(worker.shutdown, "requested", True)
+
+    worker._wait = wait_or_stop
+
+
+def test_an_empty_queue_at_the_start_is_not_announced(worker, diary, heard_empty):
+    assert worker.run() is False
+    assert diary == []
 
 
 def test_its_end_is_announced_after_an_error_too(worker, monkeypatch):
