@@ -3,7 +3,7 @@
 1. The *lanes* are the (queue, priority) pairs that have waiting rows, each with the time when its first row
    is due. Finding them costs as many steps in one index as there are lanes, whatever else is in the table.
 2. The lanes that are due and that the worker serves are sorted: best priority first, then the one whose first
-   row has been due the longest.
+   row has been due the longest. With `--in-order`, the place of their queue comes before both.
 3. `Database.take` locks the first rows of these lanes and writes worker, token and time into them.
 
 So neither scheduled rows, nor rows of other queues, nor failed ones cost a claim anything. It is two
@@ -64,7 +64,7 @@ logger = logging.getLogger("django_delayed")
 def claim(rows: DelayedJobQuerySet, worker: str, limit: int, filters: Filters) -> list[DelayedJob]:
     """Claim at most `limit` due rows for this worker. Returns them in the order to perform them."""
     ready = [lane for lane in lanes(rows) if filters.serve(lane) and lane.due_in <= 0]
-    ready.sort(key=lambda lane: (lane.priority, lane.due_in))
+    ready.sort(key=filters.rank)
     width = max(LANES_A_STATEMENT, min(limit, MOST_LANES_A_STATEMENT))
     while ready:
         asked, ready = ready[:width], ready[width:]

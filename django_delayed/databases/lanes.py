@@ -27,15 +27,18 @@ class Lane:
 class Filters:
     """The lanes that a worker serves: all queues when none is named; both bounds are inclusive.
 
-    `queues` are names, patterns such as "mail_*", and exceptions from them such as "!mail_slow".
+    `queues` are names, patterns such as "mail_*", and exceptions from them such as "!mail_slow". With
+    `in_order`, jobs of the first are performed before those of the second, whatever their priorities.
     """
 
     queues: tuple[str, ...] = ()
     min_priority: int | None = None
     max_priority: int | None = None
+    in_order: bool = False
 
     def __str__(self) -> str:
-        queues = f"queues {', '.join(self.queues)}" if self.queues else "all queues"
+        order = " in this order" if self.in_order else ""
+        queues = f"queues {', '.join(self.queues)}{order}" if self.queues else "all queues"
         lowest = "" if self.min_priority is None else f" from {self.min_priority}"
         highest = "" if self.max_priority is None else f" up to {self.max_priority}"
         return f"{queues}, priorities{lowest}{highest}" if lowest or highest else queues
@@ -47,6 +50,14 @@ class Filters:
             and (self.min_priority is None or lane.priority >= self.min_priority)
             and (self.max_priority is None or lane.priority <= self.max_priority)
         )
+
+    def rank(self, lane: Lane) -> tuple[float, ...]:
+        """By what the lanes are sorted: their priority, then how long their first row has been due.
+
+        With `in_order`, by the place of their queue before that.
+        """
+        urgency = (lane.priority, lane.due_in)
+        return (_place(lane.queue, self.queues), *urgency) if self.in_order else urgency
 
 
 def is_pattern(name: str) -> bool:
@@ -62,6 +73,13 @@ def is_named(queue: str, patterns: tuple[str, ...]) -> bool:
     return (not named or any(fnmatchcase(queue, pattern) for pattern in named)) and not any(
         fnmatchcase(queue, pattern) for pattern in excepted
     )
+
+
+@lru_cache(maxsize=1000)
+def _place(queue: str, patterns: tuple[str, ...]) -> int:
+    """The number of the first of these patterns that names the queue; that of them all if none does."""
+    named = [pattern for pattern in patterns if not pattern.startswith("!")]
+    return next((place for place, one in enumerate(named) if fnmatchcase(queue, one)), len(named))
 
 
 def _new_token() -> int:

@@ -78,6 +78,8 @@ class WorkerCommand(QueueCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The filters of a worker."""
         add_queues(parser, "Serve these queues only. Environment: QUEUES, QUEUE")
+        in_order = "Serve the first of --queues before the second, and so on, whatever the priorities."
+        parser.add_argument("--in-order", action="store_true", help=in_order)
         for bound, number in (("min", "lower"), ("max", "higher")):
             parser.add_argument(
                 f"--{bound}-priority",
@@ -119,6 +121,12 @@ class WorkerCommand(QueueCommand):
     def configuration(self, options: dict[str, Any]) -> Configuration:
         """What the flags, the environment and the settings say. Raises CommandError for invalid values."""
         queues = queues_of(options) or _from_environment("QUEUES", names) or _from_environment("QUEUE", names)
+        queues = tuple(dict.fromkeys(queues or ()))
+        in_order = options["in_order"]
+        if in_order and all(name.startswith("!") for name in queues):
+            raise CommandError(
+                "--in-order needs --queues with names or patterns, in the order to serve them."
+            )
         lowest = _chosen(options["min_priority"], "MIN_PRIORITY", int, None)
         highest = _chosen(options["max_priority"], "MAX_PRIORITY", int, None)
         if lowest is not None and highest is not None and lowest > highest:
@@ -127,7 +135,7 @@ class WorkerCommand(QueueCommand):
             )
         sleep_delay = _chosen(options["sleep_delay"], "SLEEP_DELAY", seconds, settings.SLEEP_DELAY)
         return Configuration(
-            Filters(tuple(dict.fromkeys(queues or ())), lowest, highest),
+            Filters(queues, lowest, highest, in_order),
             span_of(sleep_delay, "sleep_delay"),
             _chosen(options["read_ahead"], "READ_AHEAD", positive, settings.READ_AHEAD),
             options["verbosity"],

@@ -89,6 +89,9 @@ def test_one_pass_performs_what_is_ready_and_ends(command, ledger):
         (["--queues", "m*,i*"], {}, ["index 0", "mail 5"]),
         (["--queues", "!mail"], {"QUEUES": "mail"}, ["default -5", "index 0"]),
         ([], {"QUEUES": "!mail, !ind*"}, ["default -5"]),
+        (["--queues", "mail,index,default", "--in-order"], {}, ["mail 5", "index 0", "default -5"]),
+        (["--queues", "index", "--queue", "*", "--in-order"], {}, ["index 0", "default -5", "mail 5"]),
+        (["--in-order"], {"QUEUES": "mail,index"}, ["mail 5", "index 0"]),
     ],
 )
 @pytest.mark.django_db
@@ -154,6 +157,12 @@ def test_a_bad_value_makes_it_exit_with_an_error(command):
     assert not WorkerProcess.objects.exists()
 
 
+@pytest.mark.parametrize("queues", [[], ["--queues", "!mail"]])
+def test_an_order_needs_queues_to_be_of(queues):
+    with pytest.raises(CommandError, match="--in-order needs --queues, with names or patterns"):
+        call_command("jobs_workoff", "--in-order", *queues)
+
+
 def test_the_worker_has_a_row_that_says_where_it_is_and_what_it_serves(command):
     worker = command(
         "jobs_work",
@@ -180,6 +189,7 @@ def test_the_worker_has_a_row_that_says_where_it_is_and_what_it_serves(command):
     [
         ([], "all queues"),
         (["--queues", "mail, index"], "queues mail, index"),
+        (["--queues", "mail,index", "--in-order"], "queues mail, index in this order"),
         (["--min-priority", "-5"], "all queues, priorities from -5"),
         (["--queue", "mail", "--max-priority", "0"], "queues mail, priorities up to 0"),
         (["--min-priority", "-5", "--max-priority", "5"], "all queues, priorities from -5 up to 5"),

@@ -38,6 +38,23 @@ def test_of_equal_priority_the_lane_whose_head_waited_longest_goes_first(add):
     assert claimed(limit=10) == ["search 1", "mail 1", "mail 2", "images 1"]
 
 
+def test_queues_may_go_in_the_order_in_which_they_are_named(add):
+    add("usual", due=-60, queue="default", priority=-10)
+    add("mail later", due=-1, queue="mail_de", priority=10)
+    add("mail", due=-1, queue="mail_en", priority=5)
+    add("index", due=-90, queue="index")
+    add("slow", due=-90, queue="mail_slow")
+    order = ("index", "mail_*", "!mail_slow", "*")
+    assert claimed(limit=2, queues=order, in_order=True) == ["index", "mail"]
+    assert claimed(limit=9, queues=order, in_order=True) == ["mail later", "usual"]
+
+
+def test_a_queue_that_several_patterns_name_has_the_place_of_the_first(add):
+    for queue in ("b", "c", "a"):
+        add(queue, due=-1, queue=queue)
+    assert claimed(limit=9, queues=("c", "[abc]", "a"), in_order=True)[0] == "c"
+
+
 def test_in_a_lane_the_rows_go_by_run_at_and_then_by_id(add):
     for name, due in [("third", -10), ("first", -30), ("second", -20)]:
         add(name, due=due)

@@ -52,7 +52,7 @@ def test_its_process_is_told_all_it_has_to_know(runs, tmp_path):
         f"pathlib.Path({str(told)!r}).write_text(text)\n"
         "raise SystemExit(size > 0)"
     )
-    configuration = Configuration(Filters(("mail",), 1, 9), timedelta(seconds=0.25), 7)
+    configuration = Configuration(Filters(("mail",), 1, 9, in_order=True), timedelta(seconds=0.25), 7)
     before = time.time()
     process = Process(W1, configuration)
     assert process._popen.wait(PATIENCE) == 1
