@@ -80,11 +80,6 @@ def reopened(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     return new
 
 
-def is_unused(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a connection that `reopened` has made was never opened."""
-    return connection.connection is None and "get_new_connection" in vars(connection)
-
-
 def close(owned: Iterable[BaseDatabaseWrapper]) -> None:
     """Close the connections, whatever state they are in."""
     for connection in owned:

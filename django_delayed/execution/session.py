@@ -16,7 +16,6 @@ from ..databases.sessions import (
     close,
     has_open_transaction,
     is_in_memory,
-    is_unused,
     reopened,
     reset_session,
 )
@@ -131,7 +130,8 @@ class Session:
         del connections[alias]
         given = self._given.pop(alias, None)
         if connection.connection is None:
-            if given and is_unused(connection):
+            if given:
+                # Not used; or closed, which is noticed when it is to be used again.
                 self._kept[alias] = given
             return
         keeps = self._keeps and can_be_kept(connection)

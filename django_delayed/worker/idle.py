@@ -34,7 +34,7 @@ class Idle:
         self._ask = ask
         self._is_one_due = is_one_due
         # The watch, and the session on which it was begun.
-        self._watch: Watch | None = None
+        self._watch: Any = None
         self._session: Any = None
 
     def sleep(self, seconds: float, is_one_due: bool = False) -> None:
@@ -59,7 +59,7 @@ class Idle:
     def _current_watch(self) -> Watch:
         connection = connections[settings.DATABASE]
         connection.ensure_connection()
-        if self._watch is None or self._session is not connection.connection:
+        if self._session is not connection.connection:
             self._session = connection.connection
             self._watch = database(connection).watch(self._is_one_due)
         return self._watch

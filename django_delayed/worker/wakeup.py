@@ -18,7 +18,6 @@ class Wakeup:
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
         self._writer.setblocking(False)
         self._before: int | None = None
         if threading.current_thread() is threading.main_thread():
@@ -26,13 +25,15 @@ class Wakeup:
             self._before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
     def wait(self, seconds: float, fd: int | None = None) -> bool:
-        """Sleep at most this long, or until the file descriptor can be read. Returns whether it was woken."""
+        """Sleep at most this long, or until the file descriptor can be read. Returns whether it was woken.
+
+        For one thread.
+        """
         readers: list[Any] = [self._reader] if fd is None else [self._reader, fd]
         ready, _, _ = select.select(readers, [], [], min(max(seconds, 0), LONGEST))
         if self._reader not in ready:
             return False
-        with suppress(BlockingIOError):
-            self._reader.recv(4096)
+        self._reader.recv(4096)
         return True
 
     def wake(self) -> None:

@@ -3,10 +3,12 @@
 import logging
 import time
 from contextvars import ContextVar
+from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 from django.db.transaction import TransactionManagementError
+from django.utils import timezone
 from django_delayed import Job, JobTimeout, RecordNotFound
 from django_delayed.exceptions import JobInterrupted
 from django_delayed.execution import inline
@@ -212,3 +214,19 @@ def test_the_log_says_once_what_is_ignored(caplog, monkeypatch):
     assert len(said) == 1
     assert "run_at, wait, queue, priority and max_attempts" in said[0]
     assert not DelayedJob.objects.exists()
+
+
+@pytest.mark.django_db
+def test_the_function_sees_times_by_the_clock_of_this_machine(settings):
+    seen = []
+
+    def remember(row):
+        seen.append((row.created_at, row.run_at))
+        return False
+
+    settings.DJANGO_DELAYED = {"DELAY_JOBS": remember}
+    before = timezone.now()
+    Plain.set(wait=timedelta(hours=1)).perform_later()
+    [(created_at, run_at)] = seen
+    assert before <= created_at <= timezone.now()
+    assert run_at == created_at + timedelta(hours=1)

@@ -445,3 +445,38 @@ def test_what_is_opened_outside_of_a_session_stays_outside():
         connection.ensure_connection()
         assert connections["default"] is not queue
     assert connections["default"] is queue
+
+
+def test_connections_in_force_are_closed_on_demand_and_those_around_stay_open():
+    connection.ensure_connection()
+    around = connections["default"]
+    session = Session()
+    with session:
+        Post.objects.count()
+        used = connections["default"]
+        session.disconnect()
+        assert used.connection is None
+    assert around.connection is not None
+    session.close()
+
+
+@pytest.mark.skipif(connection.vendor == "mysql", reason="keeps no session")
+def test_a_session_that_is_kept_is_closed_when_a_block_takes_its_connection_away():
+    session = Session()
+    with session:
+        Post.objects.count()
+    [kept] = session._kept.values()
+    with session:
+        del connections["default"]
+    assert kept.connection is None
+    assert session._kept == {}
+
+
+@pytest.mark.skipif(connection.vendor == "mysql", reason="keeps no session")
+def test_a_session_that_a_block_has_closed_is_followed_by_another():
+    session = Session()
+    for _ in range(3):
+        with session:
+            assert Post.objects.count() == 0
+            connections["default"].close()
+    session.close()
