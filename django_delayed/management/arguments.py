@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Action, ArgumentError, ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -94,6 +94,12 @@ def queues_of(options: dict[str, Any]) -> tuple[str, ...]:
     groups = [given] if isinstance(given, str) else given
     parsed = (names(group) if isinstance(group, str) else group for group in groups)
     return tuple(dict.fromkeys(name for group in parsed for name in group))
+
+
+def require_order(queues: Sequence[str]) -> None:
+    """Raise CommandError for queues that --in-order cannot put in an order: none, or exceptions only."""
+    if all(name.startswith("!") for name in queues):
+        raise CommandError("--in-order needs queues, by names or patterns in the order to serve them.")
 
 
 def span_of(value: Any, name: str) -> timedelta:

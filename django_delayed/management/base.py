@@ -21,7 +21,7 @@ from ..models import DelayedJob
 from ..worker.availability import UNAVAILABLE, migrate_command
 from ..worker.configuration import ENVIRONMENT_VARIABLE, Configuration
 from ..worker.requirements import why_no_worker
-from .arguments import add_queues, names, positive, queues_of, seconds, span_of
+from .arguments import add_queues, names, positive, queues_of, require_order, seconds, span_of
 from .terminal import log_in_terminal, terminal_shows
 
 
@@ -122,11 +122,8 @@ class WorkerCommand(QueueCommand):
         """What the flags, the environment and the settings say. Raises CommandError for invalid values."""
         queues = queues_of(options) or _from_environment("QUEUES", names) or _from_environment("QUEUE", names)
         queues = tuple(dict.fromkeys(queues or ()))
-        in_order = options["in_order"]
-        if in_order and all(name.startswith("!") for name in queues):
-            raise CommandError(
-                "--in-order needs --queues with names or patterns, in the order to serve them."
-            )
+        if options["in_order"] and not options.get("pools"):
+            require_order(queues)
         lowest = _chosen(options["min_priority"], "MIN_PRIORITY", int, None)
         highest = _chosen(options["max_priority"], "MAX_PRIORITY", int, None)
         if lowest is not None and highest is not None and lowest > highest:
@@ -135,7 +132,7 @@ class WorkerCommand(QueueCommand):
             )
         sleep_delay = _chosen(options["sleep_delay"], "SLEEP_DELAY", seconds, settings.SLEEP_DELAY)
         return Configuration(
-            Filters(queues, lowest, highest, in_order),
+            Filters(queues, lowest, highest, options["in_order"]),
             span_of(sleep_delay, "sleep_delay"),
             _chosen(options["read_ahead"], "READ_AHEAD", positive, settings.READ_AHEAD),
             options["verbosity"],

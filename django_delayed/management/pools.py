@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from ..worker.configuration import Configuration
-from .arguments import names, positive, queues_of
+from .arguments import names, positive, queues_of, require_order
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,9 @@ def configurations(one: Configuration, options: dict[str, Any]) -> Sequence[Conf
             "A pool names its queues and its number, as in --pool mail:2; leave --queues and --processes out."
         )
     pools = [each if isinstance(each, Pool) else _pool_of(each) for each in given]
+    if one.filters.in_order:
+        for each in pools:
+            require_order(each.queues)
     return [
         replace(one, filters=replace(one.filters, queues=tuple(dict.fromkeys(each.queues))))
         for each in pools

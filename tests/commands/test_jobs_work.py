@@ -159,7 +159,7 @@ def test_a_bad_value_makes_it_exit_with_an_error(command):
 
 @pytest.mark.parametrize("queues", [[], ["--queues", "!mail"]])
 def test_an_order_needs_queues_to_be_of(queues):
-    with pytest.raises(CommandError, match="--in-order needs --queues, with names or patterns"):
+    with pytest.raises(CommandError, match="--in-order needs queues, by names or patterns"):
         call_command("jobs_workoff", "--in-order", *queues)
 
 

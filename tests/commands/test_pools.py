@@ -55,6 +55,13 @@ def test_each_pool_has_its_workers():
     ]
 
 
+def test_the_workers_of_each_pool_may_serve_its_queues_in_their_order():
+    assert workers("--pool", "mail,index", "--pool", "*", "--in-order") == [
+        Filters(("mail", "index"), in_order=True),
+        Filters(("*",), in_order=True),
+    ]
+
+
 def test_pools_win_over_the_environment(monkeypatch):
     monkeypatch.setenv("QUEUES", "index")
     assert workers("--pool", "mail:1") == [Filters(("mail",))]
@@ -73,6 +80,8 @@ def test_another_command_may_give_texts():
         (["--pool", ":2"], "':2' is no pool"),
         (["--pool", "mail:2", "--processes", "2"], "leave --queues and --processes out"),
         (["--pool", "mail:2", "--queues", "index"], "leave --queues and --processes out"),
+        (["--pool", "mail", "--pool", "!mail", "--in-order"], "--in-order needs queues"),
+        (["--in-order"], "--in-order needs queues"),
     ],
 )
 def test_a_bad_value_is_refused_with_a_sentence(flags, complaint):
