@@ -145,7 +145,8 @@ def decide(
     if is_its_own and not asked and isinstance(error, (*policy.discard_on, JobExpired)):
         return Discarded(job, text, **how)
     rule = rule_for(error, policy.retry_on) if is_its_own else None
-    if rule is None and not asked and _is_final(job, error):
+    # Inline there is no row, and no attempt but this one.
+    if row.pk is None or (rule is None and not asked and _is_final(job, error)):
         return Failed(job, text, **how)
     has_rules = bool(policy.retry_on or policy.retry_for)
     history = History.from_json(read_history() if has_rules else "").with_failure(rule, row.locked_at)

@@ -15,7 +15,8 @@ from django_delayed.execution import inline
 from django_delayed.models import DelayedJob
 from django_delayed.signals import job_discarded, job_enqueued, job_errored, job_failed, job_finished
 from django_delayed.signals import job_started as started
-from tests.blog.jobs import Discarded, DiscardedWithItsRecord, Hooked, HookedByClass, Plain
+from tests.blog import jobs
+from tests.blog.jobs import Discarded, DiscardedWithItsRecord, Hooked, HookedByClass, Plain, Ruled, Sleepy
 from tests.blog.models import Post
 
 variable = ContextVar("variable", default="the caller's")
@@ -202,6 +203,21 @@ def test_a_job_knows_that_it_is_in_its_last_attempt(monkeypatch):
     monkeypatch.setattr("tests.blog.jobs.Asking", Asking, raising=False)
     Asking.perform_later()
     assert seen == [(None, 1, 1)]
+
+
+@pytest.mark.django_db
+def test_a_rule_for_its_error_does_not_try_the_job_again(diary, heard, monkeypatch):
+    monkeypatch.setitem(jobs.CALLS, "ruled", ConnectionError)
+    with pytest.raises(ConnectionError):
+        Ruled.perform_later()
+    assert [signal for signal, *_ in heard] == [started, job_errored, job_failed]
+    assert diary == [("on_failure", "ConnectionError")]
+
+
+@pytest.mark.django_db
+def test_a_job_cannot_ask_to_come_again():
+    with pytest.raises(RuntimeError, match="is performed at once, and comes no second time"):
+        Sleepy.perform_later()
 
 
 @pytest.mark.django_db

@@ -21,7 +21,7 @@ from tests.blog.jobs import DiscardedWithItsRecord, DiscardedWithWhateverIsGone,
 
 
 def row(attempts=1, max_attempts=25):
-    return DelayedJob(name="a job", attempts=attempts, max_attempts=max_attempts)
+    return DelayedJob(pk=1, name="a job", attempts=attempts, max_attempts=max_attempts)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_job_is_discarded_on_the_errors_that_it_names_and_their_subclasses():
 
 @pytest.mark.parametrize("job_class", [DiscardedWithItsRecord, DiscardedWithWhateverIsGone])
 def test_a_job_is_discarded_when_its_record_is_gone_if_it_says_so(job_class):
-    written = DelayedJob(name="a job", payload=job_class(1).dump(), attempts=1, max_attempts=25)
+    written = DelayedJob(pk=1, name="a job", payload=job_class(1).dump(), attempts=1, max_attempts=25)
     outcome = decide(written, None, RecordNotFound("blog.post:9"))
     assert (type(outcome), outcome.job) == (Discarded, None)
     assert isinstance(decide(written, None, DeserializationError("signature")), Failed) is (
@@ -93,7 +93,7 @@ def test_a_job_is_discarded_when_its_record_is_gone_if_it_says_so(job_class):
 
 def test_a_job_is_not_discarded_because_the_database_is_unavailable_while_it_is_loaded():
     written = DelayedJob(
-        name="a job", payload=DiscardedWithWhateverIsGone(1).dump(), attempts=1, max_attempts=25
+        pk=1, name="a job", payload=DiscardedWithWhateverIsGone(1).dump(), attempts=1, max_attempts=25
     )
     assert isinstance(decide(written, None, OperationalError("x")), Rescheduled)
 
@@ -108,7 +108,7 @@ def test_a_job_that_was_loaded_is_discarded_on_an_error_of_the_database_that_it_
 
 def test_a_job_that_could_not_be_loaded_is_discarded_on_an_error_of_a_model_that_it_names():
     payload = DiscardedWithWhateverIsGone(1).dump()
-    written = DelayedJob(name="a job", payload=payload, attempts=1, max_attempts=25)
+    written = DelayedJob(pk=1, name="a job", payload=payload, attempts=1, max_attempts=25)
     assert isinstance(decide(written, None, PermissionError("key server")), Discarded)
     assert isinstance(decide(written, None, KeyError("x")), Rescheduled)
 
@@ -118,7 +118,7 @@ def test_code_that_ends_the_process_at_its_import_ends_nothing(monkeypatch, tmp_
     monkeypatch.syspath_prepend(tmp_path)
     settings.DJANGO_DELAYED = {"TRUSTED_MODULES": ["trusted_and_leaving"]}
     payload = json.dumps({"v": 1, "job": "trusted_and_leaving:Job", "args": [], "kwargs": {}})
-    written = DelayedJob(name="a job", payload=payload, attempts=1, max_attempts=25)
+    written = DelayedJob(pk=1, name="a job", payload=payload, attempts=1, max_attempts=25)
     with pytest.raises(SystemExit):
         Job.load(written, lambda block: None)
     assert isinstance(decide(written, None, SystemExit(3)), Rescheduled)
@@ -153,7 +153,7 @@ def test_any_number_of_attempts_has_a_wait():
 
 
 def crashed(attempts=1, max_attempts=25, crashes=0):
-    return DelayedJob(name="a job", attempts=attempts, max_attempts=max_attempts, crashes=crashes)
+    return DelayedJob(pk=1, name="a job", attempts=attempts, max_attempts=max_attempts, crashes=crashes)
 
 
 def test_a_crash_is_tried_again_at_once_and_the_second_after_half_a_minute():

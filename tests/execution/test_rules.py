@@ -129,7 +129,7 @@ def test_a_rule_may_try_again_what_would_fail_at_once(diary):
 
 def test_an_unavailable_database_is_no_matter_of_rules_while_a_job_is_loaded(monkeypatch):
     monkeypatch.setattr(Ruled, "retry_on", (rules.Retry(OperationalError, attempts=1),))
-    written = DelayedJob(name="a job", payload=Ruled(1).dump(), attempts=1, max_attempts=25)
+    written = DelayedJob(pk=1, name="a job", payload=Ruled(1).dump(), attempts=1, max_attempts=25)
     assert isinstance(decide(written, None, OperationalError()), Rescheduled)
     assert isinstance(decide(written, Ruled(1), OperationalError()), Failed)
 

@@ -7,9 +7,9 @@ from django.utils import timezone
 from django_delayed.mail import send_mail
 from django_delayed.models import DelayedJob
 from django_delayed.signals import job_errored, job_failed, job_finished, job_started
-from django_delayed.testing import assert_enqueued, work_off
-from tests.blog import tasks
-from tests.blog.jobs import Discarded, Impatient, Plain
+from django_delayed.testing import assert_enqueued, enqueued, work_off
+from tests.blog import jobs, tasks
+from tests.blog.jobs import Discarded, Impatient, Plain, Ruled, Sleepy
 from tests.blog.models import Post
 
 pytestmark = pytest.mark.django_db
@@ -82,6 +82,21 @@ def test_further_attempts_are_made_when_they_are_due(in_job, heard):
     assert row.failed_at - row.created_at == pytest.approx(
         timedelta(seconds=sum(5 + n**4 for n in range(1, 25))), abs=timedelta(minutes=1)
     )
+
+
+def test_rules_for_single_errors_hold(monkeypatch, diary):
+    monkeypatch.setitem(jobs.CALLS, "ruled", ConnectionError)
+    Ruled.perform_later()
+    assert work_off(until=59, raise_errors=False) == 1
+    assert work_off(until=60, raise_errors=False) == 1
+    assert diary == [("on_failure", "ConnectionError")]
+
+
+def test_a_job_that_snoozes_comes_again_later():
+    Sleepy.perform_later()
+    assert work_off() == 1
+    assert work_off(until=timedelta(hours=3)) == 3
+    assert [job.delayed_job.attempts for job in enqueued()] == [0]
 
 
 def test_what_a_job_enqueues_later_counts_from_its_time(in_job, diary):
