@@ -11,7 +11,7 @@ from threading import Event
 
 from ..conf import settings
 from ..worker.activity import GRACE
-from ..worker.configuration import CODE_HAS_CHANGED, DONE, Configuration, new_worker_id
+from ..worker.configuration import CODE_HAS_CHANGED, DONE, USED_UP, Configuration, new_worker_id
 from ..worker.heartbeat import register
 from ..worker.recovery import release_and_deregister
 from .database_thread import DatabaseThread
@@ -153,7 +153,7 @@ class WorkerManager:
         if (code == DONE or process.had_left) and not in_a_job and not self.configuration.sleep_delay:
             self._has_ended = True
         was_asked = self._kill_at is not None or process.was_killed
-        if was_asked or (was_ready and code in (DONE, CODE_HAS_CHANGED)):
+        if was_asked or (was_ready and code in (DONE, CODE_HAS_CHANGED, USED_UP)):
             return
         # No error in a job: the failure of the job is one already.
         level = logging.WARNING if in_a_job else logging.ERROR

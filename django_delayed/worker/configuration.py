@@ -18,7 +18,7 @@ from ..databases import Filters
 # Tells a process of `jobs_work` that it is a worker.
 ENVIRONMENT_VARIABLE = "DJANGO_DELAYED_WORKER"
 # Exit codes of a worker; 3 is what Django's autoreloader uses.
-DONE, CODE_HAS_CHANGED = 0, 3
+DONE, CODE_HAS_CHANGED, USED_UP = 0, 3, 4
 
 
 def new_worker_id() -> str:
@@ -39,7 +39,8 @@ def process_that_serves(what: str) -> str:
 class Configuration:
     """What a worker serves and how: its filters, how long it sleeps, how many rows it claims at most.
 
-    `verbosity` and `quiet` say what it writes to its terminal.
+    `verbosity` and `quiet` say what it writes to its terminal. After `max_jobs`, and when it has taken more
+    than `max_memory` bytes, another worker takes its place.
     """
 
     filters: Filters = Filters()
@@ -47,6 +48,8 @@ class Configuration:
     read_ahead: int = 100
     verbosity: int = 1
     quiet: bool = False
+    max_jobs: int | None = None
+    max_memory: int | None = None
 
     def process(self) -> str:
         """This process and what it serves, for the line that says that it has started."""

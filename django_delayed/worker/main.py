@@ -12,7 +12,7 @@ from django.db import connections
 from ..conf import settings
 from .activity import Activity
 from .availability import is_permanent, repeat_while_unavailable
-from .configuration import CODE_HAS_CHANGED, DONE, Start
+from .configuration import Start
 from .recovery import release_and_deregister, release_and_exit
 from .reload import CodeWatch
 from .shutdown import Shutdown
@@ -30,19 +30,19 @@ def run_worker(start: Start) -> int:
         os.set_inheritable(inherited, False)
     dump_on_quit()
     wakeup, activity = Wakeup(), Activity(start.activity)
-    code = CodeWatch(since=start.started) if settings.RELOAD else None
+    watched = CodeWatch(since=start.started) if settings.RELOAD else None
     with Shutdown() as shutdown:
-        worker = Worker(start.worker, start.configuration, wakeup, shutdown, activity, code)
+        worker = Worker(start.worker, start.configuration, wakeup, shutdown, activity, watched)
         watch = SupervisorWatch(start.supervisor, worker)
         watch.start()
         activity.be_ready()
-        changed = worker.run()
+        code = worker.run()
         watch.worker_has_ended()
     activity.leave()
     _report_threads()
     connections.close_all()
     wakeup.close()
-    return CODE_HAS_CHANGED if changed else DONE
+    return code
 
 
 def _report_threads() -> None:

@@ -36,7 +36,8 @@ from ..signals import fields_of, queue_empty, worker_started, worker_stopped
 from .activity import Activity
 from .availability import LONGEST_PAUSE, UNAVAILABLE, is_permanent, repeat_while_unavailable
 from .batch_size import BatchSize
-from .configuration import Configuration
+from .configuration import DONE, Configuration
+from .ending import Ending
 from .heartbeat import RELEASE_AFTER
 from .idle import Idle
 from .reload import CodeWatch
@@ -47,16 +48,13 @@ T = TypeVar("T")
 
 logger = logging.getLogger("django_delayed")
 
-RELOAD_EVERY = 100  # jobs
 SHORTEST_SLEEP = 0.01  # seconds
 
 
 class Worker:
     """Claims and performs, in the thread that calls `run`, until it is told to stop.
 
-    With a sleep delay of 0 it ends when nothing is ready. With `code`, it ends when a file of the code has
-    changed: it looks once a second between two jobs, after 100 jobs at the latest, and when the queue is
-    empty.
+    With a sleep delay of 0 it ends when nothing is ready, and between two batches when `Ending` says so.
     """
 
     def __init__(
@@ -74,33 +72,30 @@ class Worker:
         self.wakeup = wakeup
         self.shutdown = shutdown
         self.activity = activity
-        self.code = code
         self.on_settled = on_settled
         self.batch_size = BatchSize(configuration.read_ahead)
         self.session = Session()
         self._idle = Idle(wakeup, shutdown, self._ask, self._is_one_due)
-        self._since_reload = 0  # jobs
+        self._ending = Ending(configuration, code)
         self._empty_claims = 0  # in a row, although a row was due
         self._answer_is_missing = False  # that of the last claim
         self._is_working = False  # since it was idle
 
-    def run(self) -> bool:
-        """Work. Returns True if it ended because the code has changed."""
+    def run(self) -> int:
+        """Work. Returns the exit code, which says why it has ended: DONE, or that of `Ending`."""
         self._tell(worker_started, process=self.configuration.process())
         try:
             while not self.shutdown.requested:
-                is_time = self.code and (self._since_reload >= RELOAD_EVERY or self.code.is_due)
-                if is_time and self._code_has_changed():
-                    return True
+                if (code := self._ending.exit_code()) is not None:
+                    return code
                 if batch := self._until_stopped(self._claim):
                     self._perform_batch(batch)
                 elif not self.configuration.sleep_delay and not self._is_one_due():
-                    return False
+                    return DONE
                 else:
                     self._wait()
-                    if self._code_has_changed():
-                        return True
-            return False
+                    self._ending.was_idle()
+            return DONE
         finally:
             self._tell(worker_stopped)
             self.session.close()
@@ -149,9 +144,7 @@ class Worker:
         if not in_callers_transaction(queue):
             # With DEBUG on, a connection remembers its last 9,000.
             queue.queries_log.clear()
-        limit = self.batch_size.size
-        if self.code:
-            limit = max(1, min(limit, RELOAD_EVERY - self._since_reload))
+        limit = self._ending.limit(self.batch_size.size)
         self._answer_is_missing = True
         rows = self._ask(lambda: all_rows().claim(self.id, limit, self.configuration.filters))
         self._answer_is_missing = False
@@ -175,7 +168,7 @@ class Worker:
             performed += 1
             if self.shutdown.requested or time.monotonic() - began >= RELEASE_AFTER.total_seconds():
                 self._release(waiting)
-        self._since_reload += performed
+        self._ending.performed(performed)
         self.batch_size.learn(performed, time.monotonic() - began)
 
     def _perform(self, row: DelayedJob) -> None:
@@ -244,7 +237,3 @@ class Worker:
             self._idle.sleep(delay, is_one_due=due_in is not None and due_in <= 0)
         else:
             self.wakeup.wait(delay)
-
-    def _code_has_changed(self) -> bool:
-        self._since_reload = 0
-        return self.code is not None and self.code.has_changed()

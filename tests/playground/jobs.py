@@ -56,6 +56,17 @@ class Sleepy(Job):
         time.sleep(seconds)
 
 
+hoard = []
+
+
+class Hoard(Job):
+    """Keeps so many megabytes for as long as the process lives."""
+
+    def perform(self, ledger, megabytes):
+        hoard.append(b"x" * (megabytes * 1024 * 1024))
+        note(ledger, "hoarded")
+
+
 class LeaveThread(Job):
     """Leaves a thread behind that runs for a minute, and that Python waits for."""
 

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, WorkerProcess
-from tests.playground.jobs import Gated, Note
+from tests.playground.jobs import Gated, Hoard, Note
 from tests.playground.processes import (
     children_of,
     command,
@@ -123,6 +123,27 @@ def test_a_worker_that_is_replaced_in_a_job_that_does_not_end_is_killed_and_the_
     assert DelayedJob.objects.get().attempts == 1
     ledger.open_gate()
     until(no_job_is_left)
+    assert run.stop() == 0
+
+
+@pytest.mark.parametrize("sleep_delay", ["0.1", "0"])
+def test_a_worker_that_has_performed_its_number_is_replaced(command, ledger, sleep_delay):
+    enqueue_all([Note(str(ledger), "done") for _ in range(7)])
+    run = command("jobs_work", "--max-jobs", "3", "--sleep-delay", sleep_delay)
+    ledger.has("done", times=7)
+    run.has_said("Worker [0-9a-f]{32} started", 3)
+    assert len(run.said("3 jobs performed: another worker takes the place of this one")) == 2
+    assert not run.said("WARNING|ERROR")
+    assert (run.ends() if sleep_delay == "0" else run.stop()) == 0
+    assert nothing_is_held()
+
+
+def test_a_worker_that_has_taken_too_much_memory_is_replaced(command, ledger):
+    enqueue_all([Hoard(str(ledger), 300), Note(str(ledger), "done")])
+    run = command("jobs_work", "--max-memory", "250", "--read-ahead", "1")
+    ledger.has("done")
+    run.has_said(r"\d{3} MB taken: another worker takes the place of this one")
+    run.has_said("Worker [0-9a-f]{32} started", 2)
     assert run.stop() == 0
 
 

@@ -12,7 +12,7 @@ from django_delayed.models import DelayedJob, WorkerProcess
 from django_delayed.signals import queue_empty, worker_started, worker_stopped
 from django_delayed.states import DelayedJobQuerySet
 from django_delayed.worker.activity import Activity
-from django_delayed.worker.configuration import Configuration
+from django_delayed.worker.configuration import CODE_HAS_CHANGED, DONE, Configuration
 from django_delayed.worker.shutdown import Shutdown
 from django_delayed.worker.wakeup import Wakeup
 from django_delayed.worker.work_off import work_off
@@ -90,7 +90,7 @@ def ids(rows):
 def test_a_batch_that_is_short_releases_nothing(worker, released, release_after, diary):
     release_after(hours=1)
     enqueue_all([Plain(number) for number in range(10)])
-    assert worker.run() is False
+    assert worker.run() == DONE
     assert numbers(diary) == list(range(10))
     assert released == []
 
@@ -110,7 +110,7 @@ def test_a_stop_releases_the_rest_of_the_batch_at_once(worker, released, release
     release_after(hours=1)
     in_job(worker.shutdown.request)
     rows = enqueue_all([Plain(number) for number in range(3)])
-    assert worker.run() is False
+    assert worker.run() == DONE
     assert released == [ids(rows)]
     assert diary == []
     assert [(row.state, row.attempts) for row in DelayedJob.objects.all()] == [("enqueued", 0)] * 3
@@ -163,7 +163,7 @@ def test_a_receiver_that_raises_at_its_start_or_end_changes_nothing(worker, sign
     signal.connect(fail)
     try:
         enqueue_all([Plain(1)])
-        assert worker.run() is False
+        assert worker.run() == DONE
     finally:
         signal.disconnect(fail)
     assert numbers(diary) == [1]
@@ -186,9 +186,9 @@ def heard_empty(diary):
 def test_a_worker_that_has_nothing_more_to_do_says_so_once(worker, diary, heard_empty):
     enqueue_all([Plain(number) for number in range(25)])
     Plain.set(wait=3600).perform_later("later")
-    assert worker.run() is False
+    assert worker.run() == DONE
     assert diary[25:] == [("queue_empty", worker.id)]
-    assert worker.run() is False
+    assert worker.run() == DONE
     assert len(diary) == 26
 
 
@@ -221,7 +221,7 @@ def stop_when(worker, condition):
 
 
 def test_an_empty_queue_at_the_start_is_not_announced(worker, diary, heard_empty):
-    assert worker.run() is False
+    assert worker.run() == DONE
     assert diary == []
 
 
@@ -250,7 +250,7 @@ def test_at_its_end_it_keeps_no_session(worker, in_job):
 def test_a_worker_that_was_told_to_stop_claims_nothing(worker, diary):
     enqueue_all([Plain(1)])
     worker.shutdown.request()
-    assert worker.run() is False
+    assert worker.run() == DONE
     assert diary == []
 
 
@@ -263,7 +263,7 @@ def test_while_it_has_no_heartbeat_it_claims_nothing(worker, monkeypatch, diary)
         return len(asked) < 3
 
     monkeypatch.setattr(worker.activity, "is_stale", is_stale)
-    assert worker.run() is False
+    assert worker.run() == DONE
     assert asked[:3] == [(settings.LEASE / 2, 0, [])] * 3
     assert numbers(diary) == [1]
 
@@ -271,7 +271,7 @@ def test_while_it_has_no_heartbeat_it_claims_nothing(worker, monkeypatch, diary)
 def test_a_stop_while_it_has_no_heartbeat_ends_it(worker, monkeypatch, diary):
     enqueue_all([Plain(1)])
     monkeypatch.setattr(worker.activity, "is_stale", lambda span: worker.shutdown.request() or True)
-    assert worker.run() is False
+    assert worker.run() == DONE
     assert diary == []
     assert not DelayedJob.objects.running().exists()
 
@@ -295,7 +295,7 @@ def test_a_stop_while_the_database_is_unavailable_ends_it_without_an_error(worke
     statement = Unavailable(OperationalError("away"), worker.shutdown.request)
     monkeypatch.setattr(DelayedJobQuerySet, verb, statement)
     monkeypatch.setattr("django_delayed.worker.availability.backoff", lambda: iter([0.001] * 9))
-    assert worker.run() is False
+    assert worker.run() == DONE
     assert statement.asked == 3
 
 
@@ -321,19 +321,19 @@ class Code:
 
 @pytest.mark.parametrize(("look", "performed"), [(1, 4), (2, 8), (3, 10)])
 def test_code_that_has_changed_ends_it_after_so_many_jobs(worker, monkeypatch, diary, look, performed):
-    monkeypatch.setattr("django_delayed.worker.worker.RELOAD_EVERY", 4)
+    monkeypatch.setattr("django_delayed.worker.ending.RELOAD_EVERY", 4)
     enqueue_all([Plain(number) for number in range(10)])
-    worker.code = Code(changes_at=look)
-    assert worker.run() is (look < 3)
+    worker._ending.code = Code(changes_at=look)
+    assert worker.run() == (CODE_HAS_CHANGED if look < 3 else DONE)
     assert len(diary) == performed
-    assert worker.code.looks == min(look, 2)
+    assert worker._ending.code.looks == min(look, 2)
     assert not DelayedJob.objects.running().exists()
 
 
 def test_code_that_has_changed_ends_it_before_a_claim_when_the_last_look_is_a_while_ago(worker, diary):
     enqueue_all([Plain(1)])
-    worker.code = Code(changes_at=1, is_due=True)
-    assert worker.run() is True
+    worker._ending.code = Code(changes_at=1, is_due=True)
+    assert worker.run() == CODE_HAS_CHANGED
     assert diary == []
 
 
@@ -348,8 +348,8 @@ def test_code_that_has_changed_ends_it_after_a_sleep(worker, monkeypatch, change
 
     monkeypatch.setattr(worker._idle, "sleep", sleep)
     worker.configuration = Configuration()
-    worker.code = Code(changes_at=2 if changes else 9)
-    assert worker.run() is changes
+    worker._ending.code = Code(changes_at=2 if changes else 9)
+    assert worker.run() == (CODE_HAS_CHANGED if changes else DONE)
     assert slept == [5, 5] if changes else [5, 5, 5]
 
 
@@ -389,7 +389,7 @@ def test_a_worker_that_ends_when_nothing_is_ready_waits_for_rows_that_others_loc
     pauses, due = [], iter([-1, -1, -1, -1, 3600])
     monkeypatch.setattr(worker, "_due_in", lambda: next(due))
     monkeypatch.setattr(worker.wakeup, "wait", pauses.append)
-    assert worker.run() is False
+    assert worker.run() == DONE
     assert pauses == [SHORTEST_SLEEP * 2, SHORTEST_SLEEP * 4]
 
 
@@ -403,7 +403,7 @@ def test_an_outcome_that_cannot_be_written_before_it_has_to_end_is_lost(worker, 
     monkeypatch.setattr("django_delayed.worker.worker.write_outcomes", fail)
     worker.on_settled = settled.append
     in_job(lambda: None)
-    assert worker.run() is False
+    assert worker.run() == DONE
     assert "its outcome is lost; it will run again" in caplog.text
     assert settled == []
 

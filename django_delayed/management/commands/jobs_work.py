@@ -14,9 +14,9 @@ from ...supervisor.supervisor import Supervisor
 from ...worker.configuration import ENVIRONMENT_VARIABLE, Start
 from ...worker.main import run_worker
 from ..base import WorkerCommand, require_tables, require_worker
-from ..pools import add_pools, configurations
 from ..queues import warn_of_unknown_queues
 from ..terminal import log_in_terminal
+from ..workers import add_limits, add_workers, configurations
 
 
 class Command(WorkerCommand):
@@ -27,7 +27,8 @@ class Command(WorkerCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The filters of the workers, and how many there are."""
         super().add_arguments(parser)
-        add_pools(parser)
+        add_workers(parser)
+        add_limits(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run as the supervisor, or as the worker that it started."""

@@ -1,4 +1,4 @@
-"""How many workers a supervisor starts, and for which queues: --processes and --pool."""
+"""How many workers a supervisor starts, for which queues, and how long each of them lives."""
 
 import re
 from argparse import ArgumentTypeError
@@ -8,14 +8,24 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django_delayed.databases import Filters
 from django_delayed.management.commands.jobs_work import Command
-from django_delayed.management.pools import Pool, configurations, pool
+from django_delayed.management.workers import Pool, configurations, pool
 
 
 def workers(*flags, **given):
     """The queues of each worker that these flags ask for."""
     command = Command()
     options = {**vars(command.create_parser("manage.py", "jobs_work").parse_args(flags)), **given}
-    return [one.filters for one in configurations(command.configuration(options), options)]
+    return [one.filters for one in all_of(command, options)]
+
+
+def all_of(command, options):
+    return configurations(command.configuration(options), options)
+
+
+def limits(*flags):
+    command = Command()
+    [one] = all_of(command, vars(command.create_parser("manage.py", "jobs_work").parse_args(flags)))
+    return one.max_jobs, one.max_memory
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,9 @@ def test_another_command_may_give_texts():
         (["--processes", "0"], "invalid positive value: '0'"),
         (["--processes", "many"], "invalid positive value: 'many'"),
         (["--pool", ":2"], "':2' is no pool"),
+        (["--max-jobs", "0"], "invalid positive value: '0'"),
+        (["--max-memory", "much"], "invalid positive value: 'much'"),
+        (["--max-memory", "1"], "--max-memory 1 is not more than the"),
         (["--pool", "mail:2", "--processes", "2"], "leave --queues and --processes out"),
         (["--pool", "mail:2", "--queues", "index"], "leave --queues and --processes out"),
         (["--pool", "mail", "--pool", "!mail", "--in-order"], "--in-order needs queues"),
@@ -89,7 +102,25 @@ def test_a_bad_value_is_refused_with_a_sentence(flags, complaint):
         call_command("jobs_work", *flags)
 
 
-@pytest.mark.parametrize("given", [{"processes": 0}, {"pools": ["mail:0"]}, {"pools": [":1"]}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"processes": 0}, {"processes": "two"}, {"pools": ["mail:0"]}, {"pools": [":1"]}),
+        *({"max_jobs": -1}, {"max_memory": 0}),
+    ],
+    ids=str,
+)
 def test_so_is_one_from_another_command(given):
-    with pytest.raises(CommandError, match=r"must be at least 1|is no pool"):
+    with pytest.raises(CommandError, match=r"must be a number of at least 1|is no pool"):
         call_command("jobs_work", **given)
+
+
+def test_a_worker_lives_as_long_as_it_likes_or_as_it_is_told():
+    assert limits() == (None, None)
+    assert limits("--max-jobs", "7", "--max-memory", "9000") == (7, 9000 * 1024 * 1024)
+
+
+def test_too_little_memory_makes_it_exit_with_a_sentence(command):
+    run = command("jobs_work", "--max-memory", "5")
+    assert run.ends() == 2
+    assert run.said("--max-memory 5 is not more than the")

@@ -1,4 +1,4 @@
-"""How many workers a supervisor is to start, and which queues each of them serves."""
+"""How many workers a supervisor is to start, which queues each of them serves, and how long it lives."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from ..worker.configuration import Configuration
+from ..worker.memory import MEGABYTE, memory_taken
 from .arguments import names, positive, queues_of, require_order
 
 
@@ -35,7 +36,7 @@ def pool(text: str) -> Pool:
         ) from None
 
 
-def add_pools(parser: CommandParser) -> None:
+def add_workers(parser: CommandParser) -> None:
     """Add the flags for the number of workers."""
     parser.add_argument(
         "--processes",
@@ -53,11 +54,28 @@ def add_pools(parser: CommandParser) -> None:
     )
 
 
+def add_limits(parser: CommandParser) -> None:
+    """Add the flags for how long a worker lives."""
+    parser.add_argument(
+        "--max-jobs",
+        type=positive,
+        metavar="N",
+        help="Replace a worker that has performed this many jobs.",
+    )
+    parser.add_argument(
+        "--max-memory",
+        type=positive,
+        metavar="MB",
+        help="Replace a worker that takes more memory than this, after the job in which it came to that.",
+    )
+
+
 def configurations(one: Configuration, options: dict[str, Any]) -> Sequence[Configuration]:
     """What each worker is told, where a worker on its own is told `one`. Raises CommandError."""
+    one = replace(one, max_jobs=_number(options, "max_jobs", None), max_memory=_max_memory(options))
     given = options["pools"]
     if given is None:
-        return [one] * _number(options["processes"])
+        return [one] * (_number(options, "processes", 1) or 1)
     if options["processes"] is not None or queues_of(options):
         raise CommandError(
             "A pool names its queues and its number, as in --pool mail:2; leave --queues and --processes out."
@@ -73,11 +91,28 @@ def configurations(one: Configuration, options: dict[str, Any]) -> Sequence[Conf
     ]
 
 
-def _number(value: Any) -> int:
+def _max_memory(options: dict[str, Any]) -> int | None:
+    megabytes, taken = _number(options, "max_memory", None), memory_taken()
+    if megabytes is None:
+        return None
+    if megabytes * MEGABYTE <= taken:
+        raise CommandError(
+            f"--max-memory {megabytes} is not more than the {taken // MEGABYTE} MB that this process takes"
+            " before it performs anything: each worker would be replaced after its first job.",
+            returncode=2,
+        )
+    return megabytes * MEGABYTE
+
+
+def _number(options: dict[str, Any], name: str, default: int | None) -> int | None:
+    # From call_command, it may be anything.
+    if (value := options[name]) is None:
+        return default
     try:
-        return 1 if value is None else positive(str(value))
+        return positive(str(value))
     except ValueError:
-        raise CommandError(f"--processes must be at least 1, not {value!r}.") from None
+        flag = name.replace("_", "-")
+        raise CommandError(f"--{flag} must be a number of at least 1, not {value!r}.", returncode=2) from None
 
 
 def _pool_of(value: Any) -> Pool:
