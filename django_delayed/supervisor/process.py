@@ -110,7 +110,7 @@ class Process:
             return None
         if not self._killed_for:
             return partial(decide_after_crash, why=f"its worker {how_it_ended(code)}")
-        if self._killed_for == OVERDUE and self._overdue and self._overdue.id == current.id:
+        if self._overdue and self._overdue.id == current.id:
             return partial(decide_after_kill, limit=self._overdue.limit or timedelta(0))
         return None
 
