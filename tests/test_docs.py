@@ -18,7 +18,7 @@ from tests.stories.markdown import ROOT, blocks
 
 from shop.models import Post
 
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 LIFE = ROOT / "docs/life_of_a_job.md"
 TYPES = {
     "count": "whole number ≥ 1",
@@ -114,6 +114,18 @@ def test_every_link_to_a_file_of_ours_leads_to_it(page):
         assert (page.parent / target).exists(), target
 
 
+def headings(page):
+    """The anchors of the headings of a page, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@all_pages
+def test_every_link_to_a_heading_leads_to_it(page):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+        assert anchor in headings((page.parent / target) if target else page), f"{target}#{anchor}"
+
+
 @all_pages
 def test_every_named_test_is_one(page):
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
@@ -142,6 +154,9 @@ def test_every_flag_of_a_command_is_one(page):
         for name, app in ours.items()
     }
     for line in page.read_text().splitlines():
+        if page.parent.name == "coming_from" and line.startswith("| "):
+            # On the left are the flags of another system.
+            line = line.partition(" | ")[2]
         commands = [name for name in re.findall(r"\bjobs_[a-z]+\b", line) if name in flags]
         for flag in re.findall(r"(?<![\w-])--[a-z][\w-]+", line):
             if commands:
