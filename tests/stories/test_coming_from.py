@@ -18,7 +18,7 @@ from tests.test_docs import rows_of_tables
 
 PAGES = sorted(ROOT.glob("docs/coming_from/*.md"))
 WITH_EXAMPLES = [page for page in PAGES if blocks(page)]
-FOR_A_SHELL = ("jobs_", "manage.py ", "pip ", "python ", "worker:", "--", "django_delayed.")
+FOR_A_SHELL = ("jobs_", "manage.py ", "pip ", "python ", "worker:", "--", "django_delayed.", "heroku ")
 # The code of a reader, beside what the left column names.
 OF_READERS = {
     *("CleanUpOrderJob", "HardJob", "MailJob", "NewsletterJob", "Notify", "Post", "Resize"),
