@@ -86,6 +86,14 @@ def test_every_block_of_python_compiles(page):
             compile(block.text, f"{page.name}:{block.line}", "exec")
 
 
+@pytest.mark.parametrize("page", ["retries", "hooks"])
+def test_the_jobs_of_the_page_can_be_defined(page):
+    jobs = [one for one in blocks(ROOT / f"docs/{page}.md") if one.text.startswith("# shop/jobs.py\n")]
+    assert jobs
+    for block in jobs:
+        exec(block.text, {"__name__": "shop.jobs"})
+
+
 @all_pages
 def test_every_import_from_django_delayed_is_there(page):
     for block in blocks(page):
