@@ -21,6 +21,11 @@ from tests.playground.processes import (
 __all__ = ["command", "ledger", "work"]
 
 
+def hangup(action):
+    """Start a process with this action for SIGHUP, whatever that of the tests is: nohup ignores it."""
+    return {"preexec_fn": lambda: signal.signal(signal.SIGHUP, action)}
+
+
 def workers():
     """The ids of the workers that are there, by the ids of their processes."""
     return {row.pid: row.pk for row in WorkerProcess.objects.all()}
@@ -92,7 +97,7 @@ def test_a_second_signal_ends_all_of_them_at_once(work, ledger):
 
 
 def test_hangup_replaces_the_workers_one_by_one_and_their_jobs_end_first(work, ledger):
-    run = work("--processes", "2")
+    run = work("--processes", "2", **hangup(signal.SIG_DFL))
     before = started(run, 2)
     row = Gated.perform_later(str(ledger), str(ledger.gate))
     ledger.has(f"begin {row.pk}")
@@ -112,7 +117,7 @@ def test_hangup_replaces_the_workers_one_by_one_and_their_jobs_end_first(work, l
 
 
 def test_a_worker_that_is_replaced_in_a_job_that_does_not_end_is_killed_and_the_job_released(work, ledger):
-    run = work("--processes", "1", delayed={"SHUTDOWN_TIMEOUT": 0.3})
+    run = work("--processes", "1", delayed={"SHUTDOWN_TIMEOUT": 0.3}, **hangup(signal.SIG_DFL))
     [before] = started(run, 1)
     row = Gated.perform_later(str(ledger), str(ledger.gate))
     ledger.has(f"begin {row.pk}")
@@ -148,7 +153,7 @@ def test_a_worker_that_has_taken_too_much_memory_is_replaced(command, ledger):
 
 
 def test_hangup_that_was_ignored_stays_ignored(command):
-    run = command("jobs_work", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    run = command("jobs_work", **hangup(signal.SIG_IGN))
     before = started(run, 1)
     run.send(signal.SIGHUP)
     assert run.stop() == 0

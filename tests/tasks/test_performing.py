@@ -280,7 +280,8 @@ def rename(**changes):
         ("no name", "not the name of a task"),
     ],
 )
-def test_a_task_whose_function_is_gone_fails_at_once_and_says_so(heard, name, message):
+def test_a_task_whose_function_is_gone_fails_at_once_and_says_so(heard, monkeypatch, name, message):
+    monkeypatch.delitem(sys.modules, "tests.stranger", raising=False)
     result = tasks.add.enqueue(1)
     rename(add=name)
     perform_next()
