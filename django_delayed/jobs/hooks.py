@@ -9,6 +9,7 @@ that name, the name without the module is that method's.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,7 +73,9 @@ def _mark(method: M, kind: str) -> M:
 
 def kinds_of(method: Any) -> tuple[str, ...]:
     """Of which kinds of hook the method is by its decorators."""
-    return getattr(method, _MARK, ())
+    # Statically: an attribute of a class may be a lazy object, which getattr() would evaluate.
+    kinds: tuple[str, ...] = inspect.getattr_static(method, _MARK, ())
+    return kinds
 
 
 def collect_hooks(cls: type[Job], base: type[Job]) -> Hooks:

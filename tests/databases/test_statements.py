@@ -7,7 +7,7 @@ from django_delayed import DeserializationError, enqueue_all
 from django_delayed.execution.outcomes import decide
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
-from tests.blog.jobs import Plain
+from tests.blog.jobs import CALLS, Plain, Ruled
 from tests.blog.work import perform
 from tests.connections import wrapped
 
@@ -63,6 +63,21 @@ def test_a_plain_job_is_performed_without_a_statement_and_settled_with_one():
     statements, lost = statements_of(lambda: settle([(row, outcome)]))
     assert (len(statements), lost) == (1, [])
     assert statements[0].startswith("DELETE")
+
+
+def test_a_job_with_rules_has_one_statement_more_and_the_next_failure_another(monkeypatch):
+    monkeypatch.setitem(CALLS, "ruled", KeyError)
+    Ruled.perform_later()
+    read, settled = [], []
+    for _ in range(2):
+        [row] = DelayedJob.objects.claim(W1)
+        statements, outcome = statements_of(lambda row=row: perform(row))
+        read.append([sql.split()[0] for sql in statements])
+        statements, _ = statements_of(lambda row=row, outcome=outcome: settle([(row, outcome)]))
+        settled.append([sql.split()[0] for sql in statements])
+        DelayedJob.objects.run_now()
+    assert read == [[], ["SELECT"]]
+    assert settled == [["UPDATE", "UPDATE", "INSERT", "SELECT", "UPDATE"]] * 2
 
 
 def test_a_job_that_fails_is_settled_with_four_statements_and_the_next_attempt_with_two():

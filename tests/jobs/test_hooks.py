@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import transaction
+from django.utils.functional import SimpleLazyObject
 from django_delayed import DontPerform, Job, SerializationError, enqueue, enqueue_all
 from django_delayed.execution.outcomes import Finished, Rescheduled
 from django_delayed.jobs import hooks
@@ -145,6 +146,13 @@ def test_a_hook_that_cannot_be_called_is_an_error_at_the_definition(hook, senten
 def test_a_hook_that_a_child_takes_away_is_an_error_at_its_definition():
     with pytest.raises(TypeError, match=r"MyJob\.open\(\) must be a method, not None"):
         type("MyJob", (Audited,), {"open": None})
+
+
+def test_an_attribute_of_a_job_that_is_lazy_stays_so():
+    def evaluate():
+        raise AssertionError("it was evaluated")
+
+    assert type("MyJob", (Job,), {"later": SimpleLazyObject(evaluate)})
 
 
 def test_a_decorator_stands_above_a_method():
