@@ -18,6 +18,7 @@ from django_delayed.execution.outcomes import (
 from django_delayed.execution.settle import settle
 from django_delayed.jobs import rules
 from django_delayed.models import DelayedJob, FailedAttempt, FailedAttemptQuerySet
+from django_delayed.testing import work_off
 from tests.blog import jobs
 from tests.blog.jobs import Hurried, Ruled
 from tests.blog.models import Post
@@ -159,6 +160,14 @@ def test_a_job_is_given_up_when_its_next_attempt_would_begin_too_late(monkeypatc
     assert isinstance(perform_next()[1], Rescheduled)
     monkeypatch.setitem(jobs.CALLS, "hurried", lambda: 40)
     assert isinstance(perform_next()[1], Failed)
+
+
+def test_a_job_is_tried_for_as_long_as_it_says(monkeypatch, diary):
+    monkeypatch.setitem(jobs.CALLS, "hurried", lambda: 25)
+    Hurried.perform_later()
+    # After 0, 25 and 50 seconds; the next attempt would begin after 75.
+    assert work_off(until=timedelta(days=1), raise_errors=False) == 3
+    assert DelayedJob.objects.failed().get().attempts == 3
 
 
 def test_the_time_of_a_job_begins_with_its_first_attempt_and_again_after_a_retry(monkeypatch):

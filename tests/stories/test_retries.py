@@ -1,0 +1,66 @@
+"""The pages about retries and hooks: their Jobs do what the pages say."""
+
+from datetime import timedelta
+
+import pytest
+from django_delayed import DontPerform
+from django_delayed.execution.outcomes import Discarded, Failed, decide
+from django_delayed.models import DelayedJob
+from tests.stories.markdown import ROOT, blocks
+
+RETRIES, HOOKS = ROOT / "docs/retries.md", ROOT / "docs/hooks.md"
+
+
+def names_of(page, heading=None):
+    """What the first block of Python below the heading defines."""
+    block = next(block for block in blocks(page, heading) if block.language == "python")
+    names = {}
+    exec(block.text, names)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "wait"),
+    [
+        (ConnectionError(), 1, timedelta(seconds=3)),
+        (TimeoutError(), 1, timedelta(seconds=3)),
+        (PermissionError(), 1, timedelta(hours=1)),
+        (FileNotFoundError(), 1, timedelta(seconds=60)),
+        (ValueError(), 1, timedelta(seconds=6)),
+        (ValueError(), 4, timedelta(seconds=261)),
+    ],
+)
+def test_the_job_of_the_page_waits_by_its_rules(error, attempt, wait):
+    job = names_of(RETRIES)["FetchFeed"]("feed")
+    chosen = decide(DelayedJob(pk=1, name="a job", attempts=attempt, max_attempts=5), job, error).wait
+    # With its jitter.
+    assert wait <= chosen <= 1.15 * wait
+
+
+def test_the_job_of_the_page_is_discarded_and_given_up_as_it_says():
+    names = names_of(RETRIES)
+    job = names["FetchFeed"]("feed")
+    assert isinstance(decide(DelayedJob(pk=1, attempts=1), job, names["RecordNotFound"]()), Discarded)
+    row = DelayedJob(pk=1, attempts=job.max_attempts, max_attempts=job.max_attempts)
+    assert isinstance(decide(row, job, ValueError()), Failed)
+
+
+def test_a_job_that_knows_better_cannot_say_so_without_a_worker():
+    class Report:
+        def is_ready(self):
+            return False
+
+    export = names_of(RETRIES, "When the job itself knows better")["Export"]
+    with pytest.raises(RuntimeError, match="is for workers"):
+        export.perform_now(Report())
+
+
+def test_the_hooks_of_the_page_run_in_their_order(caplog, monkeypatch):
+    caplog.set_level("INFO")
+    names = names_of(HOOKS, "Several of a kind")
+    cleaned = []
+    monkeypatch.setattr(names["CleanUpOrder"], "check", lambda self: cleaned.append(caplog.messages[:]))
+    names["CleanUpOrder"].perform_now("order")
+    assert cleaned == [[]]
+    assert caplog.messages == ["CleanUpOrder begins", "CleanUpOrder has ended"]
+    assert names["DontPerform"] is DontPerform
