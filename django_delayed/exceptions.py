@@ -31,7 +31,10 @@ class MailRefused(DelayedError):
 
 
 class UnknownType(DelayedError):
-    """A row has a value of a type that this process has not registered; another one may have. Tried again."""
+    """A row has a value of a type that this process has not registered; another one may have.
+
+    Within UNKNOWN_GRACE of its enqueue the job waits for such a worker; after that it is tried again.
+    """
 
 
 class DontPerform(DelayedError):

@@ -20,6 +20,7 @@ from ..exceptions import (
     JobTimeout,
     MailRefused,
     UnknownCode,
+    UnknownType,
     WorkerCrashed,
 )
 from ..jobs import Job
@@ -171,7 +172,7 @@ def wait_for_code(row: DelayedJob, error: BaseException) -> timedelta | None:
     While a new version is deployed, workers of the old one meet jobs of the new one.
     """
     grace = settings.UNKNOWN_GRACE
-    if not isinstance(error, UnknownCode) or row.locked_at is None:
+    if not isinstance(error, UnknownCode | UnknownType) or row.locked_at is None:
         return None
     return grace / LOOKS_IN_GRACE if row.locked_at - row.created_at < grace else None
 

@@ -23,7 +23,8 @@ def carrying(settings):
 
     def configure(**paths):
         settings.DJANGO_DELAYED = {
-            "CONTEXT": {name: f"tests.blog.context.{path}" for name, path in paths.items()}
+            "CONTEXT": {name: f"tests.blog.context.{path}" for name, path in paths.items()},
+            "UNKNOWN_GRACE": 0,
         }
 
     return configure
