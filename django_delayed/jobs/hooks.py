@@ -86,7 +86,9 @@ def collect_hooks(cls: type[Job], base: type[Job]) -> Hooks:
     found: dict[str, dict[str, None]] = {}
     for name, method in ((name, method) for c in reversed(cls.__mro__) for name, method in vars(c).items()):
         for kind in kinds_of(method):
-            found.setdefault(kind, {})[name] = None
+            # The method of that name is one without a decorator, too.
+            if name != kind:
+                found.setdefault(kind, {})[name] = None
     if cls.expires is not None:
         found.setdefault("before_perform", {})
     if cls.around_enqueue is not base.around_enqueue:
@@ -179,6 +181,13 @@ class Enqueue:
 
     def begin(self) -> bool:
         """Run what comes before; False if one of the hooks does not want the job enqueued."""
+        try:
+            return self._begin()
+        except BaseException as error:
+            self.fail(error)
+            raise
+
+    def _begin(self) -> bool:
         if any(getattr(self._job, name)() is False for name in _names("before_enqueue", self._hooks)):
             return False
         for name in _names("around_enqueue", self._hooks):

@@ -1,5 +1,7 @@
 """Several hooks of a kind, by decorators; DontPerform."""
 
+from unittest.mock import Mock
+
 import pytest
 from django.db import transaction
 from django.utils.functional import SimpleLazyObject
@@ -90,6 +92,17 @@ def test_a_hook_around_an_enqueue_sees_the_error_of_another_job(db, diary):
     assert not DelayedJob.objects.exists()
 
 
+def test_a_hook_around_an_enqueue_sees_the_error_of_one_inside_it(db, diary, monkeypatch):
+    def refuse(self):
+        raise LookupError
+        yield
+
+    inside = type("Inside", (Audited,), {"refuse": hooks.around_enqueue(refuse)})
+    with pytest.raises(LookupError):
+        enqueue(inside())
+    assert diary == ["ask", "watch begins", ("watch", "LookupError")]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_hooks_around_an_enqueue_end_when_the_row_is_there(settings, diary):
     settings.DJANGO_DELAYED = {"ENQUEUE": "on_commit"}
@@ -148,11 +161,18 @@ def test_a_hook_that_a_child_takes_away_is_an_error_at_its_definition():
         type("MyJob", (Audited,), {"open": None})
 
 
-def test_an_attribute_of_a_job_that_is_lazy_stays_so():
-    def evaluate():
-        raise AssertionError("it was evaluated")
+def test_a_method_that_has_the_name_of_its_decorator_runs_once(diary):
+    twice = hooks.before_perform(lambda self: diary.append("before"))
+    type("Twice", (Job,), {"perform": lambda self: None, "before_perform": twice}).perform_now()
+    assert diary == ["before"]
 
-    assert type("MyJob", (Job,), {"later": SimpleLazyObject(evaluate)})
+
+def test_no_other_attribute_of_a_class_is_taken_for_a_hook_or_evaluated():
+    woken = []
+    lazy = SimpleLazyObject(lambda: woken.append("lazy"))
+    job_class = type("MyJob", (Audited,), {"client": Mock(), "lazy": lazy})
+    assert job_class.perform_now(1) == (1,)
+    assert woken == []
 
 
 def test_a_decorator_stands_above_a_method():
