@@ -172,9 +172,9 @@ class Job:
         return max(1, self.__row.attempts) if self.__row else 1
 
     def __expect_worker(self, name: str) -> None:
-        if self.__row is None or self.__row.pk is None:
-            what = f"{self.name} is performed at once, and comes no second time"
-            raise RuntimeError(f"{name}() is for workers: {what}.")
+        # Elsewhere, as in after_enqueue, what they raise would pass through the code of the caller.
+        if self.__row is None or self.__row.pk is None or self.__row.locked_at is None:
+            raise RuntimeError(f"{name}() is for workers: no worker performs {self.name} here.")
 
     # What the row says about it.
 

@@ -216,7 +216,7 @@ def test_a_rule_for_its_error_does_not_try_the_job_again(diary, heard, monkeypat
 
 @pytest.mark.django_db
 def test_a_job_cannot_ask_to_come_again():
-    with pytest.raises(RuntimeError, match="is performed at once, and comes no second time"):
+    with pytest.raises(RuntimeError, match="no worker performs Sleepy here"):
         Sleepy.perform_later()
 
 

@@ -140,10 +140,17 @@ def test_the_error_that_was_handled_is_that_of_the_attempt(job_does, diary):
     assert ("on_error", "KeyError") in diary
 
 
+@pytest.mark.parametrize("verb", ["snooze", "retry_job"])
+def test_a_job_that_is_being_enqueued_cannot_come_again(monkeypatch, verb):
+    monkeypatch.setattr(Patient, "after_enqueue", lambda job: getattr(job, verb)(wait=5))
+    with pytest.raises(RuntimeError, match=rf"{verb}\(\) is for workers: no worker performs Patient here"):
+        Patient.perform_later()
+
+
 def test_a_job_that_is_performed_at_once_cannot_come_again(settings, diary, monkeypatch):
     for verb in ("snooze", "retry_job"):
         monkeypatch.setitem(jobs.CALLS, "patient", lambda job, verb=verb: getattr(job, verb)(wait=5))
-        sentence = rf"{verb}\(\) is for workers: Patient is performed at once, and comes no second time"
+        sentence = rf"{verb}\(\) is for workers: no worker performs Patient here"
         with pytest.raises(RuntimeError, match=sentence):
             Patient.perform_now()
         settings.DJANGO_DELAYED = {"DELAY_JOBS": False}
