@@ -78,7 +78,7 @@ def _enqueue(jobs: Iterable[Job], options: Options, mode: str | None) -> list[De
         pairs.extend((job, build_row(job, options)) for job in jobs)
         _place([(job, row) for job, row in pairs if row is not None], mode)
     except BaseException as error:
-        for job, row in pairs:
+        for job, row in reversed(pairs):
             if row is not None:
                 job.enqueue_failed(error)
         raise
@@ -232,6 +232,9 @@ def _write(rows: list[DelayedJob]) -> None:
 
 
 def _notify(pairs: Pairs) -> None:
-    for job, row in pairs:
+    # The last first: a hook around an enqueue may put back what it found, as translation.override() does.
+    for job, row in reversed(pairs):
         job.enqueued(row)
+    for job, row in pairs:
+        job.finish_enqueue()
         job_enqueued.send_robust(sender=type(job), delayed_job=row, job=job)

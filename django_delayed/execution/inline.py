@@ -45,6 +45,7 @@ def perform_inline(job: Job, row: DelayedJob) -> None:
     # The next attempt is the caller's to make.
     row.attempts = row.max_attempts = 1
     job.enqueued(row)
+    job.finish_enqueue()
     with Session(inline=True) as session:
         outcome = attempt(row, session)
         send_signals(row, outcome)

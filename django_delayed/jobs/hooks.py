@@ -193,14 +193,19 @@ class Enqueue:
         for name in _names("around_enqueue", self._hooks):
             around = getattr(self._job, name)()
             if next(around, _ENDED) is _ENDED:
-                self._leave()
+                self.leave()
                 return False
             self._around.append((name, around))
         return True
 
-    def end(self) -> None:
-        """Run what comes after, when the job is written down."""
-        self._leave()
+    def leave(self) -> None:
+        """Let the hooks around end, when the job is written down."""
+        while self._around:
+            name, around = self._around.pop()
+            _expect_end(self._job, name, next, around)
+
+    def finish(self) -> None:
+        """Run what comes after."""
         _call(self._job, "after_enqueue", self._hooks)
 
     def fail(self, error: BaseException) -> None:
@@ -211,11 +216,6 @@ class Enqueue:
                 _expect_end(self._job, name, around.throw, error)
             except BaseException as raised:
                 error = raised
-
-    def _leave(self) -> None:
-        while self._around:
-            name, around = self._around.pop()
-            _expect_end(self._job, name, next, around)
 
 
 def _expect_end(job: Job, name: str, resume: Callable[..., Any], *args: Any) -> None:

@@ -225,9 +225,14 @@ class Job:
         return self.__enqueue.begin()
 
     def enqueued(self, row: DelayedJob) -> None:
-        """The job has its row now."""
+        """The job has its row now; the hooks around its enqueue end."""
         self.__row = row
-        (self.__enqueue.end if self.__enqueue else self.after_enqueue)()
+        if self.__enqueue:
+            self.__enqueue.leave()
+
+    def finish_enqueue(self) -> None:
+        """Run the hooks after the enqueue."""
+        (self.__enqueue.finish if self.__enqueue else self.after_enqueue)()
 
     def enqueue_failed(self, error: BaseException) -> None:
         """The job gets no row, because of this error."""

@@ -4,6 +4,7 @@ from unittest.mock import Mock
 
 import pytest
 from django.db import transaction
+from django.utils import translation
 from django.utils.functional import SimpleLazyObject
 from django_delayed import DontPerform, Job, SerializationError, enqueue, enqueue_all
 from django_delayed.execution.outcomes import Finished, Rescheduled
@@ -101,6 +102,20 @@ def test_a_hook_around_an_enqueue_sees_the_error_of_one_inside_it(db, diary, mon
     with pytest.raises(LookupError):
         enqueue(inside())
     assert diary == ["ask", "watch begins", ("watch", "LookupError")]
+
+
+def test_hooks_around_the_enqueue_of_many_jobs_put_back_what_they_found(db, diary, monkeypatch):
+    def watch(self):
+        with translation.override("fr"):
+            yield
+
+    monkeypatch.setattr(Audited, "watch", watch)
+    with translation.override("de"):
+        enqueue_all([Audited(1), Audited(2)])
+        assert translation.get_language() == "de"
+        with pytest.raises(SerializationError):
+            enqueue_all([Audited(1), Audited(2), Audited(object())])
+        assert translation.get_language() == "de"
 
 
 @pytest.mark.django_db(transaction=True)
