@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..conf import settings
 from ..enqueueing import all_rows
 from ..exceptions import DelayedError
-from ..serialization import arguments
 from ..serialization.names import name_of
 from .job import Job
 from .payloads import read_payload
@@ -36,7 +36,7 @@ def dequeue(job_class: type[Job], /, *args: Any, **kwargs: Any) -> int:
     rows = all_rows().waiting().filter(name__in=_names_of(job_class))
     wanted = None
     if has_arguments:
-        wanted = arguments.from_json(arguments.to_json(job.dump_arguments()))
+        wanted = _as_text(job.dump_arguments())
         rows = rows.filter(about=job.about)
     if job.before_dequeue() is False:
         return 0
@@ -61,7 +61,7 @@ def _names_of(job_class: type[Job]) -> set[str]:
 
 
 def _matching(
-    rows: DelayedJobQuerySet, job_class: type[Job], wanted: dict[str, Any] | None
+    rows: DelayedJobQuerySet, job_class: type[Job], wanted: dict[str, str] | None
 ) -> Iterator[list[int]]:
     """The ids of these rows that hold such a job, in parts that one transaction may remove."""
     ids = list(rows.values_list("pk", flat=True))
@@ -70,9 +70,14 @@ def _matching(
         yield [row.pk for row in part if _holds(row, job_class, wanted)]
 
 
-def _holds(row: DelayedJob, job_class: type[Job], wanted: dict[str, Any] | None) -> bool:
+def _holds(row: DelayedJob, job_class: type[Job], wanted: dict[str, str] | None) -> bool:
     try:
         payload, found = read_payload(row, Job)
     except DelayedError:
         return False
-    return found is job_class and (wanted is None or wanted.items() <= payload.items())
+    return found is job_class and (wanted is None or wanted.items() <= _as_text(payload).items())
+
+
+def _as_text(payload: dict[str, Any]) -> dict[str, str]:
+    """Each part of the payload as JSON: 1, 1.0 and True are equal in Python, and other arguments."""
+    return {name: json.dumps(part, sort_keys=True) for name, part in payload.items()}

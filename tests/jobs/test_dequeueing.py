@@ -50,6 +50,14 @@ def test_arguments_are_compared_as_they_are_stored():
     assert dequeue(Greeting, Post.objects.get(pk=other.pk), mood=Mood.GOOD, tags=frozenset("abc")) == 1
 
 
+def test_arguments_that_are_equal_in_python_are_different_ones(diary):
+    enqueue_all([Reminder(True), Reminder(1.0), Reminder([1]), Reminder(1), Reminder({"a": 1, "b": 2})])
+    assert dequeue(Reminder, 1) == 1
+    assert dequeue(Reminder, [True]) == 0
+    assert dequeue(Reminder, {"b": 2, "a": 1}) == 1
+    assert DelayedJob.objects.count() == 3
+
+
 def test_the_language_of_the_enqueue_and_its_options_do_not_matter(diary):
     with translation.override("de"):
         Reminder.set(queue="later", wait=3600, max_run_time=5).perform_later(1)
