@@ -84,7 +84,7 @@ def perform_and_settle(row: DelayedJob) -> Outcome:
 def perform_only(row: DelayedJob) -> Outcome:
     """Perform the job of a claimed row, and leave the row as it is."""
     with _callbacks_run():
-        return perform(row, Session(keeps=False))
+        return perform(row, _Session(keeps=False))
 
 
 def settle(row: DelayedJob, outcome: Outcome) -> None:
@@ -101,6 +101,15 @@ def raise_error_of(outcome: Outcome) -> None:
         raise outcome.exception
 
 
+class _Session(Session):
+    """As that of a worker, where the job itself runs its `on_commit` callbacks: their errors are its own."""
+
+    @contextmanager
+    def callers_transactions_kept(self) -> Iterator[None]:
+        with super().callers_transactions_kept(), _callbacks_run():
+            yield
+
+
 @contextmanager
 def _callbacks_run() -> Iterator[None]:
     """A block whose `on_commit` callbacks run at its end: what a job writes is committed, outside of tests.
@@ -109,12 +118,14 @@ def _callbacks_run() -> Iterator[None]:
     """
     inside = [connection for connection in connections.all(True) if in_callers_transaction(connection)]
     before = [(connection, len(connection.run_on_commit)) for connection in inside]
-    with ExitStack() as stack:
-        for connection in inside:
-            stack.enter_context(TestCase.captureOnCommitCallbacks(using=connection.alias, execute=True))
-        yield
-    for connection, number in before:
-        del connection.run_on_commit[number:]
+    try:
+        with ExitStack() as stack:
+            for connection in inside:
+                stack.enter_context(TestCase.captureOnCommitCallbacks(using=connection.alias, execute=True))
+            yield
+    finally:
+        for connection, number in before:
+            del connection.run_on_commit[number:]
 
 
 def _span(until: timedelta | float | datetime | None) -> timedelta:

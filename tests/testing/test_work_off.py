@@ -176,6 +176,21 @@ def test_the_callbacks_of_a_job_run_as_if_it_had_committed(in_job, diary, heard)
     assert seen == ["first", "second", "finished"]
 
 
+@one_transaction_or_none
+def test_the_error_of_a_callback_is_one_of_its_job(in_job, diary, in_transaction):
+    def write():
+        with transaction.atomic():
+            transaction.on_commit(lambda: 1 / 0)
+
+    in_job(write)
+    Plain.perform_later(1)
+    assert work_off(raise_errors=False) == 2
+    row = DelayedJob.objects.get()
+    assert (row.state, row.error_class) == ("retrying", "ZeroDivisionError")
+    assert diary == [("plain", (1,), {})]
+    assert connection.run_on_commit == []
+
+
 def test_callbacks_of_the_test_itself_are_left_to_it(in_job, django_capture_on_commit_callbacks):
     seen = []
     with django_capture_on_commit_callbacks() as callbacks:
