@@ -36,7 +36,12 @@ def deliver_twice(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
         row = _claim_when_due(_first(what, criteria), time)
         first = perform_only(row)
         raise_error_of(first)
-        settle(row, decide_after_crash(row, WHY))
+        crashed = decide_after_crash(row, WHY)
+        settle(row, crashed)
+        if crashed.wait is None:
+            raise AssertionError(
+                f"{row} has failed with its worker: it had no attempt left for a second delivery."
+            )
         raise_error_of(perform_and_settle(_claim_when_due(row, time)))
 
 

@@ -5,7 +5,7 @@ from django.db import connection
 from django_delayed.models import DelayedJob
 from django_delayed.signals import job_errored, job_failed, job_finished, job_started
 from django_delayed.testing import crash, deliver_twice, enqueued, work_off
-from tests.blog.jobs import CleanUpJob, Hooked, Plain
+from tests.blog.jobs import CleanUpJob, Hooked, HookedOnce, Plain
 from tests.blog.models import Post
 
 pytestmark = pytest.mark.django_db
@@ -77,6 +77,13 @@ def test_the_error_of_either_delivery_is_raised(in_job, diary):
     with pytest.raises(LookupError, match="done before"):
         deliver_twice(args=("0",))
     assert DelayedJob.objects.latest("pk").attempts == 2
+
+
+def test_a_job_with_one_attempt_is_not_delivered_twice(diary):
+    HookedOnce.perform_later()
+    with pytest.raises(AssertionError, match="had no attempt left for a second delivery"):
+        deliver_twice(HookedOnce)
+    assert DelayedJob.objects.get().state == "failed"
 
 
 @pytest.mark.parametrize("fault", [crash, deliver_twice])
