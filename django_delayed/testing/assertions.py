@@ -24,7 +24,7 @@ def assert_enqueued(what: Any = None, /, *, times: int | None = None, **criteria
     __tracebackhide__ = True
     if times is not None:
         count(times, "times")
-    found = len(enqueued(what, **criteria))
+    found = _number(what, criteria)
     if times is None and not found:
         raise AssertionError(_failure(f"{Wanted(what, criteria)} was not enqueued."))
     if times is not None and found != times:
@@ -36,7 +36,7 @@ def assert_enqueued(what: Any = None, /, *, times: int | None = None, **criteria
 def assert_not_enqueued(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
     """Assert that no such job waits; without arguments, that none does. They are those of `enqueued`."""
     __tracebackhide__ = True
-    if found := len(enqueued(what, **criteria)):
+    if found := _number(what, criteria):
         raise AssertionError(_failure(f"{Wanted(what, criteria)} was enqueued {_times(found)}."))
 
 
@@ -49,6 +49,12 @@ class JobsMixin:
     work_off = staticmethod(work_off)
     crash = staticmethod(crash)
     deliver_twice = staticmethod(deliver_twice)
+
+
+def _number(what: Any, criteria: Criteria) -> int:
+    """How many such jobs wait, those included that cannot be loaded."""
+    wanted = Wanted(what, criteria)
+    return sum(wanted.is_met_by(found) for found in waiting())
 
 
 def _failure(sentence: str) -> str:

@@ -89,10 +89,13 @@ class Wanted:
         return f"{what} with {criteria}" if criteria else what
 
     def is_met_by(self, found: Waiting) -> bool:
-        """Whether this is a job that the test means."""
-        if found.job is None or not (self.what is None or _is_of(found.job, self.what)):
+        """Whether this is a job that the test means; one that cannot be loaded is, by what its row says."""
+        job = found.job
+        if job is None and (self.what is not None or not self.criteria.keys().isdisjoint(_OF_JOBS)):
             return False
-        has = {name: _HAS[name](found.job, found.row) for name in self.criteria}
+        if job is not None and self.what is not None and not _is_of(job, self.what):
+            return False
+        has = {name: _HAS[name](job, found.row) for name in self.criteria}
         return all(_is_same(has[name], value) for name, value in self.criteria.items())
 
 
@@ -168,6 +171,8 @@ _CHECKS: dict[str, Any] = {
     "run_at": _run_at,
     "wait": from_now,
 }
+# Those that only a job can meet which could be loaded.
+_OF_JOBS = ("args", "kwargs")
 # The same, of a job and its row.
 _HAS: dict[str, Any] = {
     "args": lambda job, row: tuple(job.args),

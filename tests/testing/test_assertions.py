@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test import TestCase
 from django_delayed import enqueue_all
-from django_delayed.testing import JobsMixin, assert_enqueued, assert_not_enqueued
+from django_delayed.testing import JobsMixin, assert_enqueued, assert_not_enqueued, enqueued
 from tests.blog.jobs import CleanUpJob, Plain
 from tests.blog.models import Post
 
@@ -68,7 +68,7 @@ def test_the_number_of_times_is_exact():
         assert_enqueued(Plain, times=0)
 
 
-def test_a_job_that_cannot_be_loaded_is_printed_and_meets_nothing():
+def test_a_job_that_cannot_be_loaded_is_printed_and_is_no_call_of_a_method():
     post = Post.objects.create(title="a")
     post.delay().send_to_twitter()
     post.delete()
@@ -76,6 +76,18 @@ def test_a_job_that_cannot_be_loaded_is_printed_and_meets_nothing():
         "Post.send_to_twitter was not", "Post.send_to_twitter, which cannot be loaded (RecordNotFound: "
     ):
         assert_enqueued(Post.send_to_twitter)
+
+
+def test_a_job_that_cannot_be_loaded_waits_all_the_same():
+    post = Post.objects.create(title="a")
+    post.delay(queue="tweets").send_to_twitter()
+    post.delete()
+    assert_enqueued(queue="tweets", times=1)
+    assert_not_enqueued(queue="mail")
+    assert_not_enqueued(args=())
+    assert enqueued() == []
+    with says("A job was enqueued once.", "which cannot be loaded"):
+        assert_not_enqueued()
 
 
 def test_a_job_that_waits_for_a_commit_is_a_reason(settings, django_capture_on_commit_callbacks):
