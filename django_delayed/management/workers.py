@@ -73,8 +73,9 @@ def add_limits(parser: CommandParser) -> None:
 def configurations(one: Configuration, options: dict[str, Any]) -> Sequence[Configuration]:
     """What each worker is told, where a worker on its own is told `one`. Raises CommandError."""
     one = replace(one, max_jobs=_number(options, "max_jobs", None), max_memory=_max_memory(options))
-    given = options["pools"]
-    if given is None:
+    # From call_command it may be one text, and none of them.
+    given = [options["pools"]] if isinstance(options["pools"], str) else options["pools"]
+    if not given:
         return [one] * (_number(options, "processes", 1) or 1)
     if options["processes"] is not None or queues_of(options):
         raise CommandError(

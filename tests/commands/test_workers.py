@@ -79,6 +79,8 @@ def test_pools_win_over_the_environment(monkeypatch):
 
 def test_another_command_may_give_texts():
     assert workers(pools=["mail:2"]) == [Filters(("mail",))] * 2
+    assert workers(pools="mail:2") == [Filters(("mail",))] * 2
+    assert workers(pools=[]) == [Filters()]
     assert workers(processes=2) == [Filters()] * 2
 
 
