@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from ..conf import queue_name, settings
 from ..enqueueing import enqueue_at_once
-from ..exceptions import DeserializationError
+from ..exceptions import DelayedError
 from .compat import AnyResult, AnyTask, BaseTaskBackend, Task, TaskResult, TaskResultDoesNotExist
 from .job import TaskJob, normalized
 from .results import find_row, refused, result_of
@@ -68,7 +68,7 @@ class DelayedBackend(BaseTaskBackend):
             raise TaskResultDoesNotExist(result_id)
         try:
             return result_of(row)
-        except DeserializationError as error:
+        except DelayedError as error:
             # Somebody has written something else into the row.
             raise TaskResultDoesNotExist(result_id) from error
 

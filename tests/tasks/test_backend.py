@@ -404,7 +404,15 @@ def test_an_id_that_no_task_has_does_not_exist(id):
         tasks.add.get_result(id)
 
 
-@pytest.mark.parametrize("payload", ["no json", {"job": "task"}, {"job": "task", "args": [], "kwargs": {}}])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "no json",
+        {"job": "task"},
+        {"job": "task", "args": [], "kwargs": {}},
+        {"job": "task", "args": [], "kwargs": {}, "run_after": {"@type": "a moment"}},
+    ],
+)
 def test_a_payload_that_is_none_of_a_task_is_no_crash(payload):
     row = write(payload, extras=2)
     try:
