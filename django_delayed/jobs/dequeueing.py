@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..conf import settings
 from ..enqueueing import all_rows
 from ..exceptions import DelayedError
-from ..serialization.names import name_of
+from ..serialization.names import name_of, resolve
 from .job import Job
 from .payloads import read_payload
 
@@ -56,8 +56,15 @@ def _without_arguments(job_class: type[Job]) -> Job:
 def _names_of(job_class: type[Job]) -> set[str]:
     """What rows of the class are called: as it is called now, or as it was when they were written."""
     own = name_of(job_class)
-    former = [old for old, new in settings.ALIASES.items() if new == own]
+    former = [old for old in settings.ALIASES if _leads_to(old, job_class)]
     return {name.partition(":")[2][:255] for name in (own, *job_class.aliases, *former)}
+
+
+def _leads_to(name: str, job_class: type[Job]) -> bool:
+    try:
+        return resolve(name) is job_class
+    except DelayedError:
+        return False
 
 
 def _matching(

@@ -90,12 +90,14 @@ def test_only_what_waits_is_removed(diary):
 
 
 def test_a_job_that_was_enqueued_under_a_former_name_is_found(settings, diary):
-    settings.DJANGO_DELAYED = {"ALIASES": {"tests.blog.gone:Note": "tests.blog.jobs:Reminder"}}
+    later = {"tests.blog.gone:Memo": "tests.blog.gone:Note", "tests.blog.gone:Lost": "tests.blog.gone:No"}
+    settings.DJANGO_DELAYED = {"ALIASES": {"tests.blog.gone:Note": "tests.blog.jobs:Reminder", **later}}
+    write({"job": "tests.blog.gone:Memo", "args": [1], "kwargs": {}}, "Memo")
     write({"job": "tests.blog.jobs:FormerReminder", "args": [1], "kwargs": {}}, "FormerReminder")
     write({"job": "tests.blog.gone:Note", "args": [1], "kwargs": {}}, "Note")
     write({"job": "tests.blog.gone:Other", "args": [1], "kwargs": {}}, "Note")
     write("no JSON", "Reminder")
-    assert dequeue(Reminder, 1) == 2
+    assert dequeue(Reminder, 1) == 3
     assert [row.name for row in waiting()] == ["Note", "Reminder"]
 
 
