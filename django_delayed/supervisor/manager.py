@@ -86,7 +86,8 @@ class WorkerManager:
         if self._kill_at is not None:
             return
         self._kill_at = time.monotonic() + settings.SHUTDOWN_TIMEOUT.total_seconds()
-        if self._process:
+        # One that is to be replaced has been told: a second signal would mean at once.
+        if self._process and self._kill_replaced_at is None:
             self._process.send_signal(signal.SIGTERM)
             logger.info("Worker %s was told to stop", self._process.worker)
 

@@ -274,6 +274,19 @@ def test_a_stop_is_passed_on_once_and_the_worker_is_not_replaced(runs, manage_wo
     assert nothing_is_held()
 
 
+def test_a_worker_that_is_being_replaced_is_not_told_again_to_stop(deaf, manage_worker, monkeypatch):
+    manager = manage_worker()
+    running = started(manager)
+    deaf()
+    sent = []
+    monkeypatch.setattr(running, "send_signal", sent.append)
+    manager.replace()
+    manager.stop()
+    assert sent == [signal.SIGTERM]
+    running.kill("the end of the test")
+    ticking(manager, lambda: manager.has_ended)
+
+
 def test_a_worker_that_does_not_stop_is_killed_after_the_timeout(deaf, manage_worker, settings):
     settings.DJANGO_DELAYED = {"SHUTDOWN_TIMEOUT": timedelta(milliseconds=1)}
     manager = manage_worker()
