@@ -73,8 +73,11 @@ def _mark(method: M, kind: str) -> M:
 
 def kinds_of(method: Any) -> tuple[str, ...]:
     """Of which kinds of hook the method is by its decorators."""
-    # Statically: an attribute of a class may be a lazy object, which getattr() would evaluate.
+    # Statically: it may be any attribute of a class, such as a lazy object, which getattr() would evaluate.
     kinds: tuple[str, ...] = inspect.getattr_static(method, _MARK, ())
+    if issubclass(type(method), classmethod | staticmethod):
+        # It has not the attributes of the function below it.
+        kinds += kinds_of(method.__func__)
     return kinds
 
 

@@ -190,6 +190,14 @@ def test_no_other_attribute_of_a_class_is_taken_for_a_hook_or_evaluated():
     assert woken == []
 
 
+@pytest.mark.parametrize("kind", [classmethod, staticmethod])
+def test_a_decorator_may_stand_on_either_side_of_that_of_python(diary, kind):
+    above = hooks.before_perform(kind(lambda *cls: diary.append("above")))
+    below = kind(hooks.before_perform(lambda *cls: diary.append("below")))
+    type("MyJob", (Job,), {"perform": lambda self: None, "above": above, "below": below}).perform_now()
+    assert diary == ["above", "below"]
+
+
 def test_a_decorator_stands_above_a_method():
     with pytest.raises(TypeError, match=r"@before_perform stands above a method of a Job, not 'log'"):
         hooks.before_perform("log")
