@@ -83,8 +83,10 @@ class History:
             return cls(is_known=False)
         try:
             counts, began = json.loads(text)
-            return cls({name: int(number) for name, number in counts.items()}, began and float(began))
-        except (AttributeError, TypeError, ValueError):
+            # An UPDATE by hand may have written a number that is no time.
+            began = None if began is None else timedelta(seconds=began).total_seconds()
+            return cls({name: int(number) for name, number in counts.items()}, began)
+        except (AttributeError, ArithmeticError, TypeError, ValueError):
             return cls()
 
     def to_json(self) -> str:

@@ -121,7 +121,11 @@ def test_a_history_counts_each_rule_by_itself():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "[]", "[5, 3]", "{}", '[{"a": "b"}, null]', '[{}, "soon"]', "null"]
+    "text",
+    [
+        *("", "x", "[]", "[5, 3]", "{}", '[{"a": "b"}, null]', '[{}, "soon"]', "null"),
+        *('[{"a": Infinity}, null]', "[{}, 1e300]", "[{}, NaN]"),
+    ],
 )
 def test_a_history_that_we_have_not_written_is_empty(text):
     assert History.from_json(text) == History()
