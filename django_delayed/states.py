@@ -270,9 +270,9 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         ids: list[int] = self._repeat_on_conflict(lambda: list(free.all()))
         return sum(self.discard_batch(batch) for batch in batches(ids))
 
-    def discard_batch(self, ids: Sequence[int]) -> int:
-        """As `discard`, for the rows of these ids, in one transaction."""
-        return self._repeat_on_conflict(lambda: self._remove_unheld(ids))
+    def discard_batch(self, ids: Sequence[int], only: Q = ~HELD) -> int:
+        """As `discard`, in one transaction, for those rows of these ids that meet the condition then."""
+        return self._repeat_on_conflict(lambda: self._remove_those(ids, only))
 
     def prune(self) -> int:
         """Remove the rows whose `expires_at` has passed. Returns how many."""
@@ -346,11 +346,11 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def _release(self) -> int:
         return self._repeat_on_conflict(lambda: self.update(**UNLOCKED, attempts=F("attempts") - 1))
 
-    def _remove_unheld(self, ids: Sequence[int]) -> int:
-        """Remove those of these rows that no worker holds, with their failed attempts; returns how many."""
+    def _remove_those(self, ids: Sequence[int], only: Q) -> int:
+        """Remove those of these rows that meet the condition, with their attempts; returns how many."""
         rows = self.model._base_manager.using(self.db).filter(pk__in=ids)
         with transaction.atomic(using=self.db):
-            removed: int = rows.exclude(HELD)._raw_delete(self.db)
+            removed: int = rows.filter(only)._raw_delete(self.db)
             gone = set(ids).difference(rows.values_list("pk", flat=True))
             self._attempts.filter(delayed_job__in=gone)._raw_delete(self.db)
         return removed

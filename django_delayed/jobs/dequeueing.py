@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..conf import settings
 from ..enqueueing import all_rows
 from ..exceptions import DelayedError
+from ..fields import ClaimableField
 from ..serialization.names import name_of, resolve
 from .job import Job
 from .payloads import read_payload
@@ -40,7 +42,9 @@ def dequeue(job_class: type[Job], /, *args: Any, **kwargs: Any) -> int:
         rows = rows.filter(about=job.about)
     if job.before_dequeue() is False:
         return 0
-    removed = sum(all_rows().discard_batch(found) for found in _matching(rows, job_class, wanted) if found)
+    # Some may have been performed since they were read.
+    discard = partial(all_rows().discard_batch, only=ClaimableField.condition)
+    removed = sum(discard(found) for found in _matching(rows, job_class, wanted) if found)
     if removed:
         job.after_dequeue()
     return removed

@@ -89,6 +89,20 @@ def test_only_what_waits_is_removed(diary):
     assert FailedAttempt.objects.get().delayed_job == failed
 
 
+def test_a_job_that_a_worker_performs_meanwhile_is_neither_removed_nor_counted(monkeypatch, diary):
+    enqueue_all([Reminder(1), Reminder(1)])
+    holds = dequeueing._holds
+
+    def fail_the_first(row, *wanted):
+        if not DelayedJob.objects.failed().exists():
+            DelayedJob.objects.fail(claim(), describe(ValueError()))
+        return holds(row, *wanted)
+
+    monkeypatch.setattr(dequeueing, "_holds", fail_the_first)
+    assert dequeue(Reminder, 1) == 1
+    assert [row.state for row in waiting()] == ["failed"]
+
+
 def test_a_job_that_was_enqueued_under_a_former_name_is_found(settings, diary):
     later = {"tests.blog.gone:Memo": "tests.blog.gone:Note", "tests.blog.gone:Lost": "tests.blog.gone:No"}
     settings.DJANGO_DELAYED = {"ALIASES": {"tests.blog.gone:Note": "tests.blog.jobs:Reminder", **later}}
