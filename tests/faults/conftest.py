@@ -1,3 +1,28 @@
+import os
+import random
+
+import pytest
+from tests.faults.form import Figures
+from tests.playground.hosts import Hosts
 from tests.playground.processes import command, ledger, work
 
 __all__ = ["command", "ledger", "work"]
+
+
+@pytest.fixture
+def rng():
+    """Chance; SEED repeats a run as far as the processes let it."""
+    seed = int(os.environ.get("SEED") or random.randrange(10_000))
+    print(f"SEED={seed}")
+    return random.Random(seed)
+
+
+@pytest.fixture
+def hosts(work, ledger, rng):
+    return Hosts(work, ledger, rng)
+
+
+@pytest.fixture
+def figures(request):
+    """What a row has counted, for the table in docs/guarantees.md."""
+    return Figures(request.node.get_closest_marker("fault").args[0])

@@ -1,9 +1,7 @@
 """kill -9 of every kind: what is recovered, by whom, and what it costs the job."""
 
 import os
-import random
 import signal
-from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -11,14 +9,10 @@ from django.db.models import Min
 from django.utils import timezone
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, FailedAttempt, WorkerProcess
-from tests.playground.jobs import Gated, HoldGil, Note, Pill, Sleepy
+from tests.playground.jobs import Gated, HoldGil, Note, Pill
 from tests.playground.processes import children_of, no_job_is_left, nothing_is_held, until
 
 SHORT_LEASE = {"LEASE": 2}
-
-
-def make_all_due():
-    DelayedJob.objects.waiting().update(run_at=timezone.now())
 
 
 def test_a_job_whose_worker_is_killed_is_taken_up_by_another_worker_after_the_lease(work, ledger):
@@ -97,33 +91,6 @@ def test_a_worker_is_not_declared_dead_while_its_job_holds_the_gil(work, ledger)
     assert (busy.stop(), hungry.stop()) == (0, 0)
 
 
-PILLS = ["SIGKILL", "SIGABRT", "exit code 9", "exit code 0"]
-
-
-@pytest.mark.slow
-def test_killer_jobs_are_given_up_after_three_crashes_and_cost_no_other_job_anything(work, ledger):
-    pills = enqueue_all([Pill(str(ledger), kind) for kind in PILLS])
-    good = enqueue_all([Note(str(ledger), f"good {number}") for number in range(100)])
-    workers = [work(), work()]
-
-    def all_pills_are_given_up():
-        make_all_due()  # after its second crash, one waits for half a minute
-        return DelayedJob.objects.failed().count() == len(PILLS)
-
-    until(all_pills_are_given_up)
-    until(lambda: DelayedJob.objects.count() == len(PILLS))
-    assert Counter(ledger.lines) == {
-        **dict.fromkeys(PILLS, 3),
-        **{f"good {number}": 1 for number in range(len(good))},
-    }
-    for kind, pill in zip(PILLS, pills, strict=True):
-        pill.refresh_from_db()
-        assert kind in pill.error_message
-        assert (pill.attempts, pill.crashes, pill.failed_attempts.count()) == (3, 3, 3)
-    assert [worker.stop() for worker in workers] == [0, 0]
-    assert nothing_is_held()
-
-
 def test_a_second_crash_makes_a_job_wait(work, ledger):
     pill = Pill.perform_later(str(ledger), "exit code 9")
     work()
@@ -198,36 +165,6 @@ def test_workers_that_were_all_suspended_do_not_declare_one_another_dead(work, l
     until(no_job_is_left)
     assert sorted(ledger.lines) == sorted(f"{word} {job.pk}" for job in jobs for word in ("begin", "end"))
     assert [worker.stop() for worker in workers] == [0, 0]
-
-
-JOBS, KILLS = 600, 8
-
-
-@pytest.mark.slow
-def test_a_storm_of_kills_loses_no_job(work, ledger):
-    enqueue_all([Sleepy(str(ledger), f"job {number}", 0.001 * (number % 8)) for number in range(JOBS)])
-    workers = [work(), work()]
-    rng = random.Random(4)
-    killed = 0
-    for kill in range(KILLS):
-        reached = JOBS * (kill + 1) // (KILLS + 2)
-        until(lambda reached=reached: len(ledger.lines) >= reached)
-        worker = rng.choice(workers)
-        killed += kill_a_child_of(worker)
-    until(lambda: make_all_due() or no_job_is_left())
-    runs = Counter(ledger.lines)
-    assert len(runs) == JOBS
-    assert sum(runs.values()) - JOBS <= killed
-    assert max(runs.values()) <= 3
-    assert [worker.stop() for worker in workers] == [0, 0]
-    assert nothing_is_held()
-
-
-def kill_a_child_of(worker):
-    for child in children_of(worker.pid):
-        os.kill(child, signal.SIGKILL)
-        return 1
-    return 0
 
 
 def test_a_parent_leaks_nothing_over_many_children(work, ledger):

@@ -12,16 +12,11 @@ from pathlib import Path
 
 from django.db import connection
 from django_delayed import Job
+from tests.playground.ledger import EFFECT, START, enter, note
 
 POLL = 0.01
 
 schema = "none"
-
-
-def note(ledger, *words):
-    """One line, in one write, so that no two processes mix theirs."""
-    with open(ledger, "ab", buffering=0) as file:
-        file.write(f"{' '.join(map(str, words))}\n".encode())
 
 
 class Note(Job):
@@ -65,6 +60,27 @@ class Hoard(Job):
     def perform(self, ledger, megabytes):
         hoard.append(b"x" * (megabytes * 1024 * 1024))
         note(ledger, "hoarded")
+
+
+class Work(Job):
+    """Writes down that it starts, takes its time, and writes down its effect."""
+
+    def perform(self, ledger, seconds=0.0):
+        enter(ledger, START, self.delayed_job.id)
+        time.sleep(seconds)
+        enter(ledger, EFFECT, self.delayed_job.id)
+
+
+class WorkAgain(Work):
+    """Fails once after its effect."""
+
+    def perform(self, ledger, seconds=0.0):
+        super().perform(ledger, seconds)
+        if self.delayed_job.attempts == 1:
+            raise ConnectionError("the network is down")
+
+    def wait_before_retry(self, attempts, error):
+        return 0
 
 
 class LeaveThread(Job):
@@ -131,17 +147,46 @@ class FailingForGood(Failing):
     max_attempts = 1
 
 
+def overflow_the_stack(*_):
+    """Through C, in a thread whose stack is so small that it ends before Python's own limit is reached."""
+    threading.stack_size(64 * 1024)
+    thread = threading.Thread(target=descend)
+    thread.start()
+    thread.join()
+
+
+def descend(*_):
+    return max([0], key=descend)
+
+
+KILLERS = {
+    "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "exit code 9": lambda: os._exit(9),
+    "exit code 0": lambda: os._exit(0),
+    "SIGABRT": os.abort,
+    "SIGSEGV": lambda: ctypes.string_at(0),
+    "SIGSEGV of the stack": overflow_the_stack,
+}
+
+
 class Pill(Job):
     """Takes its process with it."""
 
     def perform(self, ledger, kind):
         note(ledger, kind)
-        {
-            "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
-            "exit code 9": lambda: os._exit(9),
-            "exit code 0": lambda: os._exit(0),
-            "SIGABRT": os.abort,
-        }[kind]()
+        KILLERS[kind]()
+
+
+class Killer(Job):
+    """Writes down that it starts, and takes its process with it."""
+
+    def perform(self, ledger, kind):
+        enter(ledger, START, self.delayed_job.id)
+        KILLERS[kind]()
+
+
+class KillerOnce(Killer):
+    max_attempts = 1
 
 
 class Environment(Job):

@@ -6,24 +6,15 @@ import re
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from django.db import connection
 from django_delayed.models import DelayedJob, WorkerProcess
+from tests.playground.ledger import Ledger
+from tests.playground.waiting import PATIENCE, until
 
 MANAGE = Path(__file__).parents[2] / "testproject" / "manage.py"
-PATIENCE = 30  # seconds: an event that has not come by then will not come
-
-
-def until(holds, patience=PATIENCE):
-    """Wait for what comes true by itself; gives what it is."""
-    deadline = time.monotonic() + patience
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it has not come true"
-        time.sleep(0.02)
-    return found
 
 
 def children_of(pid):
@@ -141,26 +132,6 @@ def ledger(tmp_path):
     path = tmp_path / "ledger"
     path.touch()
     return Ledger(path)
-
-
-class Ledger:
-    def __init__(self, path):
-        self.path = path
-        self.gate = path.with_name("gate")
-
-    def __str__(self):
-        return str(self.path)
-
-    @property
-    def lines(self):
-        return self.path.read_text().splitlines()
-
-    def has(self, line, times=1):
-        """Wait until the line is there so often."""
-        return until(lambda: self.lines.count(line) >= times)
-
-    def open_gate(self):
-        self.gate.touch()
 
 
 def no_job_is_left():

@@ -1,0 +1,149 @@
+"""The table in docs/guarantees.md: processes that die."""
+
+import signal
+import time
+from collections import Counter
+
+import pytest
+from django_delayed import enqueue_all
+from django_delayed.models import DelayedJob
+from tests.faults.form import IS_LONG, PATIENCE, form
+from tests.playground.deaths import AFTER_PERFORM, POINTS
+from tests.playground.jobs import KILLERS, Killer, KillerOnce, Work, WorkAgain
+from tests.playground.ledger import DEATH
+from tests.playground.processes import no_job_is_left, nothing_is_held, until
+
+
+def all_is_done():
+    # After its second crash, a job waits for half a minute.
+    DelayedJob.objects.run_now()
+    return no_job_is_left()
+
+
+@pytest.mark.slow
+@pytest.mark.fault("kills")
+def test_a_storm_of_kills_loses_no_job(hosts, ledger, figures):
+    jobs, workers, kills = form(2000, 10_000), form(4, 8), form(20, 50)
+    rows = enqueue_all([Work(str(ledger), 0.001 * (number % 10)) for number in range(jobs)])
+    hosts.start(workers)
+    for kill in range(kills):
+        done = jobs * kill // (kills + 1)
+        until(lambda done=done: len(ledger.effects) >= done, PATIENCE)
+        hosts.kill_one_in_a_job()
+    until(all_is_done, PATIENCE)
+    figures(
+        jobs=jobs,
+        workers=workers,
+        kills=kills,
+        lost=len(ledger.lost(rows)),
+        extra=ledger.extra_starts(rows),
+        most=max(ledger.starts.values()),
+    )
+    assert ledger.lost(rows) == set()
+    assert ledger.extra_starts(rows) <= kills
+    assert hosts.stop() == [0] * workers
+    assert nothing_is_held()
+
+
+def deaths_in(ledger):
+    """How often each job was the last one of a process that died after it had performed it."""
+    last, died = {}, Counter()
+    for entry in ledger.entries:
+        if entry.what != DEATH:
+            last[entry.pid] = entry.job
+        elif entry.job.replace("_", " ") in AFTER_PERFORM:
+            died[last[entry.pid]] += 1
+    return died
+
+
+@pytest.mark.slow
+@pytest.mark.fault("death at each point")
+def test_a_worker_that_dies_at_any_point_loses_no_job_and_repeats_only_what_it_had_not_settled(
+    hosts, ledger, rng, figures
+):
+    deaths, jobs = form(2, 20), form(60, 600)
+    # Every third one fails once: a failure is two statements.
+    kinds = [WorkAgain if number % 3 == 0 else Work for number in range(jobs * len(POINTS))]
+    rows = enqueue_all([kind(str(ledger), 0.001) for kind in kinds])
+    for point in POINTS:
+        given = {"DEATH_AT": point, "DEATHS": str(deaths), "DEATH_LEDGER": str(ledger)}
+        given |= {"APPS": "tests.playground.deaths.Deaths", "SEED": str(rng.random())}
+        hosts.start(environment=given)
+
+    def all_have_died():
+        # Those who come late find work, too.
+        if DelayedJob.objects.waiting().count() < jobs:
+            rows.extend(enqueue_all([kind(str(ledger), 0.001) for kind in (Work, WorkAgain)]))
+        return len(ledger.of(DEATH)) == deaths * len(POINTS)
+
+    until(all_have_died, PATIENCE)
+    until(all_is_done, PATIENCE)
+    died = deaths_in(ledger)
+    expected = {row.pk: 1 + (row.name == "WorkAgain") for row in rows}
+    # One that died with the worker before it had failed may not fail at all.
+    extra = {pk: count - expected[pk] for pk, count in ledger.starts.items() if count > expected[pk]}
+    at = Counter(entry.job for entry in ledger.of(DEATH))
+    figures(points=len(at), deaths=sum(at.values()), lost=len(ledger.lost(rows)), extra=sum(extra.values()))
+    assert ledger.lost(rows) == set()
+    assert {pk: count for pk, count in extra.items() if count > died[pk]} == {}
+    assert set(at.values()) == {deaths}
+    assert hosts.stop() == [0] * len(POINTS)
+    assert nothing_is_held()
+
+
+@pytest.mark.slow
+@pytest.mark.fault("killer jobs")
+def test_killer_jobs_are_given_up_after_three_crashes_and_cost_no_other_job_anything(hosts, ledger, figures):
+    kinds = [(kind, Killer) for kind in KILLERS]
+    kinds += [(kind, KillerOnce) for kind in form(["SIGKILL"], KILLERS)]
+    good = enqueue_all([Work(str(ledger), 0.001) for _ in range(form(200, 1000))])
+    pills = enqueue_all([killer(str(ledger), kind) for kind, killer in kinds])
+    # Among the good ones.
+    for pill, neighbour in zip(pills, good[:: len(good) // len(pills)], strict=False):
+        DelayedJob.objects.filter(pk=pill.pk).update(run_at=neighbour.run_at)
+    workers = form(2, 4)
+    hosts.start(workers)
+
+    def all_pills_are_given_up():
+        DelayedJob.objects.run_now()
+        return DelayedJob.objects.failed().count() == DelayedJob.objects.count() == len(pills)
+
+    until(all_pills_are_given_up, PATIENCE)
+    starts = ledger.starts
+    figures(killers=len(pills), good=len(good), done=len(ledger.effects), lost=len(ledger.lost(good)))
+    assert {starts[row.pk] for row in good} == {1}
+    assert ledger.lost(good) == set()
+    for (kind, killer), pill in zip(kinds, pills, strict=True):
+        pill.refresh_from_db()
+        times = 3 if killer is Killer else 1
+        assert (starts[pill.pk], pill.attempts, pill.crashes) == (times, times, times), kind
+        assert kind.split(" of ")[0] in pill.error_message
+        assert pill.failed_attempts.count() == times
+    assert hosts.stop() == [0] * workers
+    assert nothing_is_held()
+
+
+@pytest.mark.slow
+@pytest.mark.fault("host lost")
+def test_the_jobs_of_a_lost_host_are_taken_up_by_another(hosts, ledger, figures):
+    lease, lost = form(2, 60), form(2, 4)
+    rows = enqueue_all([Work(str(ledger), 0.5) for _ in range(lost)])
+    hosts.start(lost, delayed={"LEASE": lease})
+    struck = [hosts.suspend_one_in_a_job()]
+    while len(struck) < lost:
+        struck.append(hosts.suspend_one_in_a_job(*(worker for worker, _ in struck)))
+    for worker, _ in struck:
+        host = hosts.suspend_host_of(worker)
+        host.send(signal.SIGKILL)
+        host.send(signal.SIGKILL, to=worker)
+    began = time.monotonic()
+    [other] = hosts.start(delayed={"LEASE": lease})
+    until(lambda: ledger.extra_starts(rows) == lost, PATIENCE)
+    slowest = max(entry.at for entry in ledger.entries) / 1e9 - began
+    until(no_job_is_left)
+    figures(hosts=lost, lease=lease, lost=len(ledger.lost(rows)), slowest=round(slowest))
+    assert ledger.lost(rows) == set()
+    assert ledger.extra_starts(rows) == lost
+    assert not IS_LONG or slowest <= lease + 30
+    assert other.stop() == 0
+    assert nothing_is_held()

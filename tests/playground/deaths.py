@@ -1,0 +1,130 @@
+"""An app that lets workers die at one point in the life of a job.
+
+DEATH_AT      the point, a key of POINTS
+DEATHS        how many workers die there at most, of all that write into this ledger
+DEATH_LEDGER  where they write that they do
+SEED          which of the first passes of a worker is its last
+"""
+
+import os
+import random
+import signal
+from pathlib import Path
+
+from django.apps import AppConfig
+from django.db.backends.signals import connection_created
+from tests.playground.ledger import DEATH, enter
+
+
+class Death:
+    """Kills this process when it comes to the point for the nth time."""
+
+    def __init__(self, point):
+        self.point = point.replace(" ", "_")
+        self.ledger = Path(os.environ["DEATH_LEDGER"])
+        self.most = int(os.environ["DEATHS"])
+        self.passes = random.Random(f"{os.environ['SEED']} {os.getpid()}").randint(1, 4)
+
+    def may_come(self):
+        self.passes -= 1
+        if self.passes > 0 or self.ledger.read_text().count(f"{DEATH} {self.point} ") >= self.most:
+            return
+        enter(self.ledger, DEATH, self.point)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def on_every_connection(wrapper):
+    # Kept by the closure: Django holds receivers weakly.
+    def wrap(connection, **_):
+        if wrapper not in connection.execute_wrappers:
+            connection.execute_wrappers.append(wrapper)
+
+    connection_created.connect(wrap, weak=False)
+
+
+def before_the_claims_commit(death):
+    def wrapper(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        connection = context["connection"]
+        # SQLite commits when the rows that the statement returns are read.
+        if "attempts = attempts + 1" in sql and (connection.in_atomic_block or connection.vendor == "sqlite"):
+            death.may_come()
+        return result
+
+    on_every_connection(wrapper)
+
+
+def after_the_claims_commit(death):
+    from django_delayed.states import DelayedJobQuerySet
+
+    claim = DelayedJobQuerySet.claim
+
+    def claimed(*arguments):
+        if rows := claim(*arguments):
+            death.may_come()
+        return rows
+
+    DelayedJobQuerySet.claim = claimed
+
+
+def before_perform(death):
+    from django_delayed.signals import job_started
+
+    job_started.connect(lambda **_: death.may_come(), weak=False)
+
+
+def after_perform(death):
+    from django_delayed.worker import worker
+
+    perform = worker.perform
+
+    def performed(*arguments, **options):
+        outcome = perform(*arguments, **options)
+        death.may_come()
+        return outcome
+
+    worker.perform = performed
+
+
+def during_settling(death):
+    """Between the two statements of a failure."""
+
+    def wrapper(execute, sql, params, many, context):
+        if sql.startswith("INSERT") and "django_delayed_failedattempt" in sql:
+            death.may_come()
+        return execute(sql, params, many, context)
+
+    on_every_connection(wrapper)
+
+
+def after_settling(death):
+    from django_delayed.worker import worker
+
+    write_outcomes = worker.write_outcomes
+
+    def written(performed):
+        lost = write_outcomes(performed)
+        death.may_come()
+        return lost
+
+    worker.write_outcomes = written
+
+
+POINTS = {
+    "before the claim's commit": before_the_claims_commit,
+    "after the claim's commit": after_the_claims_commit,
+    "before perform": before_perform,
+    "after perform": after_perform,
+    "during settling": during_settling,
+    "after settling": after_settling,
+}
+AFTER_PERFORM = ("after perform", "during settling")
+
+
+class Deaths(AppConfig):
+    name = "tests.playground.deaths"
+
+    def ready(self):
+        # The supervisor, which has no such variable, stays alive.
+        if (point := os.environ.get("DEATH_AT")) and "DJANGO_DELAYED_WORKER" in os.environ:
+            POINTS[point](Death(point))

@@ -1,0 +1,14 @@
+"""Wait for events, never for time."""
+
+import time
+
+PATIENCE = 30  # seconds: an event that has not come by then will not come
+
+
+def until(holds, patience=PATIENCE):
+    """Wait for what comes true by itself; gives what it is."""
+    deadline = time.monotonic() + patience
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it has not come true"
+        time.sleep(0.02)
+    return found
