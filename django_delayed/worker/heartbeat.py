@@ -10,7 +10,7 @@ import time
 from datetime import timedelta
 from functools import partial
 
-from django.db import connections
+from django.db import IntegrityError, connections
 
 from ..conf import settings
 from ..databases import DatabaseNow
@@ -39,16 +39,22 @@ def heartbeat_interval() -> timedelta:
 def register(worker: str, configuration: Configuration) -> None:
     """Write the row of a worker. To be called before it claims: a holder without a row counts as dead."""
     filters = configuration.filters
-    WorkerProcess.objects.using(settings.DATABASE).create(
-        id=worker,
-        hostname=socket.gethostname()[:255],
-        pid=os.getpid(),
-        queues=",".join(filters.queues),
-        min_priority=filters.min_priority,
-        max_priority=filters.max_priority,
-        started_at=DatabaseNow(),
-        heartbeat_at=DatabaseNow(),
-    )
+    workers = WorkerProcess.objects.using(settings.DATABASE)
+    try:
+        workers.create(
+            id=worker,
+            hostname=socket.gethostname()[:255],
+            pid=os.getpid(),
+            queues=",".join(filters.queues),
+            min_priority=filters.min_priority,
+            max_priority=filters.max_priority,
+            started_at=DatabaseNow(),
+            heartbeat_at=DatabaseNow(),
+        )
+    except IntegrityError:
+        # The id is random: the row is there because the answer to an earlier INSERT was lost on its way.
+        if not workers.filter(pk=worker).exists():
+            raise
 
 
 def send_heartbeat(worker: str, pid: int, activity: Activity) -> bool:

@@ -4,6 +4,7 @@ import random
 import pytest
 from tests.faults.form import Figures
 from tests.playground.hosts import Hosts
+from tests.playground.network import Network
 from tests.playground.processes import command, ledger, work
 
 __all__ = ["command", "ledger", "work"]
@@ -20,6 +21,14 @@ def rng():
 @pytest.fixture
 def hosts(work, ledger, rng):
     return Hosts(work, ledger, rng)
+
+
+@pytest.fixture
+def network():
+    network = Network()
+    network.start()
+    yield network
+    network.close()
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
 """The database does not answer, for a while or at all: the supervisor hears signals all the same."""
 
 import json
-import select
 import signal
 import socket
-import threading
 import time
 
 import pytest
 from django.db import connection
 from django_delayed.models import DelayedJob
 from tests.playground.jobs import Gated, LeaveThread, Note
+from tests.playground.network import at_port
 from tests.playground.processes import no_job_is_left, nothing_is_held, until
 
 TABLES = ("django_delayed_delayedjob", "django_delayed_workerprocess", "django_delayed_failedattempt")
@@ -38,60 +37,6 @@ def locked():
     lock = Lock()
     yield lock
     lock.release()
-
-
-def at_port(port):
-    """The environment in which a project finds its database at this port."""
-    host, variable = {"postgresql": ("PGHOST", "PGPORT"), "mysql": ("MYSQL_HOST", "MYSQL_TCP_PORT")}[
-        connection.vendor
-    ]
-    return {host: "127.0.0.1", variable: str(port)}
-
-
-class Network(threading.Thread):
-    """Between a worker and its database; `fall_silent` drops everything and closes nothing."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        settings = connection.settings_dict
-        self.server = settings["HOST"], int(settings["PORT"])
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.is_silent = self.is_closed = False
-        self.peers = {}
-
-    def run(self):
-        while not self.is_closed:
-            for ready in select.select([self.listener, *self.peers], [], [], 0.05)[0]:
-                if self.is_silent:
-                    time.sleep(0.05)
-                elif ready is self.listener:
-                    ours, theirs = ready.accept()[0], socket.create_connection(self.server)
-                    self.peers |= {ours: theirs, theirs: ours}
-                elif data := ready.recv(65536):
-                    self.peers[ready].sendall(data)
-                else:
-                    other = self.peers.pop(ready)
-                    self.peers.pop(other, None)
-                    other.close()
-                    ready.close()
-
-    def fall_silent(self):
-        self.is_silent = True
-
-    def close(self):
-        self.is_closed = True
-        self.join()
-        for peer in [self.listener, *self.peers]:
-            peer.close()
-
-
-@pytest.fixture
-def network():
-    network = Network()
-    network.start()
-    yield network
-    network.close()
 
 
 @on_a_server
@@ -126,7 +71,7 @@ def test_a_supervisor_whose_tables_were_locked_for_a_while_goes_on(work, ledger,
 
 @on_a_server
 def test_a_supervisor_ends_in_time_when_the_network_falls_silent(work, ledger, network):
-    worker = work(delayed=QUICK, environment=at_port(network.port))
+    worker = work(delayed=QUICK, environment=network.environment)
     Note.perform_later(str(ledger), "before")
     ledger.has("before")
     network.fall_silent()
@@ -137,7 +82,7 @@ def test_a_supervisor_ends_in_time_when_the_network_falls_silent(work, ledger, n
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="Django has a pool for PostgreSQL only")
 def test_a_supervisor_ends_in_time_while_its_pool_waits_for_a_connection(work, ledger, network):
     pool = {"pool": {"min_size": 1, "max_size": 1, "timeout": 120}}
-    environment = at_port(network.port) | {"DATABASE_OPTIONS": json.dumps(pool)}
+    environment = network.environment | {"DATABASE_OPTIONS": json.dumps(pool)}
     worker = work(delayed=QUICK, environment=environment)
     Note.perform_later(str(ledger), "before")
     ledger.has("before")

@@ -9,7 +9,7 @@ from django.db.models import Min
 from django.utils import timezone
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, FailedAttempt, WorkerProcess
-from tests.playground.jobs import Gated, HoldGil, Note, Pill
+from tests.playground.jobs import Gated, Note, Pill
 from tests.playground.processes import children_of, no_job_is_left, nothing_is_held, until
 
 SHORT_LEASE = {"LEASE": 2}
@@ -75,20 +75,6 @@ def test_what_was_claimed_with_the_job_that_crashed_is_released(work, ledger):
     until(lambda: DelayedJob.objects.waiting().filter(crashes=2).exists())
     assert FailedAttempt.objects.exclude(delayed_job=pill.pk).count() == 0
     assert worker.stop() == 0
-
-
-@pytest.mark.slow
-def test_a_worker_is_not_declared_dead_while_its_job_holds_the_gil(work, ledger):
-    busy = work(delayed=SHORT_LEASE)
-    busy.has_said("Worker .* started")
-    job = HoldGil.perform_later(str(ledger), 6)
-    ledger.has(f"begin {job.pk}")
-    hungry = work(delayed=SHORT_LEASE)
-    ledger.has(f"end {job.pk}")
-    until(no_job_is_left)
-    assert ledger.lines == [f"begin {job.pk}", f"end {job.pk}"]
-    assert not hungry.said("no heartbeat")
-    assert (busy.stop(), hungry.stop()) == (0, 0)
 
 
 def test_a_second_crash_makes_a_job_wait(work, ledger):

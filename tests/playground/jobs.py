@@ -95,9 +95,9 @@ class HoldGil(Job):
     """No Python runs in this process for so many seconds."""
 
     def perform(self, ledger, seconds):
-        note(ledger, "begin", self.delayed_job.id)
+        enter(ledger, START, self.delayed_job.id)
         ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
-        note(ledger, "end", self.delayed_job.id)
+        enter(ledger, EFFECT, self.delayed_job.id)
 
 
 class HoldGilForever(Job):

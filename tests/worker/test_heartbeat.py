@@ -66,6 +66,12 @@ def states():
     return [row.state for row in DelayedJob.objects.order_by("pk")]
 
 
+def test_a_worker_is_registered_once_when_the_answer_of_the_database_was_lost():
+    register(W1, Configuration())
+    register(W1, Configuration())
+    assert WorkerProcess.objects.count() == 1
+
+
 def test_a_worker_is_registered_with_what_it_serves(monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "h" * 300)
     register(W1, Configuration(Filters(("mail", "tweets"), min_priority=-3, max_priority=7)))

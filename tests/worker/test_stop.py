@@ -117,10 +117,10 @@ def test_sigquit_writes_the_stacks_and_the_work_goes_on(at_work, ledger):
 def test_sigquit_writes_the_stacks_of_a_job_that_holds_the_gil(work, ledger):
     worker = work()
     row = HoldGil.perform_later(str(ledger), 2)
-    ledger.has(f"begin {row.pk}")
+    until(lambda: row.pk in ledger.starts)
     worker.send(signal.SIGQUIT)
     worker.has_said(r"in perform$")
-    ledger.has(f"end {row.pk}")
+    until(lambda: row.pk in ledger.effects)
     assert worker.stop() == 0
 
 

@@ -1,0 +1,53 @@
+"""The table in docs/guarantees.md: the answer to a statement is lost with its connection."""
+
+import pytest
+from django.db import connection
+from django_delayed import enqueue_all
+from django_delayed.models import DelayedJob
+from tests.faults.form import PATIENCE, form
+from tests.playground.jobs import Work, WorkAgain
+from tests.playground.processes import no_job_is_left, nothing_is_held, until
+
+# Those that a worker and its supervisor cannot do without; the answer to each is lost once at least.
+EACH = {
+    *("INSERT INTO workerprocess", "UPDATE workerprocess", "COMMIT", "UPDATE delayedjob"),
+    *(
+        "DELETE FROM delayedjob",
+        "INSERT INTO failedattempt",
+        "DELETE FROM failedattempt",
+        "SELECT delayedjob",
+    ),
+    *{"postgresql": ("WITH RECURSIVE", "WITH picked delayedjob")}.get(connection.vendor, ()),
+}
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no connection to lose an answer with")
+@pytest.mark.slow
+@pytest.mark.fault("lost answers")
+def test_an_answer_that_is_lost_costs_no_job_and_no_second_start(hosts, ledger, network, figures):
+    answers = form(20, 200)
+    network.lose_answers(answers // 10)
+    [host] = hosts.start(environment=network.environment, delayed={"LEASE": 3})
+    rows = []
+
+    def all_were_lost():
+        # A worker that looks for jobs again and again makes every statement that there is.
+        if DelayedJob.objects.count() < 5:
+            rows.extend(enqueue_all([kind(str(ledger), 0.001) for kind in (Work, WorkAgain)]))
+        return network.lost.keys() >= EACH and network.lost.total() >= answers
+
+    until(all_were_lost, PATIENCE)
+    until(no_job_is_left, PATIENCE)
+    again = {row.pk for row in rows if ledger.starts[row.pk] != 1 + (row.name == "WorkAgain")}
+    figures(
+        answers=network.lost.total(),
+        kinds=len(network.lost),
+        jobs=len(rows),
+        lost=len(ledger.lost(rows)),
+        extra=len(again),
+    )
+    assert ledger.lost(rows) == set()
+    assert again == set()
+    assert host.process.poll() is None
+    assert hosts.stop() == [0]
+    assert nothing_is_held()

@@ -1,0 +1,73 @@
+"""The table in docs/guarantees.md: processes that stand still, and jobs that let them look so."""
+
+import os
+import signal
+
+import pytest
+from django_delayed import enqueue_all
+from django_delayed.models import WorkerProcess
+from tests.faults.form import PATIENCE, form
+from tests.playground.jobs import HoldGil, Work
+from tests.playground.processes import no_job_is_left, nothing_is_held, until
+
+LEASE = 2
+
+
+REFUSED = "lost its claim; its outcome is dropped"
+
+
+def stall(hosts, ledger, count):
+    """Suspend so many hosts, each in a job, until that has run elsewhere; then let them go on."""
+    struck = {}
+    for _ in range(count):
+        worker, job = hosts.suspend_one_in_a_job(*struck)
+        struck[worker] = hosts.suspend_host_of(worker), job
+    before, refused = ledger.starts, len(hosts.said(REFUSED))
+    until(lambda: all(ledger.starts[job] > before[job] for _, job in struck.values()), PATIENCE)
+    assert not WorkerProcess.objects.filter(pid__in=struck).exists()
+    # The workers first: their supervisors will find out that they were declared dead, and replace them.
+    for worker in struck:
+        os.kill(worker, signal.SIGCONT)
+    until(lambda: len(hosts.said(REFUSED)) == refused + count, PATIENCE)
+    for host, _ in struck.values():
+        host.send(signal.SIGCONT)
+
+
+@pytest.mark.slow
+@pytest.mark.fault("SIGSTOP past the lease")
+def test_what_comes_of_a_job_that_another_host_has_taken_over_is_refused(hosts, ledger, figures):
+    rounds, at_a_time = form(2, 10), form(2, 3)
+    stops, jobs, rows = rounds * at_a_time, form(100, 600), []
+    hosts.start(at_a_time + 1, delayed={"LEASE": LEASE})
+    for _ in range(rounds):
+        if len(rows) - len(ledger.effects) < jobs // 2:
+            rows += enqueue_all([Work(str(ledger), 0.05) for _ in range(jobs)])
+        stall(hosts, ledger, at_a_time)
+    until(no_job_is_left, PATIENCE)
+    refused, extra = len(hosts.said(REFUSED)), ledger.extra_starts(rows)
+    figures(stops=stops, jobs=len(rows), lost=len(ledger.lost(rows)), extra=extra, refused=refused)
+    assert ledger.lost(rows) == set()
+    assert extra == refused == stops
+    assert hosts.stop() == [0] * (at_a_time + 1)
+    assert nothing_is_held()
+
+
+@pytest.mark.slow
+@pytest.mark.fault("long jobs")
+def test_a_worker_is_not_declared_dead_while_its_job_takes_five_leases_or_holds_the_gil(
+    hosts, ledger, figures
+):
+    rows = [
+        Work.perform_later(str(ledger), 5 * LEASE),
+        HoldGil.perform_later(str(ledger), 5 * LEASE),
+    ]
+    hosts.start(len(rows), delayed={"LEASE": LEASE})
+    until(lambda: len(ledger.starts) == len(rows))
+    hungry = hosts.start(form(1, 3), delayed={"LEASE": LEASE})
+    until(no_job_is_left, PATIENCE)
+    figures(jobs=len(rows), hungry=len(hungry), lost=len(ledger.lost(rows)), extra=ledger.extra_starts(rows))
+    assert ledger.lost(rows) == set()
+    assert ledger.extra_starts(rows) == 0
+    assert hosts.said("no heartbeat") == []
+    assert set(hosts.stop()) == {0}
+    assert nothing_is_held()
