@@ -1,9 +1,9 @@
 """Connections that the server ends, as a restart or a network would; and what is asked on all of them."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.db.backends.signals import connection_created
 
 
@@ -16,6 +16,36 @@ def end_connection(target):
         else:
             cursor.execute(f"KILL {target.connection.thread_id()}")
     other.close()
+
+
+def end_all_connections(*kept):
+    """Let the server end all connections to the database but our own and these; returns how many."""
+    ours = [id_of(one) for one in kept]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND pid <> pg_backend_pid() AND NOT pid = ANY(%s)",
+                [ours],
+            )
+            return len(cursor.fetchall())
+        cursor.execute(
+            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        )
+        ids = [id for (id,) in cursor.fetchall() if id not in ours]
+        for id in ids:
+            # One may have ended by itself meanwhile.
+            with suppress(OperationalError):
+                cursor.execute(f"KILL {id}")
+        return len(ids)
+
+
+def id_of(target):
+    """What the server calls this connection."""
+    target.ensure_connection()
+    if target.vendor == "postgresql":
+        return target.connection.info.backend_pid
+    return target.connection.thread_id()
 
 
 @contextmanager

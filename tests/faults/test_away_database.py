@@ -4,32 +4,14 @@ import signal
 
 import pytest
 from django.db import connection, transaction
-from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, WorkerProcess
-from tests.playground.jobs import Gated, Note, Sleepy
+from tests.connections import end_all_connections
+from tests.playground.jobs import Gated, Note
 from tests.playground.processes import no_job_is_left, nothing_is_held, until
 
 on_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no connections to end")
 on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="one writer at a time is SQLite's way")
 SHORT_LEASE = {"LEASE": 2}
-
-
-def end_all_connections():
-    """All but our own; returns how many."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            return len(cursor.fetchall())
-        cursor.execute(
-            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-        )
-        ids = [id for (id,) in cursor.fetchall()]
-        for id in ids:
-            cursor.execute(f"KILL {id}")
-        return len(ids)
 
 
 @on_a_server
@@ -44,21 +26,6 @@ def test_an_outcome_is_written_once_the_database_is_back(work, ledger):
     assert ledger.lines == [f"begin {job.pk}", f"end {job.pk}"]
     worker.has_said("The database is unavailable, trying again in")
     assert worker.stop() == 0
-    assert nothing_is_held()
-
-
-@on_a_server
-def test_no_worker_ends_and_no_job_is_lost_when_all_connections_are_ended_again_and_again(work, ledger):
-    enqueue_all([Sleepy(str(ledger), f"job {number}", 0.005) for number in range(150)])
-    workers = [work(), work()]
-    for reached in (10, 40, 70, 100):
-        until(lambda reached=reached: len(ledger.lines) >= reached)
-        end_all_connections()
-    until(no_job_is_left)
-    assert len(set(ledger.lines)) == 150
-    assert not any(worker.said("Traceback") for worker in workers)
-    assert [len(worker.said("Worker .* started")) for worker in workers] == [1, 1]
-    assert [worker.stop() for worker in workers] == [0, 0]
     assert nothing_is_held()
 
 

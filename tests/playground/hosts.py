@@ -6,6 +6,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+from tests.playground.processes import children_of
 from tests.playground.waiting import PATIENCE, until
 
 # Without a line for each job, which this process would have to read while it looks for one to strike.
@@ -40,6 +41,12 @@ def cpu_seconds(pids):
     """The time that these processes have been on a processor."""
     ticks = sum(int(ticks) for pid in pids for ticks in _status(pid)[11:13])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def processes_of(hosts):
+    """The processes of these hosts: the supervisors and their workers."""
+    supervisors = [host.pid for host in hosts]
+    return [*supervisors, *(pid for supervisor in supervisors for pid in children_of(supervisor))]
 
 
 class Hosts:
