@@ -188,11 +188,12 @@ def _foreign_names(job_class: type[Job]) -> Iterator[tuple[str, str]]:
     for name, value in {name: value for cls in theirs for name, value in vars(cls).items()}.items():
         if name in ATTRIBUTES_OF_OTHER_SYSTEMS:
             yield name, ATTRIBUTES_OF_OTHER_SYSTEMS[name]
-        elif callable(value) or isinstance(value, (classmethod, staticmethod)):
+        # A hook by its decorator may have any name.
+        elif (callable(value) or isinstance(value, (classmethod, staticmethod))) and not kinds_of(value):
             if name in METHODS_OF_OTHER_SYSTEMS:
                 yield name, METHODS_OF_OTHER_SYSTEMS[name]
             # As Resque names them: before_perform_log.
-            elif (hook := _hook_named_first(name)) and not kinds_of(value):
+            elif hook := _hook_named_first(name):
                 yield name, f"@hooks.{hook} above it" if hook in KINDS else f"{hook}()"
 
 

@@ -8,6 +8,7 @@ from django.apps import apps
 from django.core.checks import run_checks
 from django.db import models
 from django_delayed import DelayMixin, Job, checks
+from django_delayed.jobs import hooks
 from django_delayed.jobs.definition import OPEN
 from django_delayed.options import WHEN
 from django_delayed.serialization import names
@@ -209,6 +210,12 @@ def test_a_name_of_another_system_in_a_job_is_a_warning_that_names_ours(define, 
     assert (warning.id, warning.obj) == ("django_delayed.W007", job_class)
     assert warning.msg.startswith(f"Foreign.{name} is a name of another system")
     assert warning.hint == f"Write {ours}; or rename it."
+
+
+def test_a_hook_by_its_decorator_may_have_any_name(define):
+    marked = hooks.after_perform(lambda self: None)
+    define(success=marked, before_perform_log=marked, after=classmethod(marked))
+    assert checks.check_jobs() == []
 
 
 def test_a_name_of_ours_is_none_of_another_system():
