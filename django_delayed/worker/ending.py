@@ -52,7 +52,8 @@ class Ending:
         if self._max_jobs is not None and self._performed >= self._max_jobs:
             logger.info("%s jobs performed: another worker takes the place of this one", self._performed)
             return USED_UP
-        if self._max_memory is not None and (taken := memory_taken()) > self._max_memory:
+        # After a job: what a receiver of worker_started has loaded, the next worker would take too.
+        if self._performed and self._max_memory is not None and (taken := memory_taken()) > self._max_memory:
             logger.info("%s MB taken: another worker takes the place of this one", taken // MEGABYTE)
             return USED_UP
         return None

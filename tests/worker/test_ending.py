@@ -29,5 +29,9 @@ def test_it_claims_no_more_than_it_may_perform_and_ends_then(caplog):
 def test_it_ends_when_it_has_taken_more_memory_than_it_may(monkeypatch, caplog, taken, code):
     caplog.set_level("INFO", "django_delayed")
     monkeypatch.setattr(module, "memory_taken", lambda: taken * 1024 * 1024)
-    assert Ending(Configuration(max_memory=100 * 1024 * 1024), None).exit_code() == code
+    ending = Ending(Configuration(max_memory=100 * 1024 * 1024), None)
+    # Else no worker might ever perform anything.
+    assert ending.exit_code() is None
+    ending.performed(1)
+    assert ending.exit_code() == code
     assert ("101 MB taken" in caplog.text) is (code == USED_UP)
