@@ -266,9 +266,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     def discard(self) -> int:
         """Any state but running → gone. Returns how many."""
-        free = self.exclude(HELD).values_list("pk", flat=True)
-        ids: list[int] = self._repeat_on_conflict(lambda: list(free.all()))
-        return sum(self.discard_batch(batch) for batch in batches(ids))
+        return self._discard(~HELD)
 
     def discard_batch(self, ids: Sequence[int], only: Q = ~HELD) -> int:
         """As `discard`, in one transaction, for those rows of these ids that meet the condition then."""
@@ -276,7 +274,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     def prune(self) -> int:
         """Remove the rows whose `expires_at` has passed. Returns how many."""
-        return self.filter(expires_at__lte=DatabaseNow()).discard()
+        return self._discard(~HELD & Q(expires_at__lte=DatabaseNow()))
 
     # How they are written.
 
@@ -345,6 +343,12 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     def _release(self) -> int:
         return self._repeat_on_conflict(lambda: self.update(**UNLOCKED, attempts=F("attempts") - 1))
+
+    def _discard(self, only: Q) -> int:
+        found = self.filter(only).values_list("pk", flat=True)
+        ids: list[int] = self._repeat_on_conflict(lambda: list(found.all()))
+        # The condition once more: an operator may have retried one of them since.
+        return sum(self.discard_batch(batch, only) for batch in batches(ids))
 
     def _remove_those(self, ids: Sequence[int], only: Q) -> int:
         """Remove those of these rows that meet the condition, with their attempts; returns how many."""

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django_delayed.models import ATTEMPTS_KEPT, DelayedJob, FailedAttempt, State
 from django_delayed.serialization.errors import describe
+from django_delayed.states import DelayedJobQuerySet
 from tests.blog.jobs import Plain
 from tests.blog.models import Post
 
@@ -407,6 +408,19 @@ def test_prune_removes_the_rows_that_have_expired():
     names = set(DelayedJob.objects.values_list("name", flat=True))
     assert names == {"still kept", "kept for good", "running"}
     assert DelayedJob.objects.prune() == 0
+
+
+def test_a_job_that_is_retried_while_it_is_about_to_be_removed_stays(monkeypatch):
+    write(name="failed and expired", failed_at=timezone.now(), expires_at=timezone.now() - HOUR)
+    discard = DelayedJobQuerySet.discard_batch
+
+    def retry_first(rows, *what):
+        assert DelayedJob.objects.retry() == 1
+        return discard(rows, *what)
+
+    monkeypatch.setattr(DelayedJobQuerySet, "discard_batch", retry_first)
+    assert DelayedJob.objects.prune() == 0
+    assert DelayedJob.objects.get().state == "enqueued"
 
 
 FAIL = {
