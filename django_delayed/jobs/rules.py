@@ -67,7 +67,8 @@ class Retry:
 
 @dataclass(frozen=True)
 class History:
-    """What a job with rules remembers: the failures that each has counted, and when the first attempt began.
+    """What a job with rules remembers: the failures that each has counted, and when the first attempt
+    began that raised an error.
 
     Written down with each failed attempt, as JSON; the next one reads it.
     """
@@ -106,7 +107,7 @@ class History:
         return attempts - sum(self.counts.values()) if rule is None else self.counts.get(rule.name, 0)
 
     def age(self, began: datetime | None) -> timedelta:
-        """The time from the beginning of the first attempt to that of this one."""
+        """The time from the beginning of that first attempt to that of this one."""
         if self.began is None or began is None:
             return timedelta(0)
         return timedelta(seconds=began.timestamp() - self.began)
