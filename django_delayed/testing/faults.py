@@ -9,7 +9,7 @@ from ..databases import DatabaseNow, VirtualTime, virtual_time
 from ..execution.outcomes import decide_after_crash
 from ..models import DelayedJob, all_rows
 from .selection import Criteria, Wanted, waiting
-from .work_off import TICK, claim_next, perform_and_settle, perform_only, raise_error_of, settle
+from .work_off import TICK, claim_next, has_failed, perform_and_settle, perform_only, raise_error_of, settle
 
 WHY = "the test let its worker die"
 
@@ -29,13 +29,15 @@ def crash(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
 def deliver_twice(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
     """Perform the first such job, let its worker die before that is recorded, and perform it again.
 
-    The error of either attempt is raised. Otherwise as `crash`.
+    The error of either attempt is raised, once it is recorded. Otherwise as `crash`.
     """
     __tracebackhide__ = True
     with virtual_time() as time:
         row = _claim_when_due(_first(what, criteria), time)
         first = perform_only(row)
-        raise_error_of(first)
+        if has_failed(first):
+            settle(row, first)
+            raise first.exception
         crashed = decide_after_crash(row, WHY)
         settle(row, crashed)
         if crashed.wait is None:

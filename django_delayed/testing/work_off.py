@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, timedelta
+from typing import TypeGuard
 
 from django.db import connections
 from django.test import TestCase
@@ -13,7 +14,7 @@ from django.utils import timezone
 from ..claiming import forget_lanes
 from ..conf import duration
 from ..databases import VirtualTime, in_callers_transaction, virtual_time
-from ..execution.outcomes import Discarded, EndedByError, Outcome, Released
+from ..execution.outcomes import Crashed, Failed, Outcome, Released, Rescheduled
 from ..execution.perform import perform
 from ..execution.session import Session
 from ..execution.settle import send_signals, write_outcomes
@@ -97,8 +98,13 @@ def settle(row: DelayedJob, outcome: Outcome) -> None:
 
 def raise_error_of(outcome: Outcome) -> None:
     """Raise the error with which the attempt failed."""
-    if isinstance(outcome, EndedByError) and not isinstance(outcome, Discarded):
+    if has_failed(outcome):
         raise outcome.exception
+
+
+def has_failed(outcome: Outcome) -> TypeGuard[Rescheduled | Failed | Crashed]:
+    """Whether the attempt ended with an error that its test is to hear of."""
+    return isinstance(outcome, Rescheduled | Failed | Crashed)
 
 
 class _Session(Session):

@@ -66,6 +66,8 @@ def test_the_error_of_either_delivery_is_raised(in_job, diary):
     Hooked.perform_later("perform")
     with pytest.raises(ArithmeticError, match="in perform"):
         deliver_twice(Hooked)
+    row = DelayedJob.objects.get()
+    assert (row.state, row.attempts, row.error_class) == ("retrying", 1, "ArithmeticError")
     seen = []
 
     def once():
