@@ -94,7 +94,8 @@ class SQLite(Database):
 
     def reset_session(self) -> bool:
         session = self.connection.connection
-        return isinstance(session, WatchedSession) and not session.has_changed
+        # Of a session that the job has closed, nothing can be asked.
+        return isinstance(session, WatchedSession) and not self.has_lost_session() and not session.has_changed
 
     def has_open_transaction(self) -> bool:
         try:

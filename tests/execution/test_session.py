@@ -355,6 +355,15 @@ def test_a_session_that_was_lost_is_not_used_again(lose):
     session.close()
 
 
+def test_a_session_that_a_job_has_closed_behind_the_back_of_django_is_not_used_again():
+    session = Session()
+    for _ in range(2):
+        with session:
+            assert not Post.objects.exists()
+            connection.connection.close()
+    session.close()
+
+
 def test_a_block_inside_of_a_transaction_has_the_connections_around_it():
     with transaction.atomic():
         Post.objects.create(title="of the caller")
