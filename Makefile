@@ -14,10 +14,10 @@ export VENV
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo admin test servers lint mutants bench clean
+.PHONY: help demo admin test servers lint mutants faults faults-mutants bench clean
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo 'Variables: PYTHON=python3.13  DJANGO="Django~=6.1.0"  VENV=.venv  DATABASES="sqlite postgresql mariadb"'
 	@echo 'Of mutants: MUTANTS=100 (or all)  SEED=1  MODULES="states worker/recovery"'
 
@@ -45,6 +45,12 @@ lint: $(VENV)/.lint ## Look at the code without running it: ruff, import-linter,
 
 mutants: $(VENV)/.test ## Change the core at random places, and report which changes no test notices
 	@$(bin)/python scripts/mutants
+
+faults: $(VENV)/.test ## Hurt workers and databases in the long form, and print the figures of docs/guarantees.md
+	@$(bin)/python scripts/faults $(DATABASES)
+
+faults-mutants: $(VENV)/.test ## Take out of the core what keeps its promises, and see whether the faults find out
+	@$(bin)/python scripts/mutants/faults.py
 
 bench: $(VENV)/.test ## Measure, and compare with bare SQL
 	$(bin)/python -m benchmarks

@@ -17,9 +17,6 @@ from __future__ import annotations
 import ast
 import os
 import random
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,12 +24,12 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 
+from copies import Copy
 from mutations import mutations
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,9 +62,8 @@ TESTS = {
         *("worker/test_stop.py", "worker/test_reload.py", "commands/test_jobs_work.py", "faults"),
     ],
 }
-# A test that hangs has noticed the change too. Seconds for one test; for all tests, seconds at least, and a
-# multiple of what they take without a change.
-LONGEST_TEST, LEAST_LIMIT, TIMES_AS_LONG = 60, 60.0, 3
+# Seconds for all tests of a mutant at least, and a multiple of what they take without a change.
+LEAST_LIMIT, TIMES_AS_LONG = 60.0, 3
 
 
 @dataclass(frozen=True)
@@ -153,65 +149,6 @@ def _choose(mutants: list[Mutant]) -> tuple[list[Mutant], int]:
 
 
 # Run the tests
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A copy of the checkout, in which one mutant at a time is tested."""
-
-    folder: Path
-    database_suffix: str
-
-    @classmethod
-    def make(cls, folder: Path) -> Copy:
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        for name in filter(None, listed.stdout.split("\0")):
-            if (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        return cls(folder, f"mutants_{os.getpid()}_{folder.name}")
-
-    def test(self, tests: list[str], database: str, limit: float | None, **environment: str) -> str:
-        """Run the tests. Returns the output if one failed or took too long, else an empty text."""
-        name = f"{self.folder}/db.sqlite3" if database == "sqlite" else f"dd_{self.database_suffix}"
-        options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not browser and not slow"]
-        options += ["-o", f"faulthandler_timeout={LONGEST_TEST}"]
-        output = self.folder / "output"
-        # Not a pipe: what a mutant leaves running would hold it open.
-        with output.open("w") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", *options, *tests],
-                cwd=self.folder,
-                env={**os.environ, "DATABASE": database, "DATABASE_NAME": name, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            return output.read_text(errors="replace") if process.wait(limit) else ""
-        except subprocess.TimeoutExpired:
-            return "time limit"
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            self._clean_up()
-
-    def _clean_up(self) -> None:
-        """End what the tests have started and a mutant has left, and remove its databases."""
-        for link in Path("/proc").glob("[0-9]*/cwd"):
-            with suppress(OSError):
-                if Path(os.readlink(link)).is_relative_to(self.folder):
-                    os.kill(int(link.parent.name), signal.SIGKILL)
-        for file in self.folder.rglob("*.sqlite3*"):
-            file.unlink(missing_ok=True)
 
 
 def tests_of(module: str, checkout: Path) -> list[str]:

@@ -10,32 +10,7 @@ from django_delayed.models import DelayedJob
 from django_delayed.worker.configuration import Configuration
 from django_delayed.worker.work_off import work_off
 from tests.blog.jobs import Plain
-
-ODD = {
-    "postgresql": {
-        "run_at in the infinite past": "run_at = '-infinity'",
-        "run_at before Christ": "run_at = '0100-01-01 BC'",
-        "created in the year 20000": "created_at = '20000-01-01'",
-        "attempts at their end": "attempts = 2147483647",
-    },
-    "mysql": {
-        "run_at zero": "run_at = '0000-00-00'",
-        "attempts at their end": "attempts = 4294967295",
-    },
-    "sqlite": {
-        "attempts at their end": "attempts = 9223372036854775807",
-        "attempts beyond the column": "attempts = 2147483647",
-        "crashes of text": "crashes = 'none'",
-        "max_attempts of text": "max_attempts = 'all'",
-        "payload of bytes": "payload = x'ff'",
-        "run_at of a number": "run_at = 1",
-    },
-}[connection.vendor]
-NEVER_DUE = {
-    "postgresql": {"run_at never": "run_at = 'infinity'", "run_at in 20000": "run_at = '20000-01-01'"},
-    "mysql": {},
-    "sqlite": {"run_at of text": "run_at = 'soon'", "priority of text": "priority = 'high'"},
-}[connection.vendor]
+from tests.databases.odd_rows import NEVER_DUE, ODD, write_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,13 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def write(assignment):
     """Three rows, of which the second is given these values by an UPDATE by hand; returns its id."""
     pk = enqueue_all([Plain(number) for number in range(3)])[1].pk
-    with connection.cursor() as cursor:
-        if connection.vendor == "mysql":
-            cursor.execute("SET SESSION sql_mode = ''")
-        if connection.vendor == "sqlite":
-            cursor.execute("PRAGMA ignore_check_constraints = ON")
-        cursor.execute(f"UPDATE django_delayed_delayedjob SET {assignment} WHERE id = {pk}")
-    connection.close()
+    write_by_hand(pk, assignment)
     return pk
 
 

@@ -2,7 +2,7 @@ import os
 import random
 
 import pytest
-from tests.faults.form import Figures
+from tests.faults.form import IS_LONG, Figures
 from tests.playground.hosts import Hosts
 from tests.playground.network import Network
 from tests.playground.processes import command, ledger, work
@@ -35,3 +35,11 @@ def network():
 def figures(request):
     """What a row has counted, for the table in docs/guarantees.md."""
     return Figures(request.node.get_closest_marker("fault").args[0])
+
+
+def pytest_collection_modifyitems(config, items):
+    """The long form is that of the rows of the table alone."""
+    if IS_LONG:
+        chosen = [item for item in items if item.get_closest_marker("fault")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen

@@ -1,17 +1,24 @@
 """The table in docs/guarantees.md: processes that die."""
 
+import json
 import signal
 import time
 from collections import Counter
 
 import pytest
+from django.db import connection
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob
 from tests.faults.form import IS_LONG, PATIENCE, form
 from tests.playground.deaths import AFTER_PERFORM, POINTS
 from tests.playground.jobs import KILLERS, Killer, KillerOnce, Work, WorkAgain
 from tests.playground.ledger import DEATH
+from tests.playground.pooler import PgBouncer
 from tests.playground.processes import no_job_is_left, nothing_is_held, until
+
+on_postgresql = pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="Poolers and Django's pool are for PostgreSQL"
+)
 
 
 def all_is_done():
@@ -20,29 +27,46 @@ def all_is_done():
     return no_job_is_left()
 
 
-@pytest.mark.slow
-@pytest.mark.fault("kills")
-def test_a_storm_of_kills_loses_no_job(hosts, ledger, figures):
-    jobs, workers, kills = form(2000, 10_000), form(4, 8), form(20, 50)
+def storm(hosts, ledger, figures, jobs, workers, kills, **options):
     rows = enqueue_all([Work(str(ledger), 0.001 * (number % 10)) for number in range(jobs)])
-    hosts.start(workers)
+    hosts.start(workers, **options)
     for kill in range(kills):
         done = jobs * kill // (kills + 1)
         until(lambda done=done: len(ledger.effects) >= done, PATIENCE)
         hosts.kill_one_in_a_job()
     until(all_is_done, PATIENCE)
-    figures(
-        jobs=jobs,
-        workers=workers,
-        kills=kills,
-        lost=len(ledger.lost(rows)),
-        extra=ledger.extra_starts(rows),
-        most=max(ledger.starts.values()),
-    )
-    assert ledger.lost(rows) == set()
-    assert ledger.extra_starts(rows) <= kills
+    lost, extra = ledger.lost(rows), ledger.extra_starts(rows)
+    figures(jobs=jobs, workers=workers, kills=kills, lost=len(lost), extra=extra)
+    assert lost == set()
+    assert extra <= kills
     assert hosts.stop() == [0] * workers
     assert nothing_is_held()
+
+
+@pytest.mark.slow
+@pytest.mark.fault("kills")
+def test_a_storm_of_kills_loses_no_job(hosts, ledger, figures):
+    storm(hosts, ledger, figures, jobs=form(2000, 10_000), workers=form(4, 8), kills=form(20, 50))
+
+
+@on_postgresql
+@pytest.mark.slow
+@pytest.mark.skipif(not PgBouncer.is_installed(), reason="PgBouncer is not installed here")
+@pytest.mark.fault("kills behind PgBouncer")
+def test_a_storm_of_kills_loses_no_job_behind_a_pooler_of_transactions(hosts, ledger, figures):
+    with PgBouncer(pool_size=3) as pooler:
+        environment = {"PGPORT": str(pooler.port)}
+        size = {"jobs": form(300, 10_000), "workers": form(3, 8), "kills": form(4, 50)}
+        storm(hosts, ledger, figures, **size, environment=environment)
+
+
+@on_postgresql
+@pytest.mark.slow
+@pytest.mark.fault("kills with a pool")
+def test_a_storm_of_kills_loses_no_job_with_djangos_pool_of_connections(hosts, ledger, figures):
+    environment = {"DATABASE_OPTIONS": json.dumps({"pool": {"min_size": 1, "max_size": 3}})}
+    size = {"jobs": form(300, 10_000), "workers": form(3, 8), "kills": form(4, 50)}
+    storm(hosts, ledger, figures, **size, environment=environment)
 
 
 def deaths_in(ledger):

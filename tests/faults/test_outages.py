@@ -2,14 +2,17 @@
 
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django_delayed import enqueue_all
+from django_delayed.models import WorkerProcess
 from tests.connections import end_all_connections
 from tests.faults.form import IS_LONG, PATIENCE, form
 from tests.playground.hosts import cpu_seconds, processes_of
 from tests.playground.jobs import Work
+from tests.playground.ledger import START
 from tests.playground.processes import no_job_is_left, nothing_is_held, until
 from tests.playground.servers import OF_THE_VENDOR
 
@@ -156,3 +159,29 @@ def test_hosts_wait_while_the_server_has_no_connection_left(load, server):
     for one in taken:
         one.close()
     load.ends_well(taken=len(taken))
+
+
+@pytest.mark.fault("silent network")
+def test_what_a_host_does_behind_a_silent_network_is_done_by_another(hosts, ledger, network, figures):
+    lease = 2
+    how = {"LEASE": lease, "SHUTDOWN_TIMEOUT": 0.5}
+    stopped, cut_off = hosts.start(2, environment=network.environment, delayed=how)
+    rows = enqueue_all([Work(str(ledger), 0.2) for _ in range(20)])
+    until(lambda: len({entry.pid for entry in ledger.of(START)}) == 2)
+    network.fall_silent()
+    [other] = hosts.start(delayed=how)
+    # Once its next heartbeat has gone nowhere.
+    until(lambda: WorkerProcess.objects.stale(timedelta(seconds=lease / 2)).count() == 2)
+    assert stopped.stop() == 0
+    until(no_job_is_left, PATIENCE)
+    time.sleep(form(0, 60))
+    network.speak()
+    cut_off.has_said("declared dead")
+    rows += enqueue_all([Work(str(ledger), 0.01) for _ in range(20)])
+    until(no_job_is_left, PATIENCE)
+    lost, extra = ledger.lost(rows), ledger.extra_starts(rows)
+    figures(jobs=len(rows), seconds_of_it=form(0, 60), lost=len(lost), extra=extra)
+    assert lost == set()
+    assert extra <= 2
+    assert (cut_off.stop(), other.stop()) == (0, 0)
+    assert nothing_is_held()

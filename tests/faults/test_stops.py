@@ -19,11 +19,14 @@ LONG_AND_SHORT = (0.3, 0.01, 0.1, 0.01, 0.1, 2)
 @pytest.mark.fault("SIGTERM under load")
 def test_a_stop_under_load_ends_in_time_and_spends_no_attempt(hosts, ledger, figures):
     cycles, workers, rows, slowest = form(3, 20), form(2, 3), [], 0.0
+
+    def enqueue():
+        rows.extend(enqueue_all([Work(str(ledger), seconds) for seconds in LONG_AND_SHORT]))
+
     for _ in range(cycles):
-        rows += enqueue_all([Work(str(ledger), seconds) for seconds in LONG_AND_SHORT])
-        begun = len(ledger.starts)
+        enqueue()
         started = hosts.start(workers, delayed={"SHUTDOWN_TIMEOUT": TIMEOUT})
-        until(lambda begun=begun: len(ledger.running) and ledger.starts.total() >= begun + workers)
+        hosts.are_at_work(started, enqueue)
         began = time.monotonic()
         for host in started:
             host.send(signal.SIGTERM)

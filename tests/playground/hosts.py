@@ -6,6 +6,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+from django_delayed.models import DelayedJob
 from tests.playground.processes import children_of
 from tests.playground.waiting import PATIENCE, until
 
@@ -69,6 +70,16 @@ class Hosts:
         """The host of the process of a worker."""
         supervisor = parent_of(worker)
         return next((host for host in self.all if host.pid == supervisor), None)
+
+    def are_at_work(self, started, enqueue):
+        """Wait until each of these has begun a job; meanwhile, `enqueue` is called when none waits."""
+
+        def all_have_begun():
+            if not DelayedJob.objects.waiting().exists():
+                enqueue()
+            return {*started} <= {self.of(pid) for pid in self._ledger.processes}
+
+        until(all_have_begun)
 
     def suspend_one_in_a_job(self, *others):
         """Suspend the process of a worker, none of these, in the middle of a job; gives its id and the job's.

@@ -3,6 +3,7 @@
 import ctypes
 import itertools
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -67,7 +68,8 @@ class Work(Job):
 
     def perform(self, ledger, seconds=0.0):
         enter(ledger, START, self.delayed_job.id)
-        time.sleep(seconds)
+        # Not time.sleep(): libfaketime breaks it.
+        select.select([], [], [], seconds)
         enter(ledger, EFFECT, self.delayed_job.id)
 
 
@@ -81,6 +83,13 @@ class WorkAgain(Work):
 
     def wait_before_retry(self, attempts, error):
         return 0
+
+
+class SlowerAgain(Work):
+    """Takes its time, and much more of it when it is tried again."""
+
+    def perform(self, ledger, seconds=0.0):
+        super().perform(ledger, seconds if self.delayed_job.attempts == 1 else 20 * seconds)
 
 
 class LeaveThread(Job):

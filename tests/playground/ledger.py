@@ -99,6 +99,12 @@ class Ledger:
         _ = self.entries
         return {pid: entry.job for pid, entry in self._last.items() if entry.what == START}
 
+    @property
+    def processes(self):
+        """Those that have begun a job."""
+        _ = self.entries
+        return self._last.keys()
+
     def lost(self, rows):
         """The ids of the rows whose jobs have had no effect."""
         return {row.pk for row in rows} - self.effects.keys()

@@ -109,6 +109,10 @@ class Network(threading.Thread):
     def fall_silent(self):
         self.is_silent = True
 
+    def speak(self):
+        """Pass on what came meanwhile, and all that comes."""
+        self.is_silent = False
+
     def close(self):
         self.is_closed = True
         self.join()

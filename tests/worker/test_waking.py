@@ -1,9 +1,5 @@
 """An idle worker begins a new job at once, however long it would have slept."""
 
-import os
-import shutil
-import socket
-import subprocess
 import time
 
 import pytest
@@ -15,6 +11,7 @@ from django_delayed.models import DelayedJob
 from tests.blog.jobs import Plain
 from tests.connections import needs_server, wrapped
 from tests.playground.jobs import Note
+from tests.playground.pooler import PgBouncer
 from tests.playground.processes import command, ledger, no_job_is_left, until
 
 __all__ = ["command", "ledger"]
@@ -162,41 +159,15 @@ def test_a_transaction_that_is_rolled_back_notifies_nobody(monkeypatch):
 
 
 @pytest.fixture
-def pooler(tmp_path):
-    """The port of a PgBouncer in transaction mode before this database."""
-    given = connection.settings_dict
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    path = tmp_path / "pgbouncer.ini"
-    path.write_text(
-        f"[databases]\n{given['NAME']} = host={given['HOST']} port={given['PORT']} user={given['USER']}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\nunix_socket_dir =\n"
-        f"pool_mode = transaction\n"
-    )
-    path.chmod(0o644)
-    for folder in (path.parent, *path.parents[1:3]):
-        folder.chmod(0o755)
-    as_user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    process = subprocess.Popen(
-        [shutil.which("pgbouncer") or "/usr/sbin/pgbouncer", "-q", *as_user, str(path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def is_up():
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    until(is_up)
-    yield port
-    process.terminate()
-    process.wait()
+def pooler():
+    with PgBouncer() as pooler:
+        yield pooler
 
 
 @on_postgresql
-@pytest.mark.skipif(not os.path.exists("/usr/sbin/pgbouncer"), reason="PgBouncer is not installed")
+@pytest.mark.skipif(not PgBouncer.is_installed(), reason="PgBouncer is not installed")
 def test_behind_a_pooler_a_worker_looks_for_jobs(idle, ledger, pooler):
-    worker = idle(environment={"PGPORT": str(pooler)})
+    worker = idle(environment={"PGPORT": str(pooler.port)})
     worker.has_said("No notifications arrive over this connection, perhaps because of a pooler")
     Note.perform_later(str(ledger), "woken")
     ledger.has("woken")
