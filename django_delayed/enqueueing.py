@@ -38,7 +38,7 @@ class Inline(Protocol):
 
 
 # What performs jobs lies above this module: the app puts it here when it is ready.
-inline: Inline = None  # type: ignore[assignment]
+inline: Inline | None = None
 
 
 def enqueue(job: Job, **options: Any) -> DelayedJob | None:
@@ -128,7 +128,7 @@ def _place(pairs: Pairs, mode: str | None) -> None:
     """Insert the rows, but perform at once the jobs that DELAY_JOBS does not delay."""
     at_once: Pairs = ()
     if settings.DELAY_JOBS is not True:
-        asked = [(pair, inline.is_delayed(pair[1])) for pair in pairs]
+        asked = [(pair, _inline().is_delayed(pair[1])) for pair in pairs]
         at_once = [pair for pair, is_delayed in asked if not is_delayed]
         pairs = [pair for pair, is_delayed in asked if is_delayed]
     if pairs:
@@ -136,7 +136,16 @@ def _place(pairs: Pairs, mode: str | None) -> None:
         check_sizes(connections[settings.DATABASE], [row for _, row in pairs])
         _MODES[mode](pairs)
     for job, row in at_once:
-        inline.perform_inline(job, row)
+        _inline().perform_inline(job, row)
+
+
+def _inline() -> Inline:
+    if inline is None:
+        raise ImproperlyConfigured(
+            "DELAY_JOBS has jobs performed at once, which needs django_delayed to be ready: put it before the"
+            " app whose ready() enqueues them, in INSTALLED_APPS."
+        )
+    return inline
 
 
 # Where and when the INSERT happens: the setting ENQUEUE.

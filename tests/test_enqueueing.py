@@ -453,6 +453,13 @@ def test_inline_a_job_is_performed_at_once_and_nothing_is_written(inline, diary)
 
 
 @pytest.mark.django_db
+def test_inline_before_the_app_is_ready_is_refused_with_what_to_do(inline, monkeypatch):
+    monkeypatch.setattr("django_delayed.enqueueing.inline", None)
+    with pytest.raises(ImproperlyConfigured, match="put it before"):
+        Plain.perform_later()
+
+
+@pytest.mark.django_db
 def test_inline_the_hooks_come_in_order(inline, diary):
     enqueue_all([Hooked("", False), Hooked("", True)])
     assert diary == [

@@ -98,8 +98,15 @@ def resolve_marked(name: Any) -> Any:
     The code has marked it itself as one to be performed. So it may also be private, and lie in a module that
     belongs to no app but that this process has imported. Raises DeserializationError.
     """
-    while isinstance(name, str) and name in settings.ALIASES:
-        name = settings.ALIASES[name]
+    try:
+        return _find_marked(name)
+    except DeserializationError:
+        if not isinstance(name, str) or name not in settings.ALIASES:
+            raise
+    return resolve_marked(settings.ALIASES[name])
+
+
+def _find_marked(name: Any) -> Any:
     module, _, qualname = name.partition(":") if isinstance(name, str) else ("", "", "")
     if not all(part.isidentifier() for part in (*module.split("."), *qualname.split("."))):
         raise DeserializationError(f"{name!r} is not the name of a task.")

@@ -317,6 +317,14 @@ def test_a_task_that_has_moved_is_found_by_its_alias(settings, settled):
     assert (result.return_value, result.task) == (3, tasks.add)
 
 
+def test_a_task_that_is_still_there_is_not_looked_for_under_its_alias(settings, settled):
+    settings.DJANGO_DELAYED = {"ALIASES": {"tests.blog.tasks:add": "tests.new:add"}}
+    result = tasks.add.enqueue(1, 2)
+    perform_next()
+    result.refresh()
+    assert result.return_value == 3
+
+
 def test_a_task_is_performed_although_its_queue_has_left_queues(settings):
     result = tasks.add.using(queue_name="old").enqueue(1, 2)
     settings.TASKS = {"default": {"BACKEND": "django_delayed.tasks.DelayedBackend"}}
