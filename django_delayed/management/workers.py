@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from ..worker.configuration import Configuration
 from ..worker.memory import MEGABYTE, memory_taken
-from .arguments import names, positive, queues_of, require_order
+from .arguments import Once, names, positive, queues_of, require_order
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ def add_workers(parser: CommandParser) -> None:
     parser.add_argument(
         "--processes",
         type=positive,
+        action=Once,
         metavar="N",
         help="Start this many workers, each a process; 1 by default.",
     )
@@ -59,12 +60,14 @@ def add_limits(parser: CommandParser) -> None:
     parser.add_argument(
         "--max-jobs",
         type=positive,
+        action=Once,
         metavar="N",
         help="Replace a worker that has performed this many jobs.",
     )
     parser.add_argument(
         "--max-memory",
         type=positive,
+        action=Once,
         metavar="MB",
         help="Replace a worker that takes more memory than this, after the job in which it came to that.",
     )

@@ -89,6 +89,7 @@ def test_another_command_may_give_texts():
     [
         (["--processes", "0"], "invalid positive value: '0'"),
         (["--processes", "many"], "invalid positive value: 'many'"),
+        (["--processes", "2", "--processes", "3"], "give it once"),
         (["--pool", ":2"], "':2' is no pool"),
         (["--max-jobs", "0"], "invalid positive value: '0'"),
         (["--max-memory", "much"], "invalid positive value: 'much'"),
