@@ -134,6 +134,12 @@ def test_every_link_to_a_heading_leads_to_it(page):
         assert anchor in headings((page.parent / target) if target else page), f"{target}#{anchor}"
 
 
+def test_the_table_of_what_was_tried_has_a_row_for_each_fault_of_the_suite():
+    source = "".join(path.read_text() for path in (ROOT / "tests/faults").glob("test_*.py"))
+    marked = re.findall(r'pytest\.mark\.fault\("([^"]+)"\)', source)
+    assert sorted(row[0] for row in table(ROOT / "docs/guarantees.md", "fault")) == sorted(marked)
+
+
 @all_pages
 def test_every_named_test_is_one(page):
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))

@@ -39,12 +39,18 @@ class Copy:
         return cls(folder, f"mutants_{os.getpid()}_{folder.name}")
 
     def test(
-        self, tests: list[str], database: str, limit: float | None, select: str = FAST, **environment: str
+        self,
+        tests: list[str],
+        database: str,
+        limit: float | None,
+        select: str = FAST,
+        longest: float = LONGEST_TEST,
+        **environment: str,
     ) -> str:
         """Run the tests that are selected. Returns the output if one failed or took too long, else ""."""
         name = f"{self.folder}/db.sqlite3" if database == "sqlite" else f"dd_{self.database_suffix}"
         options = ["-q", "-x", "-p", "no:cacheprovider", "-m", select]
-        options += ["-o", f"faulthandler_timeout={LONGEST_TEST}"]
+        options += ["-o", f"faulthandler_timeout={longest}"]
         output = self.folder / "output"
         # Not a pipe: what a mutant leaves running would hold it open.
         with output.open("w") as file:

@@ -142,7 +142,7 @@ def _try(patch: Patch, there: list[str]) -> bool:
     with tempfile.TemporaryDirectory(prefix="faults-mutants-") as folder:
         copy = Copy.make(Path(folder))
         row = [f"tests/faults/{patch.row}"]
-        how = {"limit": LIMIT, "select": "fault", "PYTHONDONTWRITEBYTECODE": "1"}
+        how = {"limit": LIMIT, "select": "fault", "longest": LIMIT, "PYTHONDONTWRITEBYTECODE": "1"}
         if output := copy.test(row, database, **how):
             print(f"{output}\nNOT RUN   {patch.name}: its row fails without the patch", flush=True)
             return False

@@ -27,7 +27,7 @@ EACH = {
 def test_an_answer_that_is_lost_costs_no_job_and_no_second_start(hosts, ledger, network, figures):
     answers = form(20, 200)
     network.lose_answers(answers // 10)
-    [host] = hosts.start(environment=network.environment, delayed={"LEASE": 3})
+    [host] = hosts.start(environment=network.environment, delayed={"LEASE": 5})
     rows = []
 
     def all_were_lost():

@@ -6,6 +6,7 @@ DEATH_LEDGER  where they write that they do
 SEED          which of the first passes of a worker is its last
 """
 
+import math
 import os
 import random
 import signal
@@ -27,7 +28,10 @@ class Death:
 
     def may_come(self):
         self.passes -= 1
-        if self.passes > 0 or self.ledger.read_text().count(f"{DEATH} {self.point} ") >= self.most:
+        if self.passes > 0:
+            return
+        if self.ledger.read_text().count(f"{DEATH} {self.point} ") >= self.most:
+            self.passes = math.inf
             return
         enter(self.ledger, DEATH, self.point)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -59,10 +59,10 @@ class Hosts:
         self._rng = rng
         self.all = []
 
-    def start(self, count=1, environment=None, **options):
+    def start(self, count=1, *arguments, environment=None, **options):
         """Start so many; gives those that it has started."""
         environment = {"LOGGING": json.dumps(ONLY_WARNINGS)} | (environment or {})
-        started = [self._start(environment=environment, **options) for _ in range(count)]
+        started = [self._start(*arguments, environment=environment, **options) for _ in range(count)]
         self.all += started
         return started
 
