@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,36 @@ from django_delayed import delay
 from django_delayed.serialization import names
 from tests.blog import jobs
 from tests.blog.diary import entries
+from tests.playground.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 MANAGE = ROOT / "testproject" / "manage.py"
 
 os.environ["DEBUG"] = "0"  # for the processes that tests start; in this one pytest-django has seen to it
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """As that of pytest-django; at the end it waits for the sessions of processes that were killed.
+
+    A busy PostgreSQL takes a while to notice their end, and drops no database that others use.
+    """
+    yield
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock():
+            with suppress(AssertionError):
+                until(lambda: not other_sessions())
+            assert other_sessions() == []
+            connection.close()
+
+
+def other_sessions():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid, query FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid != pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        return cursor.fetchall()
 
 
 @pytest.fixture(autouse=True)

@@ -50,7 +50,10 @@ class Story:
     def __init__(self, folder: Path) -> None:
         self.project = folder / "project"
         self.project.mkdir()
-        self.environment = {name: value for name, value in os.environ.items() if "DJANGO" not in name} | {
+        theirs = {
+            name: value for name, value in os.environ.items() if not {"DJANGO", "PYTEST"} & {*name.split("_")}
+        }
+        self.environment = theirs | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
