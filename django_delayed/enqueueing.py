@@ -161,7 +161,8 @@ def _insert_with_the_data(pairs: Pairs) -> None:
     alias = settings.DATABASE
     # Of several transactions, that on "default" is taken for the one of the data.
     is_beside_data = alias == DEFAULT_DB_ALIAS and connections[alias].in_atomic_block
-    if is_beside_data or _open_transactions() <= {alias}:
+    # With one database there is no other to look for.
+    if is_beside_data or len(connections.settings) == 1 or _open_transactions() <= {alias}:
         _insert(pairs)
     else:
         _insert_on_commit(pairs)
