@@ -12,7 +12,15 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from .conf import settings
-from .databases import DatabaseNow, check_sizes, database, in_callers_transaction, insert, split
+from .databases import (
+    DatabaseNow,
+    check_sizes,
+    database,
+    in_callers_transaction,
+    insert,
+    open_transactions,
+    split,
+)
 from .options import Options, check_options, choose_options
 from .reports import is_refused, mark
 from .signals import job_enqueued
@@ -162,7 +170,7 @@ def _insert_with_the_data(pairs: Pairs) -> None:
     # Of several transactions, that on "default" is taken for the one of the data.
     is_beside_data = alias == DEFAULT_DB_ALIAS and connections[alias].in_atomic_block
     # With one database there is no other to look for.
-    if is_beside_data or len(connections.settings) == 1 or _open_transactions() <= {alias}:
+    if is_beside_data or len(connections.settings) == 1 or open_transactions(alias) <= {alias}:
         _insert(pairs)
     else:
         _insert_on_commit(pairs)
@@ -170,7 +178,7 @@ def _insert_with_the_data(pairs: Pairs) -> None:
 
 def _insert_on_commit(pairs: Pairs) -> None:
     """Insert when every transaction that is open now has committed; never if one is rolled back."""
-    waiting = _open_transactions()
+    waiting = open_transactions(settings.DATABASE)
 
     def committed(alias: str) -> None:
         waiting.discard(alias)
@@ -181,22 +189,6 @@ def _insert_on_commit(pairs: Pairs) -> None:
         transaction.on_commit(partial(committed, alias), using=alias)
     if not waiting:
         _insert(pairs)
-
-
-def _open_transactions() -> set[str]:
-    """The aliases on which the caller has a transaction open."""
-    inside = [connection for connection in connections.all(True) if connection.in_atomic_block]
-    aliases = {connection.alias for connection in inside}
-    begun = {connection.alias for connection in inside if not _is_of_testcase(connection)}
-    if begun or len(aliases) < 2:
-        return begun or aliases
-    # Around a TestCase there is one on each of its databases, which nobody commits. One of them stands for
-    # all: that whose callbacks a test runs which captures those of its data.
-    return {DEFAULT_DB_ALIAS} if DEFAULT_DB_ALIAS in aliases else aliases - {settings.DATABASE}
-
-
-def _is_of_testcase(connection: Any) -> bool:
-    return all(block._from_testcase for block in connection.atomic_blocks)
 
 
 def _insert_immediately(pairs: Pairs) -> None:

@@ -204,6 +204,11 @@ class FailedAttempt(models.Model):
         return f"{self.error_class}: {self.error_message}" if self.error_message else self.error_class
 
 
+def all_attempts() -> FailedAttemptQuerySet:
+    """All failed attempts, in the database of the queue."""
+    return FailedAttempt.objects.using(settings.DATABASE)
+
+
 class WorkerProcessQuerySet(models.QuerySet["WorkerProcess"]):
     """Workers, by the age of their heartbeat."""
 

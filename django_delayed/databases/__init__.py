@@ -4,6 +4,7 @@ from .base import Database, in_callers_transaction
 from .clock import DatabaseNow, VirtualTime, virtual_time
 from .inserting import check_sizes, insert, split
 from .lanes import LANES_INDEX, Claim, Filters, Lane, is_named
+from .transactions import open_transactions
 from .vendors import VENDORS, database
 from .watches import Watch
 
@@ -22,6 +23,7 @@ __all__ = [
     "in_callers_transaction",
     "insert",
     "is_named",
+    "open_transactions",
     "split",
     "virtual_time",
 ]

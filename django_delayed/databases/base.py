@@ -34,14 +34,6 @@ def in_callers_transaction(connection: BaseDatabaseWrapper) -> bool:
     return connection.in_atomic_block
 
 
-def is_in_testcase(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the transaction is that of a Django TestCase, which is never committed."""
-    if not connection.in_atomic_block:
-        return False
-    outermost: Any = connection.atomic_blocks[0]
-    return bool(outermost._from_testcase)
-
-
 class Database(ABC):
     """One kind of database behind one connection. Times are those of the database's own clock.
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from django.db import Error, models, transaction
 
-from .base import SQL, Database, in_callers_transaction, is_in_testcase
+from .base import SQL, Database, in_callers_transaction
 from .lanes import Claim, Lane
+from .transactions import is_in_testcase
 from .watches import CHANNEL, LOOK_EVERY, Notifications, Watch, take_turn
 
 logger = logging.getLogger("django_delayed")

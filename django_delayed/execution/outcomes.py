@@ -26,7 +26,7 @@ from ..exceptions import (
 from ..jobs import Job
 from ..jobs.payloads import class_of
 from ..jobs.rules import History, Retry, default_wait, rule_for
-from ..models import FailedAttempt
+from ..models import all_attempts
 from ..reports import reporting
 from ..serialization.errors import ErrorText, begin_at_application, describe
 from ..signals import fields_of
@@ -191,7 +191,7 @@ def _is_too_late(policy: Job | type[Job], age: timedelta) -> bool:
 
 def read_history(row: DelayedJob) -> str:
     """What the rules of a job remembered before this attempt. It is a statement of the queue."""
-    return FailedAttempt.objects.using(settings.DATABASE).history_before(row) if row.last_error else ""
+    return all_attempts().history_before(row) if row.last_error else ""
 
 
 def _has_no_attempt_left(row: DelayedJob) -> bool:

@@ -79,8 +79,7 @@ class Session:
         finally:
             # Whatever interrupts the end of the block: statements of the queue come next.
             self._given = {}
-            for connection in self._outer:
-                connections[connection.alias] = connection
+            _put(self._outer)
             self._outer = ()
             self._handlers.put_back()
 

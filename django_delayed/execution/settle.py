@@ -13,7 +13,7 @@ from ..conf import settings
 from ..databases import database
 from ..jobs import Job
 from ..jobs.results import RESULT, result_settled
-from ..models import DelayedJob, FailedAttempt, FailedAttemptQuerySet, all_rows
+from ..models import DelayedJob, all_attempts, all_rows
 from ..serialization.errors import ErrorText, clear_frames
 from ..signals import (
     fields_of,
@@ -135,7 +135,7 @@ def _make_move(rows: DelayedJobQuerySet, row: DelayedJob, outcome: Outcome) -> b
         case Snoozed(wait=wait):
             return rows.snooze(row, wait)
         case Rescheduled(wait=wait, history=history):
-            also = [lambda: _attempts().remember(row, history)] if history else []
+            also = [lambda: all_attempts().remember(row, history)] if history else []
             return _with_text(outcome.error, lambda error: rows.reschedule(row, error, wait, also))
         case Failed():
             return _with_text(outcome.error, lambda error: rows.fail(row, error))
@@ -145,10 +145,6 @@ def _make_move(rows: DelayedJobQuerySet, row: DelayedJob, outcome: Outcome) -> b
             return _with_text(outcome.error, lambda error: rows.crash(row, error, wait_or_none))
         case Released():
             return bool(rows.release([row]))
-
-
-def _attempts() -> FailedAttemptQuerySet:
-    return FailedAttempt.objects.using(settings.DATABASE)
 
 
 def _with_text(error: ErrorText, move: Callable[[ErrorText], bool]) -> bool:

@@ -46,10 +46,10 @@ def read_payload(row: DelayedJob, base: type[Job]) -> tuple[dict[str, Any], type
             f"The payload is not one of version {VERSION}."
         )
     name = payload.get("job")
-    if isinstance(name, str) and ":" not in name and name not in _tags.values():
+    found = next((job_class for job_class, tag in _tags.items() if tag == name), None)
+    if found is None and isinstance(name, str) and ":" not in name:
         raise UnknownCode(f"{name!r} is no kind of job that this version of django_delayed has.")
-    tagged = (job_class for job_class, tag in _tags.items() if tag == name)
-    found = next(tagged, None) or names.resolve_class(name)
+    found = found or names.resolve_class(name)
     if not issubclass(found, base) or found.perform is base.perform:
         raise UnknownCode(f"{name} is not a Job that can be performed.")
     return payload, found

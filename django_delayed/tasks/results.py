@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.apps import apps
 from django.utils.crypto import get_random_string
 
 from ..conf import settings
+from ..enqueueing import all_rows
 from ..exceptions import DelayedError, DeserializationError
 from ..jobs.results import RESULT, Kept
 from ..serialization import arguments, names
@@ -47,8 +47,7 @@ def find_row(result_id: Any) -> DelayedJob | None:
     text = str(result_id)
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
         return None
-    rows = _model("DelayedJob").objects.using(settings.DATABASE)
-    row: DelayedJob | None = rows.filter(pk=int(text)).first()
+    row = all_rows().filter(pk=int(text)).first()
     return row if row is not None and row.extras & RESULT else None
 
 
@@ -66,7 +65,7 @@ def attempts_of(row: DelayedJob) -> list[Attempt]:
     without = [Attempt(row.locked_by, row.started_at, row.error_class, row.error_message, row.last_error)]
     if row.pk is None:
         return without
-    attempts = _model("FailedAttempt").objects.using(settings.DATABASE).filter(delayed_job=row.pk)
+    attempts = row.failed_attempts.using(settings.DATABASE)
     found = [Attempt(*values) for values in attempts.order_by("pk").values_list(*Attempt._fields)]
     return found or without
 
@@ -141,8 +140,3 @@ def _task_in(payload: Mapping[str, Any], queue: str) -> AnyTask:
     except DeserializationError as error:
         found = stand_in(str(payload.get("task")), error)
     return copy_of(as_enqueued(found, payload), queue_name=queue)
-
-
-def _model(name: str) -> Any:
-    # The front imports no model: this is loaded with the modules of tasks, before there are any.
-    return apps.get_model("django_delayed", name)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from ..conf import count, from_now, positive_duration, queue_name
 from ..exceptions import DeserializationError
+from ..jobs.rules import is_error
 from ..serialization import arguments, names
 from .compat import AnyTask, InvalidTask, Task
 
@@ -71,12 +72,8 @@ def _check_own_options(task: AnyTask) -> None:
         if (value := getattr(task, name, None)) is not None:
             check(value, name)
     errors = getattr(task, "discard_on", ())
-    if not isinstance(errors, tuple) or not all(_is_error(error) for error in errors):
+    if not isinstance(errors, tuple) or not all(map(is_error, errors)):
         raise TypeError(f"discard_on must be a tuple of exception classes, not {errors!r}.")
-
-
-def _is_error(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 def name_of(task: AnyTask) -> str:
