@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
+from .handler import signal_handled
 from .manager import WorkerManager
 
 
@@ -33,30 +32,14 @@ class Replacement:
             self._left.popleft().replace()
 
 
-@contextmanager
-def workers_replaced_on_hangup(replacement: Replacement) -> Iterator[None]:
+def workers_replaced_on_hangup(replacement: Replacement) -> AbstractContextManager[None]:
     """A block in which SIGHUP begins the replacement.
 
     Not in a terminal, where SIGHUP means that it was closed, and not where it is ignored, as under nohup.
     """
-    if not _is_for_us():
-        yield
-        return
-
-    def begin(signum: int, frame: FrameType | None) -> None:
-        replacement.begin()
-
-    before = signal.signal(signal.SIGHUP, begin)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL if before is None else before)
-
-
-def _is_for_us() -> bool:
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    return signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and not _has_terminal()
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN or _has_terminal():
+        return nullcontext()
+    return signal_handled(signal.SIGHUP, replacement.begin)
 
 
 def _has_terminal() -> bool:

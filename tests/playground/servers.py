@@ -105,6 +105,11 @@ class Server:
             connection.close()
             settings |= before
 
+    def start_again(self):
+        """Start, and wait until it has come up."""
+        self.start()
+        until(self.lets_us_in)
+
     def lets_us_in(self):
         """Whether the server has come up."""
         try:

@@ -1,7 +1,6 @@
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django_delayed.models import DelayedJob
 from django_delayed.signals import job_errored, job_failed, job_finished, job_started
 from django_delayed.testing import crash, deliver_twice, enqueued, work_off
@@ -98,17 +97,7 @@ def test_a_job_that_is_not_there_is_an_error_of_the_test(fault):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_that_another_has_locked_cannot_crash():
-    if not connection.features.has_select_for_update_skip_locked:
-        pytest.skip("has one writer at a time")
-    row = Plain.perform_later()
-    other = connection.copy()
-    try:
-        other.set_autocommit(False)
-        with other.cursor() as cursor:
-            cursor.execute(f"SELECT id FROM {DelayedJob._meta.db_table} WHERE id = %s FOR UPDATE", [row.pk])
-        with pytest.raises(AssertionError, match="is locked by another transaction"):
-            crash(Plain)
-        other.rollback()
-    finally:
-        other.close()
+def test_a_job_that_another_has_locked_cannot_crash(lock):
+    lock(Plain.perform_later())
+    with pytest.raises(AssertionError, match="is locked by another transaction"):
+        crash(Plain)

@@ -253,17 +253,8 @@ def test_an_end_that_is_none_is_refused(until, error, sentence):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_row_that_another_has_locked_is_left_to_it(in_job):
-    if not connection.features.has_select_for_update_skip_locked:
-        pytest.skip("has one writer at a time")
-    row = Plain.perform_later()
-    other = connection.copy()
-    try:
-        other.set_autocommit(False)
-        with other.cursor() as cursor:
-            cursor.execute(f"SELECT id FROM {DelayedJob._meta.db_table} WHERE id = %s FOR UPDATE", [row.pk])
-        assert work_off() == 0
-        other.rollback()
-    finally:
-        other.close()
+def test_a_row_that_another_has_locked_is_left_to_it(lock):
+    lock(Plain.perform_later())
+    assert work_off() == 0
+    lock.release()
     assert work_off() == 1
