@@ -10,6 +10,7 @@ from django_delayed import delay
 from django_delayed.serialization import names
 from tests.blog import jobs
 from tests.blog.diary import entries
+from tests.blog.models import Post
 from tests.playground.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,6 +54,11 @@ def media_root(settings, tmp_path):
 def names_forgotten():
     """What an earlier test has found under a name is looked up again, where a test replaces modules."""
     names.found_under.cache_clear()
+
+
+@pytest.fixture
+def post():
+    return Post.objects.create(title="a")
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ def order():
     return Order.objects.create()
 
 
-@pytest.fixture
-def post():
-    return Post.objects.create(title="a")
-
-
 def test_it_has_the_attributes_that_other_decorators_set(order):
     for method in (order.pay, Order.pay, vars(Order)["pay"]):
         assert method.mark == "saves"

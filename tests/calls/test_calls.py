@@ -23,11 +23,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def post():
-    return Post.objects.create(title="a")
-
-
-@pytest.fixture
 def fancy():
     return Fancy.objects.create(title="f")
 

@@ -19,11 +19,6 @@ from tests.blog.work import load, perform_next, work_off, write
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def post():
-    return Post.objects.create(title="a")
-
-
 # Arguments
 
 

@@ -12,11 +12,6 @@ SENTENCE = r"the blog\.\w+ is being deleted, so no worker could fetch it; pass i
 
 
 @pytest.fixture
-def post():
-    return Post.objects.create(title="a")
-
-
-@pytest.fixture
 def receive():
     """Connect a receiver to both signals, or to one, for the time of the test."""
     connected = []

@@ -38,11 +38,6 @@ def round_trip(value):
     return decode(from_json(to_json(encode(value))))
 
 
-@pytest.fixture
-def post():
-    return Post.objects.create(title="a")
-
-
 def test_an_instance_travels_as_a_reference(post):
     assert encode(post) == {"@type": "record", "model": "blog.post", "pk": post.pk, "db": "default"}
     Post.objects.update(title="b")
