@@ -1,9 +1,12 @@
-"""The pages of the admin about failed jobs, beside a million rows of which a tenth have failed.
+"""The pages of the admin, beside a million rows of which a tenth have failed.
 
     python benchmarks/admin.py [--database sqlite|postgresql|mariadb] [--rows 1000000] [--loads 7]
+        [--unvacuumed]
 
-Half of the failed jobs have one cause, the others 200 causes. A page is timed as Django's test client loads
-it: the middleware, the views, the queries and the templates, and no network.
+Half of the failed jobs have one cause, the others 200 causes. Ten workers have performed jobs in each minute
+of three days. A page is timed as Django's test client loads it: the middleware, the views, the queries and
+the templates, and no network. With `--unvacuumed`, PostgreSQL has just got the rows, and reads those to which
+an index leads.
 """
 
 import argparse
@@ -22,6 +25,7 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--database", choices=["sqlite", "postgresql", "mariadb"])
 parser.add_argument("--rows", type=int, default=1_000_000)
 parser.add_argument("--loads", type=int, default=7, help="of each page; the median is reported")
+parser.add_argument("--unvacuumed", action="store_true", help="on PostgreSQL, as after a flood of jobs")
 options = parser.parse_args()
 if options.database:
     os.environ["DATABASE"] = options.database
@@ -36,11 +40,13 @@ from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext, setup_test_environment  # noqa: E402
 from django.urls import reverse  # noqa: E402
 from django.utils import timezone  # noqa: E402
-from django_delayed.models import DelayedJob  # noqa: E402
+from django_delayed.models import DelayedJob, JobStat  # noqa: E402
+
+from benchmarks import rows  # noqa: E402
 
 TABLE = DelayedJob._meta.db_table
-CAUSES = 200
-NOW, DAY = timezone.now(), timedelta(days=1)
+CAUSES, WORKERS = 200, 10
+NOW, MINUTE, DAY = timezone.now(), timedelta(minutes=1), timedelta(days=1)
 TRACEBACK = '\n  File "/srv/shop/feed.py", line 30, in fetch\n    return connect(url)' * 30
 ERROR = {
     "error_class": "ConnectionError",
@@ -50,58 +56,56 @@ ERROR = {
 TIDY = {"postgresql": f"VACUUM ANALYZE {TABLE}", "mysql": f"ANALYZE TABLE {TABLE}", "sqlite": "ANALYZE"}
 
 
-def fill(rows):
+def fill(count):
     """Waiting and finished jobs; failed ones of one large cause and of many small ones."""
-    multiply(rows * 4 // 10, run_at=NOW + DAY)
-    multiply(rows * 3 // 10, queue="mail")
-    multiply(rows // 10, attempts=3, error_fingerprint="large", **ERROR)
-    multiply(rows // 10, finished_at=NOW, keep_for=DAY)
+    multiply(count * 4 // 10, run_at=NOW + DAY)
+    multiply(count * 3 // 10, queue="mail")
+    multiply(count // 10, attempts=3, error_fingerprint="large", **ERROR)
+    multiply(count // 10, finished_at=NOW, keep_for=DAY)
     for number in range(CAUSES):
         failed = {"failed_at": NOW - number * DAY / CAUSES, "attempts": 25, **ERROR}
         multiply(
-            rows // 20 // CAUSES, queue=f"feeds {number % 5}", error_fingerprint=f"small {number}", **failed
+            count // 20 // CAUSES, queue=f"feeds {number % 5}", error_fingerprint=f"small {number}", **failed
         )
-        multiply(rows // 20 // CAUSES, error_fingerprint="large", **failed)
+        multiply(count // 20 // CAUSES, error_fingerprint="large", **failed)
+    numbers = {"processed": 900, "failed": 9, "waited": 400.0, "ran": 30.0, "longest": 4.0}
+    minutes = (NOW - number // WORKERS * MINUTE for number in range(WORKERS * 3 * 24 * 60))
+    JobStat.objects.bulk_create(JobStat(id=id, minute=minute, **numbers) for id, minute in enumerate(minutes))
     with connection.cursor() as cursor:
-        cursor.execute(TIDY[connection.vendor])
+        cursor.execute(TIDY[connection.vendor].replace("VACUUM ", "" if options.unvacuumed else "VACUUM "))
         if connection.vendor == "mysql":
             cursor.fetchall()
 
 
 def multiply(count, **columns):
-    """Write `count` rows alike, each statement as many as there are already, 100,000 at most."""
+    """Write `count` rows alike."""
     columns = {"run_at": NOW, "created_at": NOW - 2 * DAY, "payload": "{}" + " " * 250} | columns
-    first = DelayedJob.objects.create(name="Feed.fetch", **columns).pk
-    fields = ", ".join(field.column for field in DelayedJob._meta.concrete_fields if not field.primary_key)
-    written = 1
-    while written < count:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {TABLE} ({fields})"
-                f" SELECT {fields} FROM {TABLE} WHERE id >= %s ORDER BY id LIMIT %s",
-                [first, min(count - written, 100_000)],
-            )
-            written += cursor.rowcount
+    rows.multiply(DelayedJob(name="Feed.fetch", **columns), count)
 
 
 def pages():
     """The addresses to load, by what they are."""
     of_job = DelayedJob.objects.failed().order_by("-failed_at", "-id").values_list("pk", flat=True)[:1].get()
-    listed = address("changelist")
+    listed, cause = address("changelist"), address("cause", model="failuregroup")
+    overview = address("changelist", model="pausedqueue")
     return {
+        "the index": reverse("admin:index"),
+        "the overview": overview,
+        "the overview of three days": f"{overview}?span=three-days",
         "the list": listed,
         "failed jobs": f"{listed}?state=failed",
-        "failed jobs by cause": address("causes"),
+        "failed jobs by cause": address("changelist", model="failuregroup"),
         "jobs of the large cause": f"{listed}?cause=large",
         "jobs of a small cause": f"{listed}?cause=small+100",
+        "the page of the large cause": f"{cause}?cause=large",
         "a failed job": address("change", of_job),
-        "retry the large cause?": f"{address('retry_cause')}?cause=large",
-        "discard a small cause?": f"{address('discard_cause')}?cause=small+100",
+        "retry the large cause?": f"{address('retry', model='failuregroup')}?cause=large",
+        "discard a small cause?": f"{address('discard', model='failuregroup')}?cause=small+100",
     }
 
 
-def address(name, *args):
-    return reverse(f"admin:django_delayed_delayedjob_{name}", args=args)
+def address(name, *args, model="delayedjob"):
+    return reverse(f"admin:django_delayed_{model}_{name}", args=args)
 
 
 def measure(client, page):
@@ -133,7 +137,7 @@ def main():
         client.force_login(User.objects.create_superuser("operator"))
         for title, page in pages().items():
             milliseconds, queries = measure(client, page)
-            print(f"  {title:24} {milliseconds:6.0f} ms  {queries:2} queries")
+            print(f"  {title:28} {milliseconds:6.0f} ms  {queries:2} queries")
     finally:
         connection.creation.destroy_test_db(name, verbosity=0)
 

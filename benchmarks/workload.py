@@ -2,6 +2,7 @@
 
 import time
 
+from django.contrib.auth.models import Group
 from django_delayed import Job
 
 
@@ -19,3 +20,23 @@ class Began(Job):
         """Add a line to the file."""
         with open(path, "a") as file:
             file.write(f"{time.monotonic() - enqueued}\n")
+
+
+class Everyday(Job):
+    """Asks the database something and writes to it; each hundredth job fails for good."""
+
+    max_attempts = 1
+
+    def perform(self, number: int) -> None:
+        """Write, and raise an error for some numbers."""
+        group, _ = Group.objects.get_or_create(name=str(number % 100))
+        group.save()
+        if number % 100 == 99:
+            raise ValueError(f"{number} is one of those that fail")
+
+
+class Numbered(Job):
+    """Does nothing, with an argument."""
+
+    def perform(self, number: int) -> None:
+        """Do nothing."""
