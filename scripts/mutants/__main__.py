@@ -50,7 +50,7 @@ TESTS = {
     ],
     "execution": [
         *("execution", "test_reports.py", "test_signals.py", "stories/test_context.py"),
-        *("commands/test_jobs_workoff.py", "faults/test_overlong_jobs.py"),
+        *("commands/test_jobs_workoff.py", "tasks/test_performing.py", "faults/test_overlong_jobs.py"),
     ],
     "worker": [
         *("worker", "test_reports.py", "commands/test_jobs_workoff.py", "commands/test_jobs_work.py"),
@@ -61,6 +61,11 @@ TESTS = {
         *("supervisor/test_manager.py", "supervisor/test_process.py", "supervisor/test_sources.py"),
         *("worker/test_stop.py", "worker/test_reload.py", "commands/test_jobs_work.py", "faults"),
     ],
+    "features/recurring": [
+        *("features/recurring", "supervisor/test_schedules.py", "supervisor/test_maintenance.py"),
+        *("admin/test_schedules.py", "databases/test_clock.py"),
+    ],
+    "features/unique": ["features/unique", "supervisor/test_maintenance.py", "test_operations.py"],
 }
 # Seconds for all tests of a mutant at least, and a multiple of what they take without a change.
 LEAST_LIMIT, TIMES_AS_LONG = 60.0, 3
@@ -78,7 +83,7 @@ class Mutant:
 
     @property
     def part(self) -> str:
-        return self.module.split("/")[0]
+        return part_of(self.module)
 
     def __str__(self) -> str:
         return f"{self.module}.py:{self.line} {self.function}:  {self.change}"
@@ -91,6 +96,11 @@ class Mutant:
 
     def undo(self, checkout: Path) -> None:
         path_of(self.module, checkout).write_text(source_of(self.module))
+
+
+def part_of(module: str) -> str:
+    """The part of the core that the module belongs to."""
+    return next(part for part in TESTS if module == part or module.startswith(f"{part}/"))
 
 
 def main() -> int:
@@ -130,7 +140,7 @@ def _modules() -> list[str]:
     )
     modules = [path.relative_to(package).with_suffix("").as_posix() for path in paths if path.exists()]
     if asked := os.environ.get("MODULES", "").split():
-        modules = [one for one in modules if one in asked or one.split("/")[0] in asked]
+        modules = [one for one in modules if one in asked or part_of(one) in asked]
     return modules or sys.exit(f"No module of the core is named so: {' '.join(asked)}")
 
 
@@ -153,7 +163,7 @@ def _choose(mutants: list[Mutant]) -> tuple[list[Mutant], int]:
 
 def tests_of(module: str, checkout: Path) -> list[str]:
     """The files of tests for this module, its own first."""
-    part = module.split("/")[0]
+    part = part_of(module)
     own = checkout / "tests" / Path(module).parent / f"test_{Path(module).name}.py"
     files = [own] if own.exists() else []
     for path in (checkout / "tests" / entry for entry in TESTS[part]):
@@ -212,9 +222,9 @@ def _report(chosen: list[Mutant], survivors: list[Mutant]) -> None:
         print(f"  {one}")
     print()
     for part in [one for one in TESTS if total[one]]:
-        print(f"{part:12} {total[part] - alive[part]:4} of {total[part]:4} killed")
+        print(f"{part:18} {total[part] - alive[part]:4} of {total[part]:4} killed")
     killed = len(chosen) - len(survivors)
-    print(f"{'all':12} {killed:4} of {len(chosen):4} killed: {killed / max(len(chosen), 1):.0%}")
+    print(f"{'all':18} {killed:4} of {len(chosen):4} killed: {killed / max(len(chosen), 1):.0%}")
 
 
 if __name__ == "__main__":
