@@ -19,6 +19,7 @@ export VENV
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo 'Variables: PYTHON=python3.13  DJANGO="Django~=6.1.0"  VENV=.venv  DATABASES="sqlite postgresql mariadb"'
+	@echo 'Of bench: BENCH="--workloads drain --jobs 1000" (or --help)'
 	@echo 'Of mutants: MUTANTS=100 (or all)  SEED=1  MODULES="states worker/recovery"'
 
 demo: $(VENV)/.demo ## A shop with work to do: enqueue every kind of it, work it off, look at it
@@ -52,8 +53,8 @@ faults: $(VENV)/.test ## Hurt workers and databases in the long form, and print 
 faults-mutants: $(VENV)/.test ## Take out of the core what keeps its promises, and see whether the faults find out
 	@$(bin)/python scripts/mutants/faults.py
 
-bench: $(VENV)/.test ## Measure, and compare with bare SQL
-	$(bin)/python -m benchmarks
+bench: $(VENV)/.python ## Measure beside bare SQL and other queues, which it installs into .cache/bench-venv: hours
+	$(bin)/python -m benchmarks $(BENCH)
 
 clean: ## Remove what the other targets made
 	rm -rf .venv* .cache .*_cache .hypothesis build dist testproject/*.sqlite3* testproject/media

@@ -1,5 +1,6 @@
 """The app: it imports the `jobs` modules of the project, the system checks, and the backend of TASKS."""
 
+import logging
 from contextlib import suppress
 
 from django.apps import AppConfig
@@ -17,10 +18,14 @@ class DjangoDelayedConfig(AppConfig):
 
     def ready(self) -> None:
         # Only now: these import models.
-        from . import checks, enqueueing  # noqa: F401
+        from . import checks  # noqa: F401
+        from .enqueueing import writing
         from .execution import inline
 
-        enqueueing.inline = inline
+        writing.inline = inline
+        # Where the settings import this package, as for cron(), the logger is older than LOGGING, which by
+        # default disables all that it does not name.
+        logging.getLogger("django_delayed").disabled = False
         if settings.is_overridden("TASKS"):  # type: ignore[misc]
             # A worker has to know the jobs of tasks. On Django 5.2, TASKS may be something else.
             with suppress(ImportError):

@@ -16,6 +16,8 @@ from . import conf
 from .calls.proxies import DelayMixin
 from .databases import VENDORS
 from .exceptions import DeserializationError, SerializationError
+from .features.recurring.definitions import job_classes
+from .features.recurring.definitions import problems as recurring_problems
 from .jobs import Job
 from .jobs.definition import HOOKS
 from .jobs.hooks import KINDS, kinds_of
@@ -60,6 +62,9 @@ ATTRIBUTES_OF_OTHER_SYSTEMS = {
     "retry_backoff": "wait_before_retry(), a method",
     "autoretry_for": "retry_on, or nothing: a job is tried again after every error",
     "dont_autoretry_for": "discard_on",
+    "unique_for": "unique",
+    "unique_until": "unique = Unique(until=…)",
+    "once": "unique",
     "time_limit": "max_run_time",
     "soft_time_limit": "max_run_time",
 }
@@ -149,6 +154,14 @@ def check_aliases(**_: Any) -> list[CheckMessage]:
 
 
 @register()
+def check_recurring(**_: Any) -> list[CheckMessage]:
+    """Schedules in the code whose job cannot be made."""
+    if any(_wrong_settings()):
+        return []
+    return [Error(sentence, id="django_delayed.E016") for sentence in recurring_problems()]
+
+
+@register()
 def check_mail(**_: Any) -> list[CheckMessage]:
     """A transport that would enqueue its mail again, or cannot be imported."""
     if any(_wrong_settings()):
@@ -168,15 +181,14 @@ def check_jobs(**_: Any) -> list[CheckMessage]:
             obj=job_class,
             id="django_delayed.W007",
         )
-        for job_class in _job_classes(Job)
+        for job_class in _job_classes()
         for name, ours in _foreign_names(job_class)
     ]
 
 
-def _job_classes(base: type[Job]) -> Iterator[type[Job]]:
+def _job_classes() -> Iterator[type[Job]]:
     """The Job classes of the project, those that a job may name."""
-    for job_class in base.__subclasses__():
-        yield from _job_classes(job_class)
+    for job_class in job_classes():
         with suppress(SerializationError):
             name_of(job_class)
             yield job_class

@@ -1,9 +1,11 @@
 """The claim on one page: which lanes, in which order, how many rows.
 
 1. The *lanes* are the (queue, priority) pairs that have waiting rows, each with the time when its first row
-   is due. Finding them costs as many steps in one index as there are lanes, whatever else is in the table.
-2. The lanes that are due and that the worker serves are sorted: best priority first, then the one whose first
-   row has been due the longest. With `--in-order`, the place of their queue comes before both.
+   is due, and whether its queue is paused. Finding them costs as many steps in one index as there are lanes,
+   whatever else is in the table.
+2. The lanes that are due and not paused, and that the worker serves, are sorted: best priority first, then
+   the one whose first row has been due the longest. With `--in-order`, the place of their queue comes before
+   both.
 3. `Database.take` locks the first rows of these lanes and writes worker, token and time into them.
 
 So neither scheduled rows, nor rows of other queues, nor failed ones cost a claim anything. It is two
@@ -16,9 +18,11 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import operator
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -54,16 +58,22 @@ ATTEMPTS = INTEGERS[:-1]
 # What drivers and Django raise for a value that no column of its type should have.
 UNREADABLE = (DataError, ValueError, TypeError, OverflowError, ArithmeticError)
 
-# For each alias: when its lanes were read, on the monotonic clock, and the list if it was a long one.
-_remembered: dict[str, tuple[float, list[Lane]]] = {}
+# For each alias: when its lanes were read, on the monotonic clock; the list; for how many seconds it is good.
+_remembered: dict[str, tuple[float, list[Lane], float]] = {}
+_NOTHING: tuple[float, list[Lane], float] = (-math.inf, [], 0.0)
 _reported: set[tuple[str, str]] = set()
 
 logger = logging.getLogger("django_delayed")
 
 
-def claim(rows: DelayedJobQuerySet, worker: str, limit: int, filters: Filters) -> list[DelayedJob]:
-    """Claim at most `limit` due rows for this worker. Returns them in the order to perform them."""
-    ready = [lane for lane in lanes(rows) if filters.serve(lane) and lane.due_in <= 0]
+def claim(
+    rows: DelayedJobQuerySet, worker: str, limit: int, filters: Filters, recent: float = 0.0
+) -> list[DelayedJob]:
+    """Claim at most `limit` due rows for this worker. Returns them in the order to perform them.
+
+    Lanes that were read `recent` seconds ago will do, unless nothing is to be found in them.
+    """
+    ready = [lane for lane in _served(lanes(rows, recent), filters) if lane.due_in <= 0]
     ready.sort(key=filters.rank)
     width = max(LANES_A_STATEMENT, min(limit, MOST_LANES_A_STATEMENT))
     while ready:
@@ -73,20 +83,21 @@ def claim(rows: DelayedJobQuerySet, worker: str, limit: int, filters: Filters) -
             _forget(rows.db, asked)
         if taken:
             return _in_order(taken, asked)
-    return []
+    return claim(rows, worker, limit, filters) if recent else []
 
 
-def lanes(rows: DelayedJobQuerySet) -> list[Lane]:
-    """All lanes now; a list of more than REMEMBER_ABOVE may be up to REMEMBER_FOR seconds old."""
-    read_at, known = _remembered.get(rows.db, (0.0, []))
+def lanes(rows: DelayedJobQuerySet, recent: float = 0.0) -> list[Lane]:
+    """All lanes; a list that was read `recent` seconds ago will do, and a long one for REMEMBER_FOR."""
+    read_at, known, good_for = _remembered.get(rows.db, _NOTHING)
     age = time.monotonic() - read_at
-    if known and age < REMEMBER_FOR:
-        return [Lane(lane.queue, lane.priority, lane.due_in - age) for lane in known]
+    if age < max(good_for, recent):
+        return [replace(lane, due_in=lane.due_in - age) for lane in known]
     backend = _database(rows)
-    table = backend.table_of(rows.model)
-    scanned = backend.repeat_on_conflict(lambda: list(backend.scan_lanes(table)))
+    table, paused = backend.table_of(rows.model), backend.table_of(rows.model.paused_queues)
+    scanned = backend.repeat_on_conflict(lambda: list(backend.scan_lanes(table, paused)))
     found = [Lane(*lane) for lane in scanned if _is_sound_lane(*lane)]
-    _remembered[rows.db] = time.monotonic(), found if len(found) > REMEMBER_ABOVE else []
+    good_for = REMEMBER_FOR if len(found) > REMEMBER_ABOVE else 0.0
+    _remembered[rows.db] = time.monotonic(), found, good_for
     return found
 
 
@@ -95,9 +106,16 @@ def forget_lanes() -> None:
     _remembered.clear()
 
 
-def next_due(rows: DelayedJobQuerySet, filters: Filters) -> float | None:
-    """Seconds until the first row for this worker is due (<= 0: it is due), None when none waits."""
-    return min((lane.due_in for lane in lanes(rows) if filters.serve(lane)), default=None)
+def next_due(rows: DelayedJobQuerySet, filters: Filters, recent: float = 0.0) -> float | None:
+    """Seconds until the first row for this worker is due (<= 0: it is due), None when none waits.
+
+    What a claim has found `recent` seconds ago will do, unless it knew of a row to take.
+    """
+    return min((lane.due_in for lane in _served(lanes(rows, recent), filters)), default=None)
+
+
+def _served(lanes: list[Lane], filters: Filters) -> list[Lane]:
+    return [lane for lane in lanes if filters.serve(lane) and not lane.is_paused]
 
 
 def _take(rows: DelayedJobQuerySet, claim: Claim, asked: Sequence[Lane]) -> list[DelayedJob]:
@@ -135,7 +153,7 @@ def _set_aside_unreadable(rows: DelayedJobQuerySet, claim: Claim, asked: Sequenc
     rows.release_claim(claim.worker, claim.token)
 
 
-def _is_sound_lane(queue: str, priority: Any, due_in: Any) -> bool:
+def _is_sound_lane(queue: str, priority: Any, due_in: Any, is_paused: Any) -> bool:
     # SQLite stores a text in a column of numbers or times, when an UPDATE by hand writes one.
     if isinstance(priority, int) and isinstance(due_in, float | int):
         return True
@@ -163,9 +181,11 @@ def _in_order(taken: list[DelayedJob], asked: Sequence[Lane]) -> list[DelayedJob
 
 
 def _forget(alias: str, emptied: Sequence[Lane]) -> None:
-    read_at, known = _remembered.get(alias, (0.0, []))
+    read_at, known, good_for = _remembered.pop(alias, _NOTHING)
     gone = {(lane.queue, lane.priority) for lane in emptied}
-    _remembered[alias] = read_at, [lane for lane in known if (lane.queue, lane.priority) not in gone]
+    # When a row of theirs is due next, nobody knows: a list that is used up, or short, is read anew.
+    if good_for and (left := [lane for lane in known if (lane.queue, lane.priority) not in gone]):
+        _remembered[alias] = read_at, left, good_for
 
 
 def _database(rows: DelayedJobQuerySet) -> Database:

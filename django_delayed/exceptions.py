@@ -37,6 +37,18 @@ class UnknownType(DelayedError):
     """
 
 
+class DuplicateJob(DelayedError):
+    """A job is not enqueued, as one with the same key is: raised in the hooks around its enqueue alone.
+
+    `delayed_job_id` is the id of the row that holds the key, None for another job of the same enqueue.
+    """
+
+    def __init__(self, name: str, delayed_job_id: int | None) -> None:
+        other = f" #{delayed_job_id}" if delayed_job_id else ", enqueued with it,"
+        super().__init__(f"{name} is not enqueued: an equal job{other} holds its key.")
+        self.delayed_job_id = delayed_job_id
+
+
 class DontPerform(DelayedError):
     """Raised by a `before_perform`, as in Resque: the job is finished, and not performed."""
 
@@ -47,6 +59,10 @@ class JobExpired(DelayedError):
 
 class WorkerCrashed(DelayedError):
     """Recorded for a job whose worker's process died while it performed the job."""
+
+
+class JobCancelled(DelayedError):
+    """Recorded for a job that an operator has ended while it ran."""
 
 
 class JobTimeout(BaseException):

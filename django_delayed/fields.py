@@ -1,4 +1,4 @@
-"""The fields and the index that migrations name. This module never moves and imports nothing of ours."""
+"""Fields, an index, an operation, as migrations name them. It never moves and imports nothing of ours."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
 from django.db.models import Case, CheckConstraint, Index, Model, Q, When
 
 
@@ -82,3 +84,50 @@ class PartialIndex(Index):
         else:
             index = Index(fields=[*self.lead_by, *self.fields], name=self.name)
         return index.create_sql(model, schema_editor, using, **options)
+
+
+class StorageParameters(Operation):
+    """Storage parameters of a model's table on PostgreSQL, such as its fillfactor; elsewhere there are none.
+
+    A migration that `makemigrations` writes anew lacks it: models have no such parameters.
+    """
+
+    reversible = True
+
+    def __init__(self, model: str, parameters: Mapping[str, float]) -> None:
+        self.model = model
+        self.parameters = dict(parameters)
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Models know nothing of it."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        values = ", ".join(f"{name} = {value}" for name, value in self.parameters.items())
+        self._alter(app_label, schema_editor, to_state, f"SET ({values})")
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self._alter(app_label, schema_editor, to_state, f"RESET ({', '.join(self.parameters)})")
+
+    def _alter(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState, change: str
+    ) -> None:
+        model: Any = state.apps.get_model(app_label, self.model)
+        connection = schema_editor.connection
+        if connection.vendor == "postgresql" and self.allow_migrate_model(connection.alias, model):
+            table = schema_editor.quote_name(model._meta.db_table)
+            schema_editor.execute(f"ALTER TABLE {table} {change}")
+
+    def describe(self) -> str:
+        return f"Storage parameters of {self.model} on PostgreSQL"

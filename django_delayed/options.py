@@ -11,6 +11,7 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 
 from .conf import count, from_now, integer, positive_duration, queue_name
+from .features.unique.definition import unique_option
 
 Options = dict[str, Any]
 Layers = tuple[Options, ...]  # of checked options, the uppermost last
@@ -43,6 +44,8 @@ def choose_options(layers: Iterable[Options], target: Any) -> Options:
     """
     chosen: Options = {}
     for layer in reversed([*layers]):
+        if not layer:
+            continue
         settled = {*chosen} | (WHEN if not WHEN.isdisjoint(chosen) else set())
         added = {name: value for name, value in layer.items() if name not in settled}
         if any(callable(value) for value in added.values()):
@@ -98,4 +101,5 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "wait": _wait,
     "max_attempts": count,
     "max_run_time": positive_duration,
+    "unique": unique_option,
 }

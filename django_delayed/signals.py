@@ -8,6 +8,9 @@ job, also when the job could not be loaded; it is Job when the class is gone, an
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +19,9 @@ from django.dispatch import Signal
 from .serialization.errors import printable, text_of_traceback
 
 logger = logging.getLogger("django_delayed")
+
+# More jobs than these in a second of a worker have no lines of their own, unless they fail.
+LINES_A_SECOND = 100
 
 # With delayed_job and job.
 job_enqueued = Signal()
@@ -34,6 +40,8 @@ job_failed = Signal()
 # The job raised an error that its discard_on names. Sent instead of job_errored, with its arguments except
 # given_up.
 job_discarded = Signal()
+# An operator has ended the job while it ran; it is given up. Sent as job_discarded is.
+job_cancelled = Signal()
 # With worker, the id of the worker, and process: in words, its host, pid, queues and database. The sender is
 # None.
 worker_started = Signal()
@@ -42,6 +50,67 @@ worker_stopped = Signal()
 # A worker has performed jobs, and none that it serves is due any more; once until it performs the next. With
 # worker. The sender is None.
 queue_empty = Signal()
+
+
+class _Lines:
+    """At which level the lines of jobs that go well are: those of a second of many jobs are at DEBUG."""
+
+    def __init__(self) -> None:
+        self.level = logging.INFO
+        self.are_summed_up = False
+        self._second = 0.0  # when it is over, on the monotonic clock
+        self._jobs = 0
+
+    def next_level(self) -> int:
+        """That of the lines of the job that begins now."""
+        if self.are_summed_up:
+            if (now := time.monotonic()) >= self._second:
+                # Of a second that follows one of many jobs, many are expected.
+                was_busy = self.sum_up() and now < self._second + 1
+                self.level = logging.DEBUG if was_busy else logging.INFO
+                self._second = now + 1
+            self._jobs += 1
+            if self._jobs > LINES_A_SECOND:
+                self.level = logging.DEBUG
+        return self.level
+
+    def sum_up(self, **_: Any) -> bool:
+        """Log how many jobs were performed in the second, if these are many; returns whether they are."""
+        jobs, self._jobs = self._jobs, 0
+        if is_busy := jobs > LINES_A_SECOND:
+            logger.info("%s jobs performed in a second; those that go well have their lines at DEBUG", jobs)
+        self.level = logging.INFO
+        return is_busy
+
+
+_lines = _Lines()
+
+
+@contextmanager
+def busy_seconds_summed_up() -> Iterator[None]:
+    """A block in which a second of more than LINES_A_SECOND jobs has one line in the log at INFO."""
+    _lines.are_summed_up, _lines._second = True, 0.0
+    try:
+        yield
+    finally:
+        _lines.are_summed_up = False
+        _lines.sum_up()
+
+
+def tell_started(delayed_job: Any, sender: Any) -> None:
+    """Send job_started. Where only the log hears of it, that is told without the signal."""
+    if job_started.receivers == _LOG_OF_STARTED:
+        _log_started(delayed_job)
+    else:
+        job_started.send_robust(sender=sender, delayed_job=delayed_job)
+
+
+def tell_finished(delayed_job: Any, job: Any, duration: float) -> None:
+    """As `tell_started`, of job_finished."""
+    if job_finished.receivers == _LOG_OF_FINISHED:
+        _log_finished(delayed_job, duration)
+    else:
+        job_finished.send_robust(sender=type(job), delayed_job=delayed_job, job=job, duration=duration)
 
 
 def fields_of(delayed_job: Any) -> dict[str, Any]:
@@ -62,14 +131,14 @@ def _log_enqueued(delayed_job: Any, **_: Any) -> None:
 
 
 def _log_started(delayed_job: Any, **_: Any) -> None:
-    if logger.isEnabledFor(logging.INFO):
-        logger.info("%s RUNNING", delayed_job, extra=fields_of(delayed_job))
+    if logger.isEnabledFor(level := _lines.next_level()):
+        logger.log(level, "%s RUNNING", delayed_job, extra=fields_of(delayed_job))
 
 
 def _log_finished(delayed_job: Any, duration: float, **_: Any) -> None:
-    if logger.isEnabledFor(logging.INFO):
+    if logger.isEnabledFor(level := _lines.level):
         fields = {**fields_of(delayed_job), "duration": duration}
-        logger.info("%s COMPLETED after %.4f s", delayed_job, duration, extra=fields)
+        logger.log(level, "%s COMPLETED after %.4f s", delayed_job, duration, extra=fields)
 
 
 def _log_snoozed(delayed_job: Any, duration: float, wait: timedelta, **_: Any) -> None:
@@ -90,9 +159,17 @@ def _log_errored(delayed_job: Any, exception: BaseException, given_up: bool, **w
 
 
 def _log_discarded(delayed_job: Any, **what: Any) -> None:
+    _log_given_up(delayed_job, "DISCARDED", **what)
+
+
+def _log_cancelled(delayed_job: Any, **what: Any) -> None:
+    _log_given_up(delayed_job, "CANCELLED", **what)
+
+
+def _log_given_up(delayed_job: Any, how: str, **what: Any) -> None:
     if logger.isEnabledFor(logging.INFO):
         fields = _fields_of_error(delayed_job, **what)
-        logger.info(*_line_of_error(delayed_job, "DISCARDED", **what), extra=fields)
+        logger.info(*_line_of_error(delayed_job, how, **what), extra=fields)
 
 
 def _line_of_error(delayed_job: Any, how: str, *, error: Any, **_: Any) -> tuple[Any, ...]:
@@ -140,11 +217,19 @@ job_finished.connect(_log_finished)
 job_snoozed.connect(_log_snoozed)
 job_errored.connect(_log_errored)
 job_discarded.connect(_log_discarded)
+job_cancelled.connect(_log_cancelled)
 worker_started.connect(_log_worker_started)
 worker_stopped.connect(_log_worker_stopped)
 
-_OUTCOMES = (job_finished, job_snoozed, job_errored, job_failed, job_discarded)
+queue_empty.connect(_lines.sum_up)
+_LOG_OF_STARTED, _LOG_OF_FINISHED = [*job_started.receivers], [*job_finished.receivers]
+_OUTCOMES = (job_finished, job_snoozed, job_errored, job_failed, job_discarded, job_cancelled)
 _OURS = {signal: len(signal.receivers) for signal in _OUTCOMES}
+
+
+def is_heard(signal: Signal, level: int) -> bool:
+    """Whether a receiver beside the one that writes the log wants to know, or the log takes that level."""
+    return len(signal.receivers) > 1 or logger.isEnabledFor(level)
 
 
 def have_receivers() -> bool:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, models, router, transaction
 from django.db.models import DurationField, F, Q, Value
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import claiming
 from .conf import settings
-from .databases import Database, DatabaseNow, Filters, database
+from .databases import Database, DatabaseNow, Filters, database, parts, remove_locked
+from .features.unique.holding import move_with_keys, plain_among, unique_among
+from .features.unique.keys import PUT_TO_NOW
 from .fields import ClaimableField
 from .serialization.errors import ErrorText
 from .serialization.records import about_of
@@ -29,6 +32,12 @@ UNLOCKED: dict[str, Any] = {"locked_at": None, "locked_by": "", "started_at": No
 NUMBERS = ("priority", "attempts", "crashes", "max_attempts")
 WHY_SET_ASIDE = "A column of this row had a value that cannot be read; its numbers and times were reset."
 UNREADABLE = ErrorText("UnreadableRow", WHY_SET_ASIDE, WHY_SET_ASIDE, "unreadable row")
+# The error fingerprint of jobs that an operator has ended while they ran: they have no cause to repair.
+CANCELLED = "cancelled"
+# A bit of `extras`: a worker died while it performed this job and others, and nobody knows which did it.
+SUSPECT = 4
+# Another one: the job has cursors, of its iterations or steps.
+CURSORS = 16
 HELD = Q(locked_at__isnull=False, failed_at__isnull=True, finished_at__isnull=True)
 
 Statement = Callable[[], object]
@@ -51,7 +60,8 @@ def _is_ahead(row: DelayedJob) -> bool:
     run_at: Any = row.run_at
     # Until its INSERT, a row with a `wait` has the expression and not yet the time. It is None if the
     # database has something that is no time, which SQLite and MariaDB can be made to store.
-    return bool(run_at.plus if isinstance(run_at, DatabaseNow) else run_at and run_at > timezone.now())
+    now = timezone.now() + Database.ahead
+    return bool(run_at.plus if isinstance(run_at, DatabaseNow) else run_at and run_at > now)
 
 
 # Each state as a condition on columns and as one on a row. No row meets two of the former; of the latter, the
@@ -78,10 +88,28 @@ def _failed_now() -> dict[str, Any]:
     return {"failed_at": DatabaseNow(), "expires_at": None if kept is None else DatabaseNow(plus=kept)}
 
 
-def batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+def _finished_now(row: DelayedJob, keep_for: timedelta) -> dict[str, Any]:
+    """The columns of a row that is kept when its job has been performed, but for what it has returned."""
+    times = {"finished_at": DatabaseNow(), "expires_at": DatabaseNow(plus=keep_for)}
+    return {**times, "started_at": row.started_at or row.locked_at, "crashes": 0}
+
+
+def _results_of(rows: Iterable[DelayedJob]) -> RawSQL:
+    # Django's own Case takes ten times as long to be made.
+    params: list[Any] = [value for row in rows for value in (row.pk, row.result)]
+    return RawSQL(f"CASE id {'WHEN %s THEN %s ' * (len(params) // 2)}END", params)
+
+
+def batches(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
     """The ids in parts that one transaction may move."""
-    for start in range(0, len(ids), ROWS_A_TRANSACTION):
-        yield ids[start : start + ROWS_A_TRANSACTION]
+    return parts(ids, ROWS_A_TRANSACTION)
+
+
+class CancelCounts(NamedTuple):
+    """How many jobs that waited were removed, and how many that run were asked to end."""
+
+    removed: int
+    asked: int
 
 
 class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
@@ -157,13 +185,21 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     # The worker's moves.
 
-    def claim(self, worker: str, limit: int = 1, filters: Filters = Filters()) -> list[DelayedJob]:
-        """ready → running: at most `limit` rows for the worker of this id; counts the attempt."""
-        return claiming.claim(self, worker, limit, filters)
+    def claim(
+        self, worker: str, limit: int = 1, filters: Filters = Filters(), recent: float = 0.0
+    ) -> list[DelayedJob]:
+        """ready → running: at most `limit` rows for the worker of this id; counts the attempt.
 
-    def next_due(self, filters: Filters = Filters()) -> float | None:
-        """Seconds until the first row that these filters serve is due, None when none waits."""
-        return claiming.next_due(self, filters)
+        Rows that came into another lane less than `recent` seconds ago may be left for the next claim.
+        """
+        return claiming.claim(self, worker, limit, filters, recent)
+
+    def next_due(self, filters: Filters = Filters(), recent: float = 0.0) -> float | None:
+        """Seconds until the first row that these filters serve is due, None when none waits.
+
+        What a claim that has found nothing knew so many seconds ago will do.
+        """
+        return claiming.next_due(self, filters, recent)
 
     def held(self, row: DelayedJob) -> DelayedJobQuerySet:
         """The row, while the claim by which this worker got it is the valid one."""
@@ -173,15 +209,37 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         """running → finished, or gone when it is not to be kept."""
         if row.keep_for is None:
             return self._remove(row, also)
-        times = {"finished_at": DatabaseNow(), "expires_at": DatabaseNow(plus=row.keep_for)}
-        kept = {"started_at": row.started_at or row.locked_at, "crashes": 0, "result": row.result}
-        return self._update(row, kept | times, also)
+        kept = {**_finished_now(row, row.keep_for), "result": row.result}
+        return self._update(row, kept, [*self._forget_cursors(row), *also])
 
     def reschedule(
         self, row: DelayedJob, error: ErrorText, wait: timedelta, also: Iterable[Statement] = ()
     ) -> bool:
         """running → retrying, due `wait` from now: the attempt failed."""
         return self._record(row, error, {"run_at": DatabaseNow(plus=wait), "crashes": 0}, also)
+
+    def finish_together(self, worker: str, token: int, ids: Sequence[int]) -> set[int]:
+        """running → gone, for rows of one claim that leave nothing behind. Returns the ids of those removed.
+
+        To be called again after an error: a row that is gone stays gone.
+        """
+        table = self._database.table_of(self.model)
+        return self._repeat_on_conflict(lambda: self._database.remove_held(table, worker, token, ids))
+
+    def keep_together(self, rows: Sequence[DelayedJob]) -> set[int]:
+        """running → finished, for rows of one claim that are kept for as long and have the same extras.
+
+        Returns the ids of those that are finished now.
+        """
+        row, ids = rows[0], [row.pk for row in rows]
+        kept = {**UNLOCKED, **_finished_now(row, row.keep_for or timedelta(0))}
+        if any(row.result for row in rows):
+            kept["result"] = _results_of(rows)
+        guard = {"locked_by": row.locked_by, "lock_token": row.lock_token, "extras": row.extras}
+        held = self.filter(pk__in=ids, **guard)
+        if self._repeat_on_conflict(lambda: held.update(**kept)) == len(ids):
+            return set(ids)
+        return set(self.finished().filter(pk__in=ids).values_list("pk", flat=True))
 
     def snooze(self, row: DelayedJob, wait: timedelta, also: Iterable[Statement] = ()) -> bool:
         """running → scheduled or retrying, due `wait` from now, without counting the attempt."""
@@ -191,6 +249,10 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def fail(self, row: DelayedJob, error: ErrorText, also: Iterable[Statement] = ()) -> bool:
         """running → failed: the job is given up."""
         return self._record(row, error, {**_failed_now(), "crashes": 0}, also)
+
+    def cancel_held(self, row: DelayedJob, error: ErrorText, also: Iterable[Statement] = ()) -> bool:
+        """running → failed: an operator has ended the job."""
+        return self.fail(row, error, also)
 
     def discard_held(self, row: DelayedJob, also: Iterable[Statement] = ()) -> bool:
         """running → gone: the job is not tried again, and its row is not kept."""
@@ -202,6 +264,21 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         """running → retrying, or failed without a `wait`: the worker's process died in this attempt."""
         when = _failed_now() if wait is None else {"run_at": DatabaseNow(plus=wait)}
         return self._record(row, error, {**when, "crashes": row.crashes + 1}, also)
+
+    def suspect(self, row: DelayedJob) -> bool:
+        """running → ready, without counting the attempt: its worker's process died in it or in another job.
+
+        It runs alone next.
+        """
+        return self._update(row, {"attempts": F("attempts") - 1, "extras": row.extras | SUSPECT}, ())
+
+    def interrupt(self, row: DelayedJob, also: Iterable[Statement] = ()) -> bool:
+        """running → ready, without counting the attempt: its worker's process died, and it goes on."""
+        return self._update(row, {"attempts": F("attempts") - 1, "crashes": 0}, also)
+
+    def mark_held(self, row: DelayedJob, bit: int) -> bool:
+        """Set a bit of `extras` of a running row, which is locked until the end of the transaction."""
+        return bool(self.held(row).update(extras=F("extras").bitor(bit)))
 
     def release(self, rows: Iterable[DelayedJob]) -> int:
         """running → ready, without counting the attempt: it was interrupted, or never began.
@@ -231,37 +308,41 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         failed = {**UNLOCKED, **times, **numbers, **UNREADABLE.columns}
         return self._repeat_on_conflict(lambda: self.filter(pk__in=ids).update(**failed))
 
-    def release_unstarted(self, worker: str, current: int, age: timedelta) -> int:
-        """Note that a job of a batch began `age` ago, and release what was claimed together with it.
+    def release_unstarted(self, worker: str, token: int, current: int, age: timedelta) -> int:
+        """Note that a job of a claim began `age` ago, and release what was claimed together with it.
 
-        Returns how many were released.
+        To be called in a transaction. Returns how many were released. A row that is locked stays as it is: a
+        worker may stand still at the commit of an atomic job, and must not hold up its supervisor.
         """
-        held = self.running().filter(locked_by=worker, started_at=None)
-        batch = {row.pk: row for row in held.only("locked_by", "lock_token")}
         # It has started_at already when it was claimed alone, or was noted before.
-        if not (row := batch.pop(current, None)):
-            return 0
-        released = self.release(batch.values())
-        self._repeat_on_conflict(lambda: self.held(row).update(started_at=DatabaseNow(plus=-age)))
-        return released
+        unstarted = self.running().filter(locked_by=worker, lock_token=token, started_at=None)
+        ids = set(unstarted.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        if current in ids:
+            self.filter(pk=current).update(started_at=DatabaseNow(plus=-age))
+            ids.remove(current)
+        return self.filter(pk__in=ids)._release() if ids else 0
 
     # The operator's moves, on the rows of this query.
 
-    def retry(self, keep_for: timedelta | None = None) -> int:
-        """failed → ready, with all attempts before it; the errors so far are kept. Returns how many.
+    def retry(self, keep_for: timedelta | None = None, wait: timedelta = timedelta(0)) -> int:
+        """failed → ready in `wait`, with all attempts before it; its errors are kept. Returns how many.
 
-        With `keep_for`, a row stays that long, or longer, after its job was performed. Logs a warning if
-        there are rows and none of them has failed: `run_now` is for those that wait.
+        With `keep_for`, a row stays that long, or longer, after its job was performed. A unique job stays
+        failed while an equal one waits. Logs a warning if there are rows and none of them has failed:
+        `run_now` is for those that wait.
         """
         fresh = {"failed_at": None, "expires_at": None, "attempts": 0, "crashes": 0, **self._kept(keep_for)}
-        moved = self._make_due(self.failed(), fresh)
+        moved = self._make_due(self.failed(), fresh | {"run_at": DatabaseNow(plus=wait)})
         # Not merely rows: one of a query of failed ones may have failed just now.
         if not moved and self.filter(failed_at=None).exists():
             logger.warning("retry() moved no job: none of them has failed. run_now() is for waiting jobs.")
         return moved
 
     def run_now(self, keep_for: timedelta | None = None) -> int:
-        """waiting → due; the attempts stay counted, and `keep_for` is as for `retry`. Returns how many."""
+        """waiting → due; the attempts stay counted, and `keep_for` is as for `retry`. Returns how many.
+
+        A unique job stays as it is while another holds its key.
+        """
         return self._make_due(self.not_due(), self._kept(keep_for))
 
     def discard(self) -> int:
@@ -271,6 +352,33 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def discard_batch(self, ids: Sequence[int], only: Q = ~HELD) -> int:
         """As `discard`, in one transaction, for those rows of these ids that meet the condition then."""
         return self._repeat_on_conflict(lambda: self._remove_those(ids, only))
+
+    def remove_replaced(self, ids: Sequence[int]) -> None:
+        """waiting → gone, for rows that the present transaction has locked: others take their places."""
+        remove_locked(connections[self.db], self.model, ids)
+        self._remove_beside(ids)
+
+    def cancel(self, by: str = "") -> CancelCounts:
+        """waiting → gone; running ones are asked to end, and are failed then. Returns how many of each.
+
+        Who asks stands in the log, and in the error of a job that was ended. One that has been asked already
+        does not count. Raises TypeError for a name that is no text.
+        """
+        if not isinstance(by, str):
+            raise TypeError(f"cancel(by=…) is the name of who asks, and no {type(by).__name__}.")
+        waiting, counts = ClaimableField.condition, CancelCounts(0, 0)
+        found = self.filter(waiting | HELD).values_list("pk", flat=True)
+        ids: list[int] = self._repeat_on_conflict(lambda: list(found.all()))
+        for batch in batches(ids):
+            removed = self.discard_batch(batch, waiting)
+            asked = self.model.ask_to_end(type(self)(self.model, using=self.db).filter(pk__in=batch), by)
+            if removed + asked < len(batch):
+                # The attempts of some may have ended in between.
+                removed += self.discard_batch(batch, waiting)
+            counts = CancelCounts(counts.removed + removed, counts.asked + asked)
+        return counts
+
+    cancel.alters_data = True  # type: ignore[attr-defined]
 
     def prune(self) -> int:
         """Remove the rows whose `expires_at` has passed. Returns how many."""
@@ -309,7 +417,10 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         return bool(self._repeat_on_conflict(move))
 
     def _update(self, row: DelayedJob, columns: dict[str, Any], also: Iterable[Statement]) -> bool:
-        return self._move(lambda: bool(self.held(row).update(**{**UNLOCKED, **columns})), [*also])
+        # It has run alone, and is no suspect any more.
+        cleared = {"extras": row.extras & ~SUSPECT} if row.extras & SUSPECT else {}
+        columns = {**UNLOCKED, **cleared, **columns}
+        return self._move(lambda: bool(self.held(row).update(**columns)), [*also])
 
     def _record(
         self, row: DelayedJob, error: ErrorText, columns: dict[str, Any], also: Iterable[Statement]
@@ -320,7 +431,13 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def _remove(self, row: DelayedJob, also: Iterable[Statement]) -> bool:
         # A job that never failed has no failed attempts: the statement is saved for most jobs.
         attempts = [lambda: self._attempts.filter(delayed_job=row.pk)._raw_delete(self.db)]
-        return self._move(lambda: self._delete(row), [*(attempts if row.last_error else ()), *also])
+        beside = [*(attempts if row.last_error else ()), *self._forget_cursors(row)]
+        return self._move(lambda: self._delete(row), [*beside, *also])
+
+    def _forget_cursors(self, row: DelayedJob) -> list[Statement]:
+        if not row.extras & CURSORS:
+            return []
+        return [lambda: self._beside("cursors").filter(delayed_job=row.pk)._raw_delete(self.db)]
 
     def _delete(self, row: DelayedJob) -> bool:
         # Not QuerySet.delete(): it deletes by id what it selected, even if it was claimed since.
@@ -333,9 +450,23 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
             return bool(cursor.rowcount)
 
     def _make_due(self, rows: DelayedJobQuerySet, columns: dict[str, Any]) -> int:
-        moved: int = self._repeat_on_conflict(lambda: rows.update(**columns, run_at=DatabaseNow()))
+        columns = {"run_at": DatabaseNow()} | columns
+        unique = unique_among(rows).values_list("pk", flat=True)
+        ids: list[int] = self._repeat_on_conflict(lambda: list(unique.all()))
+        moved = sum(self._make_unique_due(rows, batch, columns) for batch in batches(ids))
+        moved += self._repeat_on_conflict(lambda: plain_among(rows).update(**columns))
         self._database.wake_workers()
         return moved
+
+    def _make_unique_due(self, rows: DelayedJobQuerySet, ids: Sequence[Any], columns: dict[str, Any]) -> int:
+        """As `_make_due`; a job whose key another holds stays as it is."""
+        columns = {**columns, "extras": F("extras").bitor(PUT_TO_NOW)}
+        all_rows = self.model._default_manager.using(self.db)
+
+        def move(free: Sequence[int]) -> int:
+            return rows.filter(pk__in=free).update(**columns)
+
+        return self._repeat_on_conflict(lambda: move_with_keys(all_rows, ids, move))
 
     def _kept(self, keep_for: timedelta | None) -> dict[str, Any]:
         least = Value(keep_for, DurationField())
@@ -356,10 +487,18 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         with transaction.atomic(using=self.db):
             removed: int = rows.filter(only)._raw_delete(self.db)
             gone = set(ids).difference(rows.values_list("pk", flat=True))
-            self._attempts.filter(delayed_job__in=gone)._raw_delete(self.db)
+            self._remove_beside(gone)
         return removed
+
+    def _remove_beside(self, ids: Iterable[int]) -> None:
+        for name in ("failed_attempts", "cursors"):
+            self._beside(name).filter(delayed_job__in=ids)._raw_delete(self.db)
 
     @property
     def _attempts(self) -> Any:
-        attempts: Any = self.model._meta.get_field("failed_attempts").related_model
-        return attempts.objects.using(self.db)
+        return self._beside("failed_attempts")
+
+    def _beside(self, name: str) -> Any:
+        """The rows that the model has under this name beside its own."""
+        beside: Any = self.model._meta.get_field(name).related_model
+        return beside.objects.using(self.db)

@@ -13,6 +13,7 @@ from os import environ, getpid
 from pathlib import Path
 
 import django
+from django_delayed import cron
 
 BASE_DIR = Path(__file__).resolve().parent
 DEBUG = environ.get("DEBUG", "1") == "1"
@@ -43,6 +44,12 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+# In the settings, and not on the class, as the tests have settings of their own: no job comes between theirs.
+DJANGO_DELAYED = {
+    "RECURRING": {
+        "digest": {"job": "shop.jobs:SendDigestJob", "schedule": cron("0 7 * * *"), "queue": "mail"}
+    }
+}
 # Which names the queues of tasks may have: any.
 TASKS = {"default": {"BACKEND": "django_delayed.tasks.DelayedBackend", "QUEUES": []}}
 if django.VERSION < (6, 0):

@@ -1,5 +1,7 @@
 """Connections that the server ends, as a restart or a network would; and what is asked on all of them."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -18,26 +20,43 @@ def end_connection(target):
     other.close()
 
 
-def end_all_connections(*kept):
-    """Let the server end all connections to the database but our own and these; returns how many."""
+def other_connections(*kept):
+    """What the server calls the connections to the database but our own and these."""
+    ids = {
+        "postgresql": "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid()",
+        "mysql": "SELECT id FROM information_schema.processlist WHERE db = DATABASE()"
+        " AND id <> CONNECTION_ID()",
+    }
     ours = [id_of(one) for one in kept]
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND NOT pid = ANY(%s)",
-                [ours],
-            )
-            return len(cursor.fetchall())
-        cursor.execute(
-            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-        )
-        ids = [id for (id,) in cursor.fetchall() if id not in ours]
-        for id in ids:
-            # One may have ended by itself meanwhile.
-            with suppress(OperationalError):
-                cursor.execute(f"KILL {id}")
-        return len(ids)
+        cursor.execute(ids[connection.vendor])
+        return [id for (id,) in cursor.fetchall() if id not in ours]
+
+
+def end_all_connections(*kept):
+    """Let the server end all connections to the database but our own and these; returns how many."""
+    ids = other_connections(*kept)
+    end = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL {}"}[connection.vendor]
+    for id in ids:
+        # One may have ended by itself meanwhile.
+        with suppress(OperationalError), connection.cursor() as cursor:
+            cursor.execute(end.format(id))
+    return len(ids)
+
+
+@pytest.fixture
+def in_thread():
+    """Run a function in a thread with connections of its own; returns its future, and waits at the end."""
+
+    def run(function, *arguments):
+        try:
+            return function(*arguments)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        yield lambda function, *arguments: pool.submit(run, function, *arguments)
 
 
 def id_of(target):
@@ -66,6 +85,25 @@ def wrapped(wrapper):
         connection_created.disconnect(wrap)
         for one in before:
             one.execute_wrappers.remove(wrapper)
+
+
+def wait_for_a_lock():
+    """Wait until a transaction waits for a lock of another."""
+    asks = {
+        "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()",
+        "mysql": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+    }
+    watcher = connection.copy()
+    try:
+        while True:
+            with watcher.cursor() as cursor:
+                cursor.execute(asks[connection.vendor])
+                if cursor.fetchone()[0]:
+                    return
+            threading.Event().wait(0.15)  # MariaDB refreshes that table ten times a second
+    finally:
+        watcher.close()
 
 
 needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="has no connection to lose")

@@ -17,11 +17,11 @@ LONGEST_FUNCTION = 25
 # What is longer, and for which reason: {"module.py": lines, "module.py:function": lines}.
 LONGER: dict[str, int] = {
     # One file holds the states and every move between them, so that nothing else changes a row.
-    "states.py": 365,
+    "states.py": 504,
     # What a project writes, calls and reads of a job, in one class.
-    "jobs/job.py": 286,
+    "jobs/job.py": 375,
 }
-MOST_ENTRIES = 29  # modules and packages at the top, so that the folder can be read aloud
+MOST_ENTRIES = 32  # modules and packages at the top, so that the folder can be read aloud
 # Words that the package gave up for those of CONTRIBUTING.md: coined ones, or ones with two meanings.
 RETIRED = {
     *("bury", "buries", "buried", "chore", "chores", "housekeeping", "in_surroundings", "keeper", "keepers"),
@@ -128,6 +128,7 @@ def test_the_fields_of_migrations_import_nothing_of_ours():
         "QueueField",
         "ClaimableField",
         "PartialIndex",
+        "StorageParameters",
     }
 
 

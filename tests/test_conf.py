@@ -6,10 +6,12 @@ from datetime import timedelta
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
+from django_delayed import every
 from django_delayed.conf import FIELDS, duration, problems
 from django_delayed.conf import settings as delayed
 
 HOUR = timedelta(hours=1)
+RECURS = {"job": "shop.jobs:CleanUp", "schedule": every(5)}
 
 
 def test_the_defaults_are_those_of_the_documentation():
@@ -18,7 +20,7 @@ def test_the_defaults_are_those_of_the_documentation():
             "MAX_ATTEMPTS": 25,
             "MAX_RUN_TIME": 4 * HOUR,
             "SLEEP_DELAY": timedelta(seconds=5),
-            "READ_AHEAD": 100,
+            "READ_AHEAD": 500,
             "DEFAULT_QUEUE": "default",
             "DEFAULT_PRIORITY": 0,
             "QUEUE_ATTRIBUTES": {},
@@ -32,6 +34,7 @@ def test_the_defaults_are_those_of_the_documentation():
             "CONTEXT": {},
             "TRUSTED_MODULES": (),
             "ALIASES": {},
+            "RECURRING": {},
             "UNKNOWN_GRACE": timedelta(minutes=10),
             "MAX_ARGUMENTS_SIZE": 1024**2,
             "MAX_MAIL_SIZE": 25 * 1024**2,
@@ -124,6 +127,31 @@ WRONG = [
         )
     ),
     *(
+        ("RECURRING", value)
+        for value in (
+            [],
+            None,
+            "shop.jobs:CleanUp",
+            {5: RECURS},
+            {"": RECURS},
+            {" a": RECURS},
+            {"a\n": RECURS},
+            {"a" * 256: RECURS},
+            {"a": "shop.jobs:CleanUp"},
+            {"a": {"job": "shop.jobs:CleanUp"}},
+            {"a": {"schedule": every(5)}},
+            {"a": RECURS | {"colour": 1}},
+            {"a": RECURS | {"run_at": None}},
+            {"a": RECURS | {"job": "shop.jobs.CleanUp"}},
+            {"a": RECURS | {"job": print}},
+            {"a": RECURS | {"catch_up": "some"}},
+            {"a": RECURS | {"catch_up": ["all"]}},
+            {"a": RECURS | {"args": "text"}},
+            {"a": RECURS | {"kwargs": []}},
+            {"a": RECURS | {"kwargs": {5: 1}}},
+        )
+    ),
+    *(
         ("QUEUE_ATTRIBUTES", value)
         for value in (
             [],
@@ -177,10 +205,10 @@ def test_the_setting_is_a_dict(settings, value):
 
 
 def test_a_change_is_seen_at_the_next_look():
-    assert delayed.READ_AHEAD == 100
+    assert delayed.READ_AHEAD == 500
     with override_settings(DJANGO_DELAYED={"READ_AHEAD": 7}):
         assert delayed.READ_AHEAD == 7
-    assert delayed.READ_AHEAD == 100
+    assert delayed.READ_AHEAD == 500
 
 
 @pytest.mark.parametrize("debug", [True, False])

@@ -33,6 +33,7 @@ TYPES = {
     "_providers": "dict of texts",
     "_queue_attributes": "dict",
     "_aliases": "dict",
+    "_recurring": "dict",
     "_enqueue_mode": '`"transaction"`, `"on_commit"`, `"immediate"` or None',
     "bounded_duration": "duration",
     "positive_duration": "duration > 0",
@@ -111,7 +112,7 @@ def test_every_dict_of_settings_is_one_that_is_accepted(page, settings):
             r"^DJANGO_DELAYED = \{.*?^\}|^DJANGO_DELAYED = \{.*\}", block.text, re.M | re.S
         ):
             given = {}
-            exec(f"from datetime import timedelta\n{written}", given)
+            exec(f"from datetime import timedelta\nfrom django_delayed import cron, every\n{written}", given)
             settings.DJANGO_DELAYED = given["DJANGO_DELAYED"]
             assert list(conf.problems()) == []
 

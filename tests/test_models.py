@@ -30,6 +30,7 @@ def test_a_row_says_what_it_is():
     assert str(attempt) == "ValueError: no"
     assert str(FailedAttempt(error_class="KeyError")) == "KeyError"
     assert str(WorkerProcess(hostname="web1", pid=42)) == "host:web1 pid:42"
+    assert str(WorkerProcess(name="mail er", hostname="web1", pid=42)) == "name:mail er host:web1 pid:42"
 
 
 def test_the_question_of_the_console_is_answered():

@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.log import AdminEmailHandler
 from django_delayed import Job, delay, enqueue_all, reports
-from django_delayed.execution.outcomes import decide_after_crash, decide_after_kill
+from django_delayed.execution.deaths import decide_after_crash, decide_after_kill
 from django_delayed.execution.settle import settle
 from django_delayed.mail import EmailBackend, deliver_later
 from django_delayed.models import DelayedJob

@@ -1,7 +1,9 @@
 import logging
+from types import SimpleNamespace
 
 import pytest
 from django_delayed import Job, enqueue, signals
+from django_delayed.execution.stopping import Stop
 from django_delayed.models import DelayedJob
 from django_delayed.serialization.errors import describe
 from django_delayed.worker.configuration import Configuration
@@ -39,6 +41,7 @@ def test_the_log_says_what_that_of_delayed_job_says(lines):
     fail(ConnectionError("no route"))
     fail(ConnectionError("no route"), given_up=True)
     signals.job_discarded.send(None, delayed_job=ROW, job=None, **what)
+    signals.job_cancelled.send(None, delayed_job=ROW, job=None, **what)
     assert lines() == [
         ("DEBUG", "Post.send_to_twitter #7 ENQUEUED in queue tweets"),
         ("INFO", "Post.send_to_twitter #7 RUNNING"),
@@ -46,6 +49,7 @@ def test_the_log_says_what_that_of_delayed_job_says(lines):
         ("ERROR", "Post.send_to_twitter #7 FAILED (2 prior attempts) with ConnectionError: no route"),
         ("ERROR", "Post.send_to_twitter #7 FAILED permanently with ConnectionError: no route"),
         ("INFO", "Post.send_to_twitter #7 DISCARDED with KeyError: 'x'"),
+        ("INFO", "Post.send_to_twitter #7 CANCELLED with KeyError: 'x'"),
     ]
 
 
@@ -149,14 +153,16 @@ ENDS = {
     "job_errored": (Hooked("perform"), ["retrying"]),
     "job_failed": (HookedOnce("perform"), ["failed"]),
     "job_discarded": (Discarded("lookup"), []),
+    "job_cancelled": (Hooked("perform"), ["failed"]),
 }
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", SIGNALS)
-def test_a_receiver_that_raises_changes_nothing(name, diary):
+def test_a_receiver_that_raises_changes_nothing(name, diary, monkeypatch):
     signal, (job, states) = getattr(signals, name), ENDS.get(name, (Plain(1), []))
     heard = []
+    monkeypatch.setattr(Stop, "is_cancelled", lambda stop: signal is signals.job_cancelled)
 
     def refuse(**_):
         raise LookupError("in a receiver")
@@ -188,3 +194,111 @@ def test_a_name_and_a_queue_from_a_row_cannot_forge_a_line_of_the_log(caplog):
         f"a\\nplain #1 COMPLETED\\x1b[31m #{row.pk} ENQUEUED in queue a\\nplain #1 COMPLETED\\x1b[31m",
         f"a\\nplain #1 COMPLETED\\x1b[31m #{row.pk} RUNNING",
     ]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """That of the lines of the log, which goes on by `clock.now += seconds`."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(signals.time, "monotonic", lambda: clock.now)
+    return clock
+
+
+def perform(jobs):
+    for _ in range(jobs):
+        signals.tell_started(ROW, Job)
+        signals.tell_finished(ROW, None, 0.01)
+
+
+def at_info(lines):
+    return [line for level, line in lines() if level == "INFO"]
+
+
+SUMMARY = "250 jobs performed in a second; those that go well have their lines at DEBUG"
+
+
+def test_a_second_of_many_jobs_has_one_line_that_sums_it_up(lines, clock):
+    with signals.busy_seconds_summed_up():
+        perform(250)
+        assert len(at_info(lines)) == 2 * signals.LINES_A_SECOND
+        assert len(lines()) == 500
+        # The next second is expected to be one of many jobs, too.
+        clock.now += 1
+        perform(250)
+        assert at_info(lines)[200:] == [SUMMARY]
+        clock.now += 1
+        perform(1)
+        assert at_info(lines)[201:] == [SUMMARY]
+        # Now it is known that it was not.
+        clock.now += 1
+        perform(1)
+        assert at_info(lines)[202:] == [
+            "Post.send_to_twitter #7 RUNNING",
+            "Post.send_to_twitter #7 COMPLETED after 0.0100 s",
+        ]
+
+
+@pytest.mark.parametrize("jobs", [1, 100])
+def test_a_second_of_few_jobs_has_the_lines_of_all(lines, clock, jobs):
+    with signals.busy_seconds_summed_up():
+        for _ in range(3):
+            perform(jobs)
+            clock.now += 1
+    assert len(at_info(lines)) == 6 * jobs
+
+
+def test_after_a_pause_the_next_job_has_its_lines(lines, clock):
+    with signals.busy_seconds_summed_up():
+        perform(250)
+        clock.now += 60
+        perform(1)
+    assert at_info(lines)[200:] == [
+        SUMMARY,
+        "Post.send_to_twitter #7 RUNNING",
+        "Post.send_to_twitter #7 COMPLETED after 0.0100 s",
+    ]
+
+
+def test_a_busy_second_is_summed_up_when_the_queue_is_empty_and_at_the_end(lines, clock):
+    with signals.busy_seconds_summed_up():
+        perform(250)
+        signals.queue_empty.send(None, worker="a1")
+        assert at_info(lines)[200:] == [SUMMARY]
+        perform(250)
+    assert at_info(lines).count(SUMMARY) == 2
+
+
+def test_failures_have_their_lines_in_a_busy_second(lines, clock):
+    with signals.busy_seconds_summed_up():
+        perform(250)
+        fail(ConnectionError("no route"))
+    assert [level for level, _ in lines() if level == "ERROR"] == ["ERROR"]
+
+
+def test_outside_of_workers_every_job_has_its_lines(lines, clock):
+    perform(250)
+    assert len(at_info(lines)) == 500
+
+
+@pytest.mark.parametrize("tell", ["started", "finished"])
+def test_receivers_hear_of_a_job_and_so_does_the_log(lines, tell):
+    heard = []
+
+    def hear(sender, delayed_job, **what):
+        heard.append((sender, delayed_job, {*what} - {"signal"}))
+
+    job = Plain()
+    signal = {"started": signals.job_started, "finished": signals.job_finished}[tell]
+    signal.connect(hear)
+    try:
+        if tell == "started":
+            signals.tell_started(ROW, Job)
+        else:
+            signals.tell_finished(ROW, job, 0.01)
+    finally:
+        signal.disconnect(hear)
+    expected = (Job, ROW, set()) if tell == "started" else (Plain, ROW, {"job", "duration"})
+    assert heard == [expected]
+    assert len(lines()) == 1
+    perform(1)
+    assert len(heard) == 1

@@ -1,14 +1,16 @@
 """The states by name, and every move between them; run on each database."""
 
 import itertools
+import socket
 from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
-from django_delayed.models import ATTEMPTS_KEPT, DelayedJob, FailedAttempt, State
+from django_delayed.databases import virtual_time
+from django_delayed.models import ATTEMPTS_KEPT, DelayedJob, FailedAttempt
 from django_delayed.serialization.errors import describe
-from django_delayed.states import DelayedJobQuerySet
+from django_delayed.states import SUSPECT, DelayedJobQuerySet, State
 from tests.blog.jobs import Plain
 from tests.blog.models import Post
 
@@ -54,6 +56,16 @@ def test_the_states_are_read_in_the_order_finished_failed_running():
     assert write().state == "enqueued"
 
 
+def test_a_row_says_the_state_that_the_database_says_also_in_virtual_time():
+    row = write(due=HOUR)
+    with virtual_time() as time:
+        for span, state in ((timedelta(minutes=50), "scheduled"), (timedelta(minutes=20), "enqueued")):
+            time.advance(span)
+            assert row.state == state
+            assert DelayedJob.objects.in_state(state).exists()
+    assert row.state == "scheduled"
+
+
 def test_ready_are_the_due_and_waiting_are_all_that_may_be_claimed_now_or_later():
     for columns in ({}, {"attempts": 1}, {"due": HOUR}, {"attempts": 1, "due": HOUR}):
         write(name=f"{columns.get('attempts', 0)} {columns.get('due', -HOUR) > timedelta(0)}", **columns)
@@ -76,6 +88,7 @@ MOVES = {
     "fail": lambda jobs, row: jobs.fail(row, error("late")),
     "crash": lambda jobs, row: jobs.crash(row, error("late"), HOUR),
     "release": lambda jobs, row: jobs.release([row]),
+    "suspect": lambda jobs, row: jobs.suspect(row),
 }
 
 
@@ -196,6 +209,7 @@ def test_each_failed_attempt_is_written_down():
     first, second = FailedAttempt.objects.all()
     assert (first.number, first.worker, first.error_message) == (1, W1, "once")
     assert (second.number, second.worker, second.error_message) == (2, W2, "twice")
+    assert {first.hostname, second.hostname} == {socket.gethostname()}
     assert first.started_at == held.started_at
     assert first.started_at <= first.ended_at <= second.started_at <= second.ended_at
 
@@ -235,12 +249,16 @@ def test_a_released_job_gets_its_attempt_back():
     assert len(DelayedJob.objects.claim(W2, 2)) == 2
 
 
+def release_unstarted(row, age):
+    return DelayedJob.objects.release_unstarted(row.locked_by, row.lock_token, row.pk, age)
+
+
 def test_what_was_claimed_with_a_job_that_has_begun_is_released():
     for number in range(4):
         write(name=str(number), due=(number - 9) * HOUR)
     first, second, *_ = DelayedJob.objects.claim(W1, 3)
     [other] = DelayedJob.objects.claim(W2)
-    assert DelayedJob.objects.release_unstarted(W1, second.pk, HOUR) == 2
+    assert release_unstarted(second, HOUR) == 2
     rows = DelayedJob.objects.order_by("name")
     assert [row.state for row in rows] == ["enqueued", "running", "enqueued", "running"]
     assert [row.locked_by for row in rows] == ["", W1, "", other.locked_by]
@@ -249,21 +267,46 @@ def test_what_was_claimed_with_a_job_that_has_begun_is_released():
     # It began once, and what the worker has claimed since stays.
     [again] = DelayedJob.objects.claim(W1)
     assert again.pk == first.pk
-    assert DelayedJob.objects.release_unstarted(W1, second.pk, 2 * HOUR) == 0
+    assert release_unstarted(second, 2 * HOUR) == 0
     assert DelayedJob.objects.get(pk=second.pk).started_at == started_at
     assert DelayedJob.objects.get(pk=first.pk).locked_by == W1
 
 
-@pytest.mark.parametrize("current", ["of another worker", "waiting", "gone"])
-def test_a_job_that_its_worker_does_not_hold_lets_nothing_be_released(current):
+def test_what_another_thread_of_the_worker_has_claimed_is_not_released():
     for number in range(4):
         write(name=str(number), due=(number - 9) * HOUR)
+    first, _ = DelayedJob.objects.claim(W1, 2)
     DelayedJob.objects.claim(W1, 2)
-    [other] = DelayedJob.objects.claim(W2)
-    ids = {"of another worker": other.pk, "waiting": DelayedJob.objects.get(name="3").pk, "gone": 0}
+    assert release_unstarted(first, HOUR) == 1
+    rows = DelayedJob.objects.order_by("name")
+    assert [row.state for row in rows] == ["running", "enqueued", "running", "running"]
+
+
+@pytest.mark.parametrize("change", [{"locked_by": W2}, {"lock_token": 7}], ids=list)
+def test_what_its_worker_does_not_hold_is_neither_noted_nor_released(change):
+    for number in range(4):
+        write(name=str(number), due=(number - 9) * HOUR)
+    first, *_ = DelayedJob.objects.claim(W1, 2)
+    DelayedJob.objects.running().update(**change)
+    DelayedJob.objects.claim(W2)
     before = list(DelayedJob.objects.order_by("pk").values())
-    assert DelayedJob.objects.release_unstarted(W1, ids[current], timedelta(minutes=1)) == 0
+    assert release_unstarted(first, timedelta(minutes=1)) == 0
     assert list(DelayedJob.objects.order_by("pk").values()) == before
+
+
+def test_the_plain_rows_of_a_claim_are_removed_together():
+    for number in range(6):
+        write(name=str(number), due=(number - 9) * HOUR)
+    rows = DelayedJob.objects.claim(W1, 5)
+    first, second, third, fourth, fifth = ids = [row.pk for row in rows]
+    token = rows[0].lock_token
+    DelayedJob.objects.filter(pk=second).update(extras=1)
+    DelayedJob.objects.filter(pk=third).update(lock_token=token - 1)
+    DelayedJob.objects.filter(pk=fourth).update(locked_by=W2)
+    assert DelayedJob.objects.finish_together(W1, token, ids) == {first, fifth}
+    assert DelayedJob.objects.finish_together(W1, token, ids) == set()
+    assert [row.name for row in DelayedJob.objects.order_by("name")] == ["1", "2", "3", "5"]
+    assert DelayedJob.objects.finish_together(W1, token, [second + 1000]) == set()
 
 
 @pytest.mark.parametrize(
@@ -287,6 +330,30 @@ def test_another_outcome_ends_the_count_of_crashes(move):
     assert DelayedJob.objects.get().crashes == 1
     assert MOVES[move](DelayedJob.objects, claim())
     assert DelayedJob.objects.get().crashes == 0
+
+
+def test_a_suspect_gets_its_attempt_back_and_runs_alone_next():
+    write(crashes=0, attempts=4, extras=1)
+    held = claim()
+    assert not held.runs_alone
+    assert DelayedJob.objects.suspect(held) is True
+    row = DelayedJob.objects.get()
+    assert (row.state, row.attempts, row.crashes, row.run_at) == ("retrying", 4, 0, held.run_at)
+    assert row.runs_alone
+    assert row.extras == 1 | SUSPECT
+    # Not performed then, it is one still.
+    assert DelayedJob.objects.release([claim()]) == 1
+    assert DelayedJob.objects.suspect(claim()) is True
+    assert claim().runs_alone
+
+
+@pytest.mark.parametrize("move", ["reschedule", "snooze", "fail", "crash", "finish and keep"])
+def test_a_suspect_that_was_performed_is_none_any_more(move):
+    write(keep_for=HOUR, extras=1 | SUSPECT)
+    assert MOVES[move](DelayedJob.objects, claim())
+    row = DelayedJob.objects.get()
+    assert row.extras == 1
+    assert row.runs_alone is (move == "crash")
 
 
 # The operator's moves.

@@ -1,67 +1,86 @@
-"""The page of causes: failed jobs by the fingerprint of their error, with what can be done about each."""
+"""The list of causes: failed jobs by the fingerprint of their error, with what can be done about each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
 
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from .. import stats
-from ..models import all_rows
-from ..serialization.frames import innermost_frame_in
-from .display import ago, error_line
-from .filters import CauseFilter
+from ..models import all_groups, all_rows
+from ..states import CANCELLED
+from .cause_lines import SHOWN, Line, line_of
 from .wording import DISCARD_WORDING, RETRY_WORDING, Wording
 
 if TYPE_CHECKING:
-    from .delayed_jobs import DelayedJobAdmin
+    from .failure_groups import FailureGroupAdmin
 
 MOST_CAUSES = 50
-SHOWN = ("name", "error_class", "error_message", "last_error")
+# Bytes of a traceback in the list, which may have a hundred.
+TRACEBACK_LIMIT = 4000
 
 
-class CauseLine(NamedTuple):
-    """A cause as the page shows it; name, error and frame are those of its newest job."""
+class Column(NamedTuple):
+    """A column that the causes can be sorted by: its heading, the query that does it, whether they are."""
 
-    cause: stats.Cause
-    query: str
     name: str
-    error: str
-    frame: str
-    first: str | None
-    last: str | None
-    moves: list[tuple[str, str]]
+    heading: str
+    query: str
+    is_first: bool
 
 
-def page(model_admin: DelayedJobAdmin, request: HttpRequest) -> TemplateResponse:
-    """The causes of which the most jobs failed."""
-    found = stats.causes(MOST_CAUSES + 1)
-    may = [wording for wording in (RETRY_WORDING, DISCARD_WORDING) if model_admin.may(request, wording)]
-    context = model_admin.page_context(request) | {
+def page(group_admin: FailureGroupAdmin, request: HttpRequest) -> TemplateResponse:
+    """The causes of which the most jobs failed, or those that another column puts first."""
+    by = request.GET.get("by", "")
+    by = by if by in stats.SORTED_BY else "jobs"
+    found = stats.causes(MOST_CAUSES + 1, by)
+    retrying = stats.retrying_causes() if (with_retrying := "retrying" in request.GET) else {}
+    moves = may_make(group_admin, request)
+    context = group_admin.page_context(request) | {
         "title": _("Failed jobs by cause"),
-        "lines": list(_lines(found[:MOST_CAUSES], may)),
+        "lines": list(_lines(found[:MOST_CAUSES], retrying, moves)),
         "most": MOST_CAUSES if len(found) > MOST_CAUSES else None,
-        "may_move": bool(may),
-        "may_retry": RETRY_WORDING in may,
+        "columns": list(_columns(by, with_retrying)),
+        "with_retrying": with_retrying,
+        "most_retrying": stats.MOST_RETRYING if _jobs_in(retrying) >= stats.MOST_RETRYING else None,
+        "other_view": urlencode({"by": by} | ({} if with_retrying else {"retrying": "too"})),
+        "may_move": bool(moves),
+        "may_retry": RETRY_WORDING in moves,
     }
-    return TemplateResponse(request, "admin/django_delayed/delayedjob/causes.html", context)
+    return TemplateResponse(request, "admin/django_delayed/failuregroup/causes.html", context)
 
 
-def _lines(causes: list[stats.Cause], may: list[Wording]) -> Iterator[CauseLine]:
-    newest: dict[int, Any] = all_rows().only(*SHOWN).in_bulk([cause.newest for cause in causes])
-    for cause in causes:
+def may_make(group_admin: FailureGroupAdmin, request: HttpRequest) -> list[Wording]:
+    """The moves that this user may make with the jobs of a cause."""
+    return [wording for wording in (RETRY_WORDING, DISCARD_WORDING) if group_admin.may(request, wording)]
+
+
+def _lines(
+    causes: list[stats.Cause], retrying: dict[str, stats.RetryingCause], moves: list[Wording]
+) -> Iterator[Line]:
+    failed = {cause.fingerprint: cause for cause in causes}
+    # What an operator has ended is retried by nobody else.
+    others = {key: found for key, found in retrying.items() if key not in failed and key != CANCELLED}
+    first = sorted(others, key=lambda key: -others[key].jobs)[:MOST_CAUSES]
+    newest = {key: cause.newest for key, cause in failed.items()} | {key: others[key].newest for key in first}
+    rows: dict[int, Any] = all_rows().only(*SHOWN).in_bulk([*newest.values()])
+    groups = all_groups().in_bulk([*failed])
+    for key, pk in newest.items():
         # It may have been retried and performed since the causes were read.
-        if row := newest.get(cause.newest):
-            yield CauseLine(
-                cause,
-                CauseFilter.query_for(cause.fingerprint),
-                row.name,
-                error_line(row) or _("unknown"),
-                innermost_frame_in(row.last_error),
-                ago(cause.first),
-                ago(cause.last),
-                [(f"{wording.name}_cause", wording.button % {"count": cause.jobs}) for wording in may],
-            )
+        if row := rows.get(pk):
+            yield line_of(failed.get(key), row, groups.get(key), moves, retrying.get(key), TRACEBACK_LIMIT)
+
+
+def _columns(by: str, with_retrying: bool) -> Iterator[Column]:
+    headings = {"jobs": _("Failed jobs"), "hour": _("1 hour"), "first": _("First"), "last": _("Last")}
+    for name, heading in headings.items():
+        query = urlencode({"by": name} | ({"retrying": "too"} if with_retrying else {}))
+        yield Column(name, heading, query, name == by)
+
+
+def _jobs_in(retrying: dict[str, stats.RetryingCause]) -> int:
+    return sum(found.jobs for found in retrying.values())

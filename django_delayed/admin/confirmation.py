@@ -6,15 +6,16 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.forms import BooleanField
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_aware
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from .. import stats
 from ..databases import DatabaseNow
@@ -23,13 +24,32 @@ from ..operations import MOST_ROWS
 from ..states import DelayedJobQuerySet, State
 from .columns import WIDE
 from .display import chip, error_line
-from .log import begin_entry, complete_entry
+from .log import Move, begin_entry, complete_entry
 from .reading import read_rows
 from .wording import Wording
 
 SAMPLES = 5  # of each state
+MOST_MINUTES = 7 * 24 * 60
 # Of the admin's list: page, order, show all, error.
 NOT_FILTERS = {"p", "o", "all", "e"}
+
+
+class SpreadForm(forms.Form):
+    """Over how many minutes moved jobs fall due."""
+
+    spread = forms.IntegerField(
+        label=gettext_lazy("Spread over minutes"),
+        help_text=gettext_lazy("The first jobs are due at once, the last ones after this time."),
+        min_value=0,
+        max_value=MOST_MINUTES,
+        initial=0,
+        required=False,
+    )
+
+    @property
+    def span(self) -> timedelta:
+        """The time that somebody has typed; 0 if nobody was asked."""
+        return timedelta(minutes=(self.is_valid() and self.cleaned_data["spread"]) or 0)
 
 
 class Sample(NamedTuple):
@@ -57,31 +77,35 @@ class Confirmation:
         self.request = request
         self.wording = wording
         self.chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        in_list = BooleanField(required=False).clean(request.POST.get("select_across"))
+        in_list = forms.BooleanField(required=False).clean(request.POST.get("select_across"))
         self.across = bool(in_list) or filters is not None
         self.filters = _filters_in(request) if filters is None else filters
         self.until = _moment(request.POST.get("as_of", "")) if self.across else None
         self.rows = rows
         self.state = state or wording.operation.state
+        self.answered = request.method == "POST" and "confirmed" in request.POST
+        was_asked = self.answered and wording.operation.can_spread
+        self.form = SpreadForm(request.POST if was_asked else None)
 
     @property
     def is_given(self) -> bool:
         """Whether the operator has seen the page and said yes."""
-        answered = self.request.method == "POST" and "confirmed" in self.request.POST
-        return answered and (self.until is not None or not self.across)
+        is_complete = self.until is not None or not self.across
+        return self.answered and is_complete and not self.form.errors
 
     def make_moves(self, row: DelayedJob | None = None, keep_for: timedelta | None = None) -> None:
         """Make the moves, log them, and tell the operator how many were made."""
-        ids = self.wording.operation.ids(self.rows, MOST_ROWS, self.until)
+        operation, user = self.wording.operation, self.request.user
+        ids = operation.ids(self.rows, MOST_ROWS, self.until)
         where = f"{self.filters or 'all'} as of {self.until}" if self.until else ""
-        entry = begin_entry(self.wording, self.request.user, ids, where, row)
-        moved = self.wording.operation.carry_out(ids, keep_for)
-        complete_entry(entry, self.wording, moved, ids, where)
+        move = Move(self.wording, user, ids, where, self.form.span, row)
+        entry = begin_entry(move)
+        moved = operation.carry_out(ids, by=user.get_username(), keep_for=keep_for, spread=move.spread)
+        complete_entry(entry, move, moved)
         skipped = max(self._expected() - moved, 0)
-        if skipped:
-            text = self.wording.partly_done % {"moved": moved, "skipped": skipped}
-        else:
-            text = self.wording.done % {"moved": moved}
+        # Those of the ids alone: of the others nobody knows why they are not among them.
+        equal = operation.left_out(ids) if moved < len(ids) else 0
+        text = self.wording.result(moved, skipped - equal, equal)
         messages.add_message(self.request, messages.WARNING if skipped else messages.SUCCESS, text)
 
     def page(self, context: dict[str, Any], back: str) -> TemplateResponse | None:
@@ -104,6 +128,7 @@ class Confirmation:
             "across": self.across,
             "filters": self.filters if self.across else "",
             "groups": list(self._groups(ids)),
+            "form": self.form if self.wording.operation.can_spread and count > 1 else None,
             "hidden": list(self._hidden(count, until)),
             "back": back,
         }

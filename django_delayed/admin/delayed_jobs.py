@@ -6,28 +6,26 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-import django
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.auth import get_permission_codename
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ..models import FailureGroup
 from ..states import State
-from . import causes, columns, job_page
+from . import columns, job_page
 from .filters import CauseFilter, MomentRangeFilter, QueueFilter, StateFilter, state_in
 from .job_list import JobList
-from .operating import operate_on_cause, operate_on_many, operate_on_one, retry_one_of_cause
+from .operating import operate_on_many, operate_on_one
 from .paginator import CappedPaginator
 from .reading import UNREADABLE, id_in, unreadable_text
 from .readonly import ReadOnlyAdmin
-from .wording import DISCARD_WORDING, RETRY_WORDING, RUN_NOW_WORDING, WORDINGS, Wording
+from .wording import CANCEL_WORDING, DISCARD_WORDING, RETRY_WORDING, RUN_NOW_WORDING, WORDINGS, Wording
 
 try:
     from django.middleware.csp import get_nonce
@@ -43,11 +41,8 @@ FILTERS = (StateFilter, QueueFilter, CauseFilter)
 class DelayedJobAdmin(ReadOnlyAdmin):
     """Delayed jobs: to find by state, queue, cause and time, to read, to retry, run now and discard."""
 
-    list_display = (
-        *(columns.name_and_about, columns.state, "queue", columns.tries, columns.due),
-        *(columns.error, columns.created),
-    )
-    list_display_links = (columns.name_and_about,)
+    list_display = columns.OF_ALL
+    list_display_links = (columns.number,)
     list_filter = (*FILTERS, *((field, MomentRangeFilter) for field in MOMENTS))
     list_per_page = 50
     show_full_result_count = False
@@ -57,7 +52,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     sortable_by = (columns.created,)  # type: ignore[assignment]
     search_fields = ("id", "name", "about")
     search_help_text = gettext_lazy("An id, the beginning of a name, or an object such as shop.post:9")
-    actions = ("retry", "run_now", "discard")
+    actions = ("retry", "run_now", "discard", "cancel")
 
     class Media:
         css = {"all": ["django_delayed/admin.css"]}
@@ -76,23 +71,26 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         """Whether this user may discard jobs."""
         return self.may(request, DISCARD_WORDING)
 
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may end running jobs."""
+        return self.may(request, CANCEL_WORDING)
+
     def has_view_arguments_permission(self, request: HttpRequest) -> bool:
         """Whether this user may see the arguments of jobs, mails with their bodies included."""
-        return self._has(request, "view_arguments")
+        return self.has(request, "view_arguments")
 
     def may(self, request: HttpRequest, wording: Wording) -> bool:
         """Whether this user may make this move."""
-        return self._has(request, wording.name)
-
-    def _has(self, request: HttpRequest, permission: str) -> bool:
-        codename = get_permission_codename(permission, self.opts)
-        return bool(request.user.has_perm(f"{self.opts.app_label}.{codename}"))
+        return self.has(request, wording.name)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         of_moments = (name for field in MOMENTS for name in MomentRangeFilter.names_for(field))
         return lookup in {*of_moments, *(filter.parameter_name for filter in FILTERS)}
 
     # The list.
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return columns.OF_STATE.get(state_in(request), self.list_display)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return JobList
@@ -116,8 +114,8 @@ class DelayedJobAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         share_nonce(request)
-        title = {"title": capfirst(self.opts.verbose_name_plural)}
-        response = super().changelist_view(request, title | (extra_context or {}))
+        context = {"title": capfirst(self.opts.verbose_name_plural), "causes": self._causes}
+        response = super().changelist_view(request, context | (extra_context or {}))
         if isinstance(response, TemplateResponse) and "cl" in (response.context_data or {}):
             for spec in response.context_data["cl"].filter_specs:  # type: ignore[index]
                 for problem in getattr(spec, "problems", ()):
@@ -141,7 +139,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
             if self.may(request, wording) and wording.operation.allowed(rows.filter(pk=row.pk)).exists()
         ]
         context |= job_page.contents(row, self.has_view_arguments_permission(request))
-        context |= job_page.of_cause(row, rows, partial(self.may, request))
+        context |= job_page.of_cause(row, rows, partial(self.may, request)) | {"causes": self._causes}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _get_obj_does_not_exist_redirect(
@@ -183,57 +181,37 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     def discard(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
         return operate_on_many(self, request, DISCARD_WORDING, queryset)
 
+    @admin.action(permissions=["cancel"], description=gettext_lazy("End selected %(verbose_name_plural)s"))
+    def cancel(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        return operate_on_many(self, request, CANCEL_WORDING, queryset)
+
     # Pages.
 
     def get_urls(self) -> list[URLPattern]:
-        # Those of causes first: to the others, "causes" would be an id.
         return [
-            self._url_of("causes/", "causes", self.causes_view),
-            self._url_of("causes/retry_one/", "retry_one", partial(retry_one_of_cause, self)),
             *(
-                self._url_of(f"causes/{wording.name}/", f"{wording.name}_cause", view)
-                for wording in (RETRY_WORDING, DISCARD_WORDING)
-                for view in [partial(operate_on_cause, self, wording=wording)]
-            ),
-            *(
-                self._url_of(f"<path:object_id>/{wording.name}/", wording.name, view)
+                self.url_of(f"<path:object_id>/{wording.name}/", wording.name, view)
                 for wording in WORDINGS
                 for view in [partial(operate_on_one, self, wording=wording)]
             ),
             *super().get_urls(),
         ]
 
-    def _url_of(self, route: str, name: str, view: Any) -> URLPattern:
-        full_name = f"{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return path(route, self.admin_site.admin_view(view), name=full_name)
-
-    def causes_view(self, request: HttpRequest) -> HttpResponse:
-        """The page of causes."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        return causes.page(self, request)
+    @property
+    def _causes(self) -> Any:
+        """The meta data of the model whose pages are about causes, if this site has them."""
+        return FailureGroup._meta if self.admin_site.is_registered(FailureGroup) else None
 
     def rows(self, request: HttpRequest) -> Any:
         """The rows that this user may look at, with the verbs of `states`."""
         return self.get_queryset(request)
 
-    def page_context(self, request: HttpRequest) -> dict[str, Any]:
-        """What the template of a page needs."""
-        request.current_app = self.admin_site.name
-        return {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "media": self.media,
-            # Since Django 6.1, whose style sheet expects one.
-            "breadcrumbs_are_a_list": django.VERSION >= (6, 1),
-        }
-
     def url(self, request: HttpRequest, page: str, *args: Any) -> str:
         """A page of this admin, with the filters of the list that the operator came from."""
-        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{page}"
+        address = super().url(request, page, *args)
         filters = request.GET.get("_changelist_filters", "")
         query = filters if page == "changelist" else urlencode({"_changelist_filters": filters})
-        return f"{reverse(name, args=args)}?{query}" if filters else reverse(name, args=args)
+        return f"{address}?{query}" if filters else address
 
 
 def share_nonce(request: HttpRequest) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ..models import DelayedJob
+from .. import stats
+from ..features.progress.shown import show
+from ..models import DelayedJob, Progress
 from ..states import State
 
 MINUTE = timedelta(minutes=1)
@@ -47,11 +49,11 @@ def exact(moment: datetime | None) -> str | None:
     """The moment to the second, in the current time zone and with its name. None for None."""
     if moment is None:
         return None
-    local = _local(moment)
+    local = in_current_zone(moment)
     return f"{date_format(local, 'DATE_FORMAT')}, {local:%H:%M:%S} {local.tzname() or ''}".rstrip()
 
 
-def _local(moment: datetime) -> datetime:
+def in_current_zone(moment: datetime) -> datetime:
     """The moment in the current time zone; in UTC where that zone has no such date, as after 9999."""
     if timezone.is_naive(moment):
         return moment
@@ -59,6 +61,47 @@ def _local(moment: datetime) -> datetime:
         return timezone.localtime(moment)
     except OverflowError:
         return moment.astimezone(UTC)
+
+
+def badge(word: str, kind: str) -> str:
+    """What is notable about a cause, as a coloured word."""
+    return format_html('<span class="delayed-state delayed-{}">{}</span>', kind, word)
+
+
+def count_text(number: int) -> str:
+    """A number that `stats.capped_counts` has counted."""
+    return f"{stats.MOST_COUNTED}+" if number > stats.MOST_COUNTED else str(number)
+
+
+def duration_text(span: timedelta) -> str:
+    """ "5 seconds", "2 hours"; "" for none."""
+    if not span:
+        return ""
+    if span < MINUTE:
+        return ngettext("%(count)d second", "%(count)d seconds", span.seconds) % {"count": span.seconds}
+    return timesince(timezone.now() - span, depth=1)
+
+
+def progress_bar(row: DelayedJob, progress: Progress | None) -> str:
+    """How far the job is, as a bar, in numbers and with its note; "" if it has not said."""
+    if progress is None:
+        return ""
+    shown = show(row, progress)
+    value = format_html(' value="{}"', shown.value) if shown.value else ""
+    return format_html(
+        '<span class="delayed-bar"><progress max="1"{} aria-label="{}">{}</progress> {} <bdi>{}</bdi></span>',
+        *(value, _("Progress"), shown.amount, shown.amount, shown.note),
+    )
+
+
+def span_text(seconds: float) -> str:
+    """So many seconds in the unit that fits: "4 ms", "2.5 s", "3 minutes"."""
+    if seconds < 1:
+        return _("%(number)s ms") % {"number": number_format(round(seconds * 1000))}
+    if seconds < MINUTE.total_seconds():
+        return _("%(number)s s") % {"number": number_format(round(seconds, 1), decimal_pos=1)}
+    now = timezone.now()
+    return timesince(now - timedelta(seconds=seconds), now, depth=2)
 
 
 def preformatted(text: str) -> str:

@@ -19,7 +19,7 @@ from rangefilter.filters import DateTimeRangeFilter
 from .. import stats
 from ..models import DelayedJob, all_rows
 from ..states import State
-from .display import error_line
+from .display import error_line, in_current_zone
 
 START_OF_DAY, END_OF_DAY = "00:00:00", "23:59:59.999999"
 
@@ -68,7 +68,7 @@ class QueueFilter(admin.SimpleListFilter):
 
 
 class CauseFilter(admin.SimpleListFilter):
-    """Failed jobs of one cause. Offers the one that is chosen; the page of causes leads to all of them."""
+    """Failed jobs of one cause, or retrying ones. Offers the one chosen; the causes' page leads to each."""
 
     title = gettext_lazy("cause")
     parameter_name = "cause"
@@ -94,11 +94,19 @@ class CauseFilter(admin.SimpleListFilter):
         return rows.filter(pk=pk).first() if pk else None
 
     @classmethod
-    def rows_of(cls, rows: Any, value: str) -> Any:
-        """The failed ones among the rows that have the fingerprint with this value in an address."""
+    def fingerprint_in(cls, request: HttpRequest) -> str | None:
+        """The fingerprint in the address; None if there is none that an error can have."""
+        value = request.GET.get(cls.parameter_name, "")
+        if not value or "\0" in value:
+            return None
+        return "" if value == cls.without else value
+
+    @classmethod
+    def rows_of(cls, rows: Any, value: str, state: State = State.FAILED) -> Any:
+        """Those of the rows that are in this state and have the fingerprint with this value in an address."""
         if not value or "\0" in value:
             return rows.none()
-        return rows.failed().filter(error_fingerprint="" if value == cls.without else value)
+        return rows.in_state(state).filter(error_fingerprint="" if value == cls.without else value)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         value = request.GET.get(self.parameter_name)
@@ -113,14 +121,17 @@ class CauseFilter(admin.SimpleListFilter):
         return [_("A cause has no NUL in it.")] if "\0" in (self.value() or "") else []
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return self.rows_of(queryset, value) if (value := self.value()) else queryset
+        if not (value := self.value()):
+            return queryset
+        return self.rows_of(queryset, value, state_in(request) or State.FAILED)
 
 
 def state_in(request: HttpRequest) -> State | None:
     """The state that all jobs are in which the filters in the address find, if these say so."""
-    if request.GET.get(CauseFilter.parameter_name):
-        return State.FAILED
     name = request.GET.get(StateFilter.parameter_name)
+    if request.GET.get(CauseFilter.parameter_name):
+        # Only such jobs have one.
+        return State.RETRYING if name == State.RETRYING else State.FAILED
     return State(name) if name in State.values else None
 
 
@@ -134,6 +145,12 @@ class MomentRangeFilter(DateTimeRangeFilter):  # type: ignore[misc]
     def names_for(field: str) -> Iterable[str]:
         """The names of its values in an address."""
         return (f"{field}__range__{bound}_{part}" for bound in ("gte", "lte") for part in "01")
+
+    @classmethod
+    def since(cls, field: str, moment: datetime) -> dict[str, str]:
+        """Its values in an address that find what was at this moment or later, to the second."""
+        local = in_current_zone(moment)
+        return dict(zip(cls.names_for(field), (f"{local:%Y-%m-%d}", f"{local:%H:%M:%S}"), strict=False))
 
     def get_form(self, request: HttpRequest) -> BaseForm:
         form: BaseForm = super().get_form(request)

@@ -9,10 +9,12 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from ..features.unique.definition import START
+from ..features.unique.keys import UNIQUE, key_in
 from ..models import DelayedJob, FailedAttempt, WorkerProcess
-from ..operations import MOST_ROWS
-from ..states import DelayedJobQuerySet, State
-from .display import chip, exact, preformatted
+from ..operations import MOST_ROWS, pending_cancel
+from ..states import CANCELLED, DelayedJobQuerySet, State
+from .display import chip, exact, preformatted, progress_bar
 from .filters import CauseFilter
 from .paginator import capped_count
 from .payloads import call_in, indented
@@ -45,8 +47,10 @@ def contents(row: DelayedJob, with_arguments: bool) -> dict[str, Any]:
     """The context of the template of this job's page; its arguments and its result may be left out."""
     return {
         "call": _call(row) if with_arguments else _code(row.name),
-        "progress": PROGRESS.get(row.state),
-        "facts": list(_facts(row)),
+        "progress": _progress(row),
+        # One that was never tried has said nothing.
+        "bar": progress_bar(row, row.progress if row.attempts else None),
+        "facts": [*_facts(row), *(_unique(row) if with_arguments else ())],
         "last_error": preformatted(row.last_error) if row.last_error else None,
         "failed_attempts": failed_attempts(row),
         "result": preformatted(indented(row.result)) if row.result and with_arguments else None,
@@ -54,9 +58,17 @@ def contents(row: DelayedJob, with_arguments: bool) -> dict[str, Any]:
     }
 
 
+def _progress(row: DelayedJob) -> tuple[Any, bool] | None:
+    """What became of the job, and whether that may change in a moment."""
+    if request := pending_cancel(row):
+        who = {"by": request.requested_by or _("an operator"), "time": exact(request.requested_at)}
+        return _("It is being performed; %(by)s asked it to end at %(time)s.") % who, True
+    return PROGRESS.get(row.state)
+
+
 def of_cause(row: DelayedJob, rows: DelayedJobQuerySet, may: Callable[[Wording], bool]) -> dict[str, Any]:
     """What the template says of the other failed jobs whose error has the cause of this one's."""
-    if not row.error_fingerprint:
+    if row.error_fingerprint in ("", CANCELLED):
         return {}
     value = CauseFilter.value_for(row.error_fingerprint)
     number = capped_count(CauseFilter.rows_of(rows, value).exclude(pk=row.pk))
@@ -71,7 +83,7 @@ def of_cause(row: DelayedJob, rows: DelayedJobQuerySet, may: Callable[[Wording],
     return {
         "cause": CauseFilter.query_for(row.error_fingerprint),
         "others": others % jobs if number else "",
-        "of_others": [(f"{wording.name}_cause", text % jobs) for wording, text in moves if may(wording)],
+        "of_others": [(wording.name, text % jobs) for wording, text in moves if may(wording)],
     }
 
 
@@ -91,7 +103,8 @@ def failed_attempts(row: DelayedJob) -> list[AttemptLine]:
     return [
         AttemptLine(
             attempt.number,
-            names.get(attempt.worker, attempt.worker),
+            # Its row may be gone; then the host and the id, by which the log names it.
+            names.get(attempt.worker) or f"{attempt.hostname} {attempt.worker}".lstrip(),
             exact(attempt.started_at),
             exact(attempt.ended_at),
             str(attempt),
@@ -122,6 +135,12 @@ def _facts(row: DelayedJob) -> Iterator[tuple[Any, Any]]:
     for name in MOMENTS:
         if moment := getattr(row, name):
             yield row._meta.get_field(name).verbose_name, exact(moment)  # type: ignore[union-attr]
+
+
+def _unique(row: DelayedJob) -> Iterator[tuple[Any, Any]]:
+    if row.extras & UNIQUE and (key := key_in(row.payload)):
+        until = _("until it begins") if key.until == START else _("until it ends")
+        yield _("Unique"), f"{key.text or _('by its arguments')}, {until}"
 
 
 def _worker_names(row: DelayedJob, ids: Collection[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from .wording import RETRY_WORDING, Wording
 
 if TYPE_CHECKING:
     from .delayed_jobs import DelayedJobAdmin
+    from .failure_groups import FailureGroupAdmin
 
 # The row of a single job stays that long after it was performed, for whoever looks whether it passed.
 KEEP_FOR = timedelta(hours=1)
@@ -29,6 +30,8 @@ def operate_on_many(
     # The oldest first, whatever the list shows first: rows that join the filter meanwhile are at the end.
     oldest_first = rows.order_by(*(name.removeprefix("-") for name in model_admin.get_ordering(request)))
     confirmation = Confirmation(request, wording, oldest_first, state=state_in(request))
+    if confirmation.across and not request.GET.get(CauseFilter.parameter_name):
+        confirmation.rows = wording.operation.among_all(oldest_first)
     if confirmation.is_given:
         confirmation.make_moves()
         return None
@@ -51,32 +54,32 @@ def operate_on_one(
     return page or HttpResponseRedirect(page_of_job)
 
 
-def operate_on_cause(model_admin: DelayedJobAdmin, request: HttpRequest, wording: Wording) -> HttpResponse:
+def operate_on_cause(group_admin: FailureGroupAdmin, request: HttpRequest, wording: Wording) -> HttpResponse:
     """Ask about the failed jobs of one cause, or move them if that was answered; leads to the causes."""
-    _refuse_who_may_not(model_admin, request, wording)
+    _refuse_who_may_not(group_admin, request, wording)
     name = CauseFilter.parameter_name
     value = request.GET.get(name, "")
-    rows = CauseFilter.rows_of(model_admin.rows(request), value).order_by("failed_at", "id")
+    rows = CauseFilter.rows_of(group_admin.rows(request), value).order_by("failed_at", "id")
     confirmation = Confirmation(request, wording, rows, f"{name}={value}", State.FAILED)
-    causes = model_admin.url(request, "causes")
+    causes = group_admin.url(request, "changelist")
     if confirmation.is_given:
         confirmation.make_moves()
         return HttpResponseRedirect(causes)
-    return confirmation.page(model_admin.page_context(request), back=causes) or HttpResponseRedirect(causes)
+    return confirmation.page(group_admin.page_context(request), back=causes) or HttpResponseRedirect(causes)
 
 
-def retry_one_of_cause(model_admin: DelayedJobAdmin, request: HttpRequest) -> HttpResponse:
+def retry_one_of_cause(group_admin: FailureGroupAdmin, request: HttpRequest) -> HttpResponse:
     """Retry the job of one cause that failed last, without a question; leads to its page."""
-    _refuse_who_may_not(model_admin, request, RETRY_WORDING)
+    _refuse_who_may_not(group_admin, request, RETRY_WORDING)
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    rows = model_admin.rows(request)
+    rows = group_admin.rows(request)
     row = CauseFilter.newest(rows, request.GET.get(CauseFilter.parameter_name, ""))
     if row is None:
         messages.warning(request, RETRY_WORDING.refused)
-        return HttpResponseRedirect(model_admin.url(request, "causes"))
+        return HttpResponseRedirect(group_admin.url(request, "changelist"))
     confirmation = Confirmation(request, RETRY_WORDING, rows.filter(pk=row.pk))
-    return _moved_one(model_admin, request, confirmation, row)
+    return _moved_one(group_admin.jobs, request, confirmation, row)
 
 
 def _moved_one(
@@ -89,7 +92,10 @@ def _moved_one(
 
 
 def _refuse_who_may_not(
-    model_admin: DelayedJobAdmin, request: HttpRequest, wording: Wording, row: DelayedJob | None = None
+    model_admin: DelayedJobAdmin | FailureGroupAdmin,
+    request: HttpRequest,
+    wording: Wording,
+    row: DelayedJob | None = None,
 ) -> None:
     if not (model_admin.has_view_permission(request, row) and model_admin.may(request, wording)):
         raise PermissionDenied

@@ -27,12 +27,24 @@ class Wording:
     partly_done: Any
     refused: Any
 
+    def result(self, moved: int, skipped: int, equal: int) -> str:
+        """What is said when the moves are made: how many were, and how many were not.
+
+        Of `equal` ones, another job holds the key.
+        """
+        counts = {"moved": moved, "skipped": skipped, "equal": equal}
+        text: str = (self.partly_done if skipped > 0 else self.done) % counts
+        return f"{text} {EQUAL_WAIT % counts}" if equal else text
+
     @property
     def name(self) -> str:
         """The name of the operation, which is also that of its permission and its action."""
         return self.operation.name
 
 
+EQUAL_WAIT = ngettext_lazy(
+    "%(equal)d skipped: an equal job waits.", "%(equal)d skipped: equal jobs wait.", "equal"
+)
 RETRY_WORDING = Wording(
     operation=operations.RETRY,
     flag=CHANGE,
@@ -68,7 +80,21 @@ DISCARD_WORDING = Wording(
     partly_done=_("%(moved)d discarded, %(skipped)d skipped: running or already deleted."),
     refused=_("Nothing to discard: a running job cannot be discarded."),
 )
-WORDINGS = (RETRY_WORDING, RUN_NOW_WORDING, DISCARD_WORDING)
+CANCEL_WORDING = Wording(
+    operation=operations.CANCEL,
+    flag=CHANGE,
+    verb=_("End"),
+    question=ngettext_lazy("End %(count)d running job?", "End %(count)d running jobs?", "count"),
+    button=ngettext_lazy("End %(count)d job", "End %(count)d jobs", "count"),
+    consequence=_(
+        "A running job is asked to end, and killed with its worker if it does not end in time. It counts as"
+        " failed then, and is not tried again."
+    ),
+    done=ngettext_lazy("%(moved)d job was asked to end.", "%(moved)d jobs were asked to end.", "moved"),
+    partly_done=_("%(moved)d asked to end, %(skipped)d skipped: ended meanwhile, or asked before."),
+    refused=_("Nothing to end: only a running job can be, and it is asked once."),
+)
+WORDINGS = (RETRY_WORDING, RUN_NOW_WORDING, DISCARD_WORDING, CANCEL_WORDING)
 # The same for the other failed jobs of a cause, seen from the page of one that was retried.
 OF_OTHERS = (
     (RETRY_WORDING, ngettext_lazy("Retry the other job", "Retry the other %(jobs)s jobs", "number")),

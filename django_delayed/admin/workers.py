@@ -1,43 +1,83 @@
-"""The list of workers."""
+"""The list of workers: what each performs, and what an operator may ask of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import BooleanField, Case, QuerySet, Value, When
-from django.http import HttpRequest
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import settings
-from ..databases import DatabaseNow
-from ..models import WorkerProcess
+from ..models import DelayedJob, Verb, WorkerProcess, all_rows
+from .asking import ask, question_before_stop
 from .display import ago
 from .readonly import ReadOnlyAdmin
 
 
+class WorkerList(ChangeList):
+    """The list of workers, with the names of the jobs that they perform for who may see these."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        workers: list[Any] = list(self.result_list)
+        site = self.model_admin.admin_site
+        may_see = site.is_registered(DelayedJob) and site.get_model_admin(DelayedJob).has_view_permission(
+            request
+        )
+        ids = {job[0] for worker in workers for job in worker.current_jobs if job} if may_see else set()
+        names = dict(all_rows().filter(pk__in=ids).values_list("pk", "name")) if ids else {}
+        for worker in workers:
+            worker.names = names
+        self.result_list = workers
+
+
 class WorkerProcessAdmin(ReadOnlyAdmin):
-    """The workers and their last heartbeats."""
+    """The workers: what they do, their last heartbeats, and what they may be asked."""
 
     list_display = (
-        "id",
-        "hostname",
-        "pid",
-        "served_queues",
-        "priorities",
-        "started",
-        "heartbeat",
-        "is_alive",
+        *("process", "served_queues", "priorities", "performs", "processed", "failed"),
+        *("started", "heartbeat", "is_quiet", "is_alive"),
     )
     list_display_links = None
     ordering = ("hostname", "pid")
-    sortable_by = ("hostname",)
-    actions = None
+    sortable_by = ("process",)
+    actions = ("quiet", "resume", "stop")
+
+    class Media:
+        css = {"all": ["django_delayed/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        stale = When(heartbeat_at__lt=DatabaseNow(plus=-settings.LEASE), then=Value(False))
-        alive = Case(stale, default=Value(True), output_field=BooleanField())
-        return super().get_queryset(request).annotate(alive=alive)
+        workers: Any = super().get_queryset(request)
+        return workers.with_alive(settings.LEASE)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        title = {"title": capfirst(self.opts.verbose_name_plural)}
+        return super().changelist_view(request, title | (extra_context or {}))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return WorkerList
+
+    def could_be_id(self, text: str) -> bool:
+        return text.isascii() and text.isalnum()
+
+    def has_control_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may quiet, resume and stop workers."""
+        return self.has(request, "control")
+
+    # Columns.
+
+    @admin.display(description=_("worker"), ordering="hostname")
+    def process(self, worker: WorkerProcess) -> str:
+        # The log names it by its id.
+        where = f"{worker.name} {worker.hostname}:{worker.pid}".lstrip()
+        return format_html('{} <span class="delayed-about">{}</span>', where, worker.pk)
 
     @admin.display(description=_("queues"))
     def served_queues(self, worker: WorkerProcess) -> Any:
@@ -50,6 +90,13 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
             return _("all")
         return f"{'' if low is None else low} … {'' if high is None else high}"
 
+    @admin.display(description=_("performs"))
+    def performs(self, worker: Any) -> str:
+        jobs = [job for job in worker.current_jobs if job]
+        return format_html_join(
+            mark_safe("<br>"), "{} {}", ((self._job(id, worker.names), ago(since)) for id, since in jobs)
+        )
+
     @admin.display(description=_("started"))
     def started(self, worker: WorkerProcess) -> str | None:
         return ago(worker.started_at)
@@ -58,6 +105,36 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
     def heartbeat(self, worker: WorkerProcess) -> str | None:
         return ago(worker.heartbeat_at)
 
+    @admin.display(description=_("quiet"))
+    def is_quiet(self, worker: WorkerProcess) -> Any:
+        return _("quiet") if worker.quiet else None
+
     @admin.display(description=_("alive"), boolean=True)
     def is_alive(self, worker: Any) -> bool:
         return bool(worker.alive)
+
+    def _job(self, id: int, names: dict[int, str]) -> str:
+        if id not in names:
+            # Performed since the heartbeat, or not for this user.
+            return f"#{id}"
+        site = self.admin_site.name
+        address = reverse(f"{site}:{self.opts.app_label}_{DelayedJob._meta.model_name}_change", args=[id])
+        return format_html('<a href="{}">{} #{}</a>', address, names[id], id)
+
+    # Requests.
+
+    @admin.action(permissions=["control"], description=_("Quiet selected %(verbose_name_plural)s"))
+    def quiet(self, request: HttpRequest, queryset: Any) -> None:
+        ask(request, Verb.QUIET, list(queryset))
+
+    @admin.action(permissions=["control"], description=_("Resume selected %(verbose_name_plural)s"))
+    def resume(self, request: HttpRequest, queryset: Any) -> None:
+        ask(request, Verb.RESUME, list(queryset))
+
+    @admin.action(permissions=["control"], description=_("Stop selected %(verbose_name_plural)s"))
+    def stop(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        workers = list(queryset)
+        if workers and "confirmed" not in request.POST:
+            return question_before_stop(self, request, workers)
+        ask(request, Verb.STOP, workers)
+        return None

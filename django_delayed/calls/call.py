@@ -151,9 +151,13 @@ class DelayedCall:
         return "<a delayed call that is not enqueued: call it>"
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
+        return enqueue(self.job(*args, **kwargs))
+
+    def job(self, /, *args: Any, **kwargs: Any) -> Job:
+        """The job with these arguments, not enqueued."""
         job = self._make_job(*args, **kwargs)
         job.layers = self._layers
-        return enqueue(job)
+        return job
 
 
 def delayed(call: Call, layers: Layers) -> DelayedCall:

@@ -2,9 +2,11 @@
 
 from .defaults import FIELDS, SMTP, Settings, problems, settings
 from .values import (
+    CATCH_UP,
     CENTURY,
     CODE_NAME,
     INTEGERS,
+    bounded_duration,
     count,
     duration,
     from_now,
@@ -14,12 +16,14 @@ from .values import (
 )
 
 __all__ = [
+    "CATCH_UP",
     "CENTURY",
     "CODE_NAME",
     "FIELDS",
     "INTEGERS",
     "SMTP",
     "Settings",
+    "bounded_duration",
     "count",
     "duration",
     "from_now",

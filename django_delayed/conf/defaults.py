@@ -11,7 +11,7 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from .values import CODE_NAME, bounded_duration, count, integer, positive_duration, queue_name
+from .values import CATCH_UP, CODE_NAME, bounded_duration, count, integer, positive_duration, queue_name
 
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
@@ -90,6 +90,42 @@ def _providers(value: Any, name: str) -> Mapping[str, str]:
     return value
 
 
+_OF_RECURRING = {
+    *("job", "schedule", "catch_up", "args", "kwargs"),
+    *("queue", "priority", "max_attempts", "max_run_time", "unique"),
+}
+
+
+def _recurring(value: Any, name: str) -> Mapping[str, Mapping[str, Any]]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict of names and dicts, not {value!r}.")
+    for key, entry in value.items():
+        if not isinstance(key, str) or not 0 < len(key) <= 255 or key != key.strip() or not key.isprintable():
+            raise ValueError(
+                f"A key of {name} must be a name of 1 to 255 printable characters, without a space at its"
+                f" ends, not {key!r}."
+            )
+        _check_entry(entry, f"{name}[{key!r}]")
+    return value
+
+
+def _check_entry(entry: Any, name: str) -> None:
+    if not isinstance(entry, Mapping) or not {"job", "schedule"} <= entry.keys() <= _OF_RECURRING:
+        allowed = ", ".join(sorted(_OF_RECURRING - {"job", "schedule"}))
+        raise ValueError(
+            f"{name} must be a dict with job and schedule, and perhaps {allowed}, not {entry!r}."
+        )
+    if not isinstance(entry["job"], str) or not CODE_NAME.fullmatch(entry["job"]):
+        raise ValueError(f'{name}: job must be a name like "shop.jobs:CleanUp", not {entry["job"]!r}.')
+    if entry.get("catch_up", "latest") not in CATCH_UP:
+        raise ValueError(f"{name}: catch_up must be one of {', '.join(CATCH_UP)}, not {entry['catch_up']!r}.")
+    args, kwargs = entry.get("args", ()), entry.get("kwargs", {})
+    if not isinstance(args, (list, tuple)):
+        raise TypeError(f"{name}: args must be a list, not {args!r}.")
+    if not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs):
+        raise TypeError(f"{name}: kwargs must be a dict of names, not {kwargs!r}.")
+
+
 def _aliases(value: Any, name: str) -> Mapping[str, str]:
     texts = [*value, *value.values()] if isinstance(value, Mapping) else [None]
     if not all(isinstance(text, str) and CODE_NAME.fullmatch(text) for text in texts):
@@ -110,7 +146,7 @@ class Settings:
     MAX_ATTEMPTS: int = _setting(25, count)
     MAX_RUN_TIME: timedelta = _setting(timedelta(hours=4), positive_duration)
     SLEEP_DELAY: timedelta = _setting(timedelta(seconds=5), bounded_duration)
-    READ_AHEAD: int = _setting(100, count)
+    READ_AHEAD: int = _setting(500, count)
     DEFAULT_QUEUE: str = _setting("default", queue_name)
     DEFAULT_PRIORITY: int = _setting(0, integer)
     QUEUE_ATTRIBUTES: Mapping[str, Mapping[str, Any]] = _setting(dict, _queue_attributes)
@@ -125,6 +161,7 @@ class Settings:
     CONTEXT: Mapping[str, str] = _setting(dict, _providers)
     TRUSTED_MODULES: tuple[str, ...] = _setting(tuple, _modules)
     ALIASES: Mapping[str, str] = _setting(dict, _aliases)
+    RECURRING: Mapping[str, Mapping[str, Any]] = _setting(dict, _recurring)
     UNKNOWN_GRACE: timedelta = _setting(timedelta(minutes=10), bounded_duration)
     MAX_ARGUMENTS_SIZE: int = _setting(1024 * 1024, count)
     MAX_MAIL_SIZE: int = _setting(25 * 1024 * 1024, count)

@@ -12,6 +12,8 @@ CENTURY = timedelta(days=36_525)
 INTEGERS = range(-(2**31), 2**31)
 # A class or function as a row names it.
 CODE_NAME = re.compile(r"[\w.]+:[\w.]+")
+# Which of the ticks that a schedule has missed become jobs.
+CATCH_UP = ("latest", "none", "all")
 _OF_PATTERNS = frozenset("*?[")
 
 

@@ -1,10 +1,13 @@
 """What each database does its own way: its clock, its lanes, its claim, its INSERT, its conflicts."""
 
 from .base import Database, in_callers_transaction
-from .clock import DatabaseNow, VirtualTime, virtual_time
+from .clock import DatabaseNow, VirtualTime, aware, database_now, virtual_time
 from .inserting import check_sizes, insert, split
 from .lanes import LANES_INDEX, Claim, Filters, Lane, is_named
-from .transactions import open_transactions
+from .locking import lock_rows, remove_locked, upsert
+from .parts import parts
+from .schema import missing_parts, unapplied_migrations
+from .transactions import beside_transaction, open_transactions, when_committed
 from .vendors import VENDORS, database
 from .watches import Watch
 
@@ -18,12 +21,22 @@ __all__ = [
     "Lane",
     "VirtualTime",
     "Watch",
+    "aware",
+    "beside_transaction",
     "check_sizes",
     "database",
+    "database_now",
     "in_callers_transaction",
     "insert",
     "is_named",
+    "lock_rows",
+    "missing_parts",
     "open_transactions",
+    "parts",
+    "remove_locked",
     "split",
+    "unapplied_migrations",
+    "upsert",
     "virtual_time",
+    "when_committed",
 ]

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from django.db import DatabaseError, Error, ProgrammingError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -19,8 +19,22 @@ from .watches import Looks, Watch
 T = TypeVar("T")
 SQL = tuple[str, list[Any]]
 
+# Of rows that go without a trace when their jobs are performed.
+PLAIN = "extras = 0 AND keep_for IS NULL"
+# A field, and its value in each of several rows.
+Column = tuple[Any, list[Any]]
+# What rows are inserted from: how each column is selected, the FROM, and its parameters.
+Source = tuple[list[str], str, list[Any]]
+
 # Of a statement that meets deadlocks or locks; the pauses between them add up to at most 15 s.
 TRIES = 12
+
+
+class OpenTransaction(NamedTuple):
+    """A transaction of another session: which session, in words, and for how long it has been open."""
+
+    session: str
+    age: timedelta
 
 
 def in_callers_transaction(connection: BaseDatabaseWrapper) -> bool:
@@ -48,6 +62,9 @@ class Database(ABC):
     RESETS_SESSIONS: ClassVar[bool] = True
     # The function that knows the bytes of a text without reading it.
     BYTES_OF = "octet_length"
+    # What has a statement read the rows of its primary keys alone; it waits for each row that it reads.
+    BY_PRIMARY_KEY = ""
+    DELETE_BY_PRIMARY_KEY = "DELETE FROM {table}"
     # How far the clock of every database is set ahead in this process: see `virtual_time`.
     ahead: ClassVar[timedelta] = timedelta(0)
 
@@ -63,8 +80,8 @@ class Database(ABC):
         """As `now`, by the clock as it is: to be asked by `now` alone."""
 
     @abstractmethod
-    def scan_lanes(self, table: str) -> Iterable[tuple[str, int, float]]:
-        """Each lane of the table with the seconds until its first row is due.
+    def scan_lanes(self, table: str, paused: str) -> Iterable[tuple[str, int, float, bool]]:
+        """Each lane of the table, the seconds until its first row is due, and whether its queue is paused.
 
         The cost grows with the number of lanes, not with the number of rows.
         """
@@ -72,6 +89,26 @@ class Database(ABC):
     @abstractmethod
     def take(self, rows: models.QuerySet[Any], claim: Claim, lanes: Sequence[Lane]) -> list[Any]:
         """Claim due rows of these lanes, in the order of the lanes. Returns them in no order."""
+
+    def by_index(self, rows: models.QuerySet[Any], index: models.Index) -> models.QuerySet[Any]:
+        """These rows, of which some are to be read: in the order of this index, so that they are found by it.
+
+        Without an order, SQLite may scan the table, and so may PostgreSQL until the index is vacuumed: on its
+        way to the first 10,000 it read half a million others.
+        """
+        return rows.order_by(*index.fields)
+
+    def remove_held(self, table: str, worker: str, token: int, ids: Sequence[int]) -> set[int]:
+        """Remove those rows of a claim that leave nothing behind. Returns the ids of the removed."""
+        condition, params = self.held_without_extras(worker, token, ids)
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {table} WHERE {condition} RETURNING id", params)
+            return {pk for (pk,) in cursor.fetchall()}
+
+    def held_without_extras(self, worker: str, token: int, ids: Sequence[int]) -> SQL:
+        """The condition for `remove_held`."""
+        marks = ", ".join(["%s"] * len(ids))
+        return f"id IN ({marks}) AND locked_by = %s AND lock_token = %s AND {PLAIN}", [*ids, worker, token]
 
     @abstractmethod
     def code_of(self, error: Error) -> int | str | None:
@@ -87,6 +124,17 @@ class Database(ABC):
 
     def longest_statement(self) -> int | None:
         """The most bytes that the server takes as one statement; None where no payload comes near."""
+        return None
+
+    def source_of(self, columns: Sequence[Column]) -> Source | None:
+        """What to insert rows from that differ in these columns; None where a list of VALUES does as well."""
+        return None
+
+    def oldest_transaction(self) -> OpenTransaction | None:
+        """The one of another session, open the longest, because of which removed rows are kept.
+
+        None where no other keeps them, or the database does not tell.
+        """
         return None
 
     # Idle workers
@@ -121,6 +169,10 @@ class Database(ABC):
     def has_lost_session(self) -> bool:
         """Whether a session that was reset has been closed since."""
         return True
+
+    def is_paused(self, paused: str) -> str:
+        """Whether the queue of `lane` is in this table, as SQL."""
+        return f"lane.queue IN (SELECT queue FROM {paused})"
 
     def table_of(self, model: type[models.Model]) -> str:
         """The quoted name of the model's table."""

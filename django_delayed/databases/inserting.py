@@ -1,14 +1,14 @@
 """Rows written with one INSERT, whose times the database's clock may give.
 
 Our own SQL and not `bulk_create`: before Django 6.0 that takes no expressions, and on MySQL and MariaDB it
-does not return ids. One row costs 0.84 (SQLite) to 0.93 (PostgreSQL, MariaDB) of what `create()` costs. To be
+does not return ids. See benchmarks/README.md for what it costs beside `create()` and `bulk_create()`. To be
 reconsidered when the support of Django 5.2 ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from django.db import models
@@ -16,11 +16,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..conf import INTEGERS
 from ..exceptions import SerializationError
-from .base import SQL
+from .base import SQL, Column, Source
 from .clock import DatabaseNow
+from .parts import parts
 from .vendors import database
-
-RETURNED = ("id", "run_at", "created_at")
 
 # SQLite takes 32,766 variables a statement.
 MOST_ROWS = 1000
@@ -30,6 +29,8 @@ MOST_BYTES = 4 * 1024 * 1024
 ALWAYS_FIT = 512 * 1024
 
 R = TypeVar("R", bound=models.Model)
+# The id of a row, and its times by their columns; None if the database does not return them.
+Written = tuple[int, dict[str, Any] | None]
 
 
 def check_sizes(connection: BaseDatabaseWrapper, rows: Sequence[Any]) -> None:
@@ -48,7 +49,7 @@ def check_sizes(connection: BaseDatabaseWrapper, rows: Sequence[Any]) -> None:
 def split(connection: BaseDatabaseWrapper, rows: Sequence[R]) -> Iterator[Sequence[R]]:
     """The rows in their order, as many at a time as one INSERT takes."""
     if _are_small(rows):
-        yield from (rows[first : first + MOST_ROWS] for first in range(0, len(rows), MOST_ROWS))
+        yield from parts(rows, MOST_ROWS)
         return
     most = min(MOST_BYTES, database(connection).longest_statement() or MOST_BYTES)
     chunk: list[R] = []
@@ -75,21 +76,135 @@ def _size_of(row: Any) -> int:
 
 def insert(connection: BaseDatabaseWrapper, rows: Sequence[models.Model]) -> None:
     """Write at most 1,000 unsaved rows in one statement; a DatabaseNow stands for its time."""
-    statement, params = _insert_sql(connection, rows)
+    statement = Insert(connection, rows)
     with connection.cursor() as cursor:
-        if connection.features.can_return_rows_from_bulk_insert:
-            returned = filter(None, (*RETURNED, database(connection).wake_with_insert()))
-            cursor.execute(f"{statement} RETURNING {', '.join(returned)}", params)
-            written = [found[: len(RETURNED)] for found in cursor.fetchall()]
-        else:
-            cursor.execute(statement, params)
+        written = statement.execute(cursor)
+    key: Any = rows[0]._meta.pk
+    for row, (pk, times) in zip(rows, written, strict=True):
+        state, values = row._state, row.__dict__
+        state.adding, state.db = False, connection.alias
+        values[key.attname] = pk
+        if times is not None:
+            values.update(times)
+            continue
+        for names in statement.times.values():
+            for name in names:
+                # A field without a value in __dict__ is deferred: read when asked for.
+                del values[name]
+
+
+class Insert:
+    """An INSERT of some rows. A column in which they all agree, as in most of new ones, stands in it once."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, rows: Sequence[models.Model]) -> None:
+        self.connection = connection
+        self.backend = database(connection)
+        self.rows = rows
+        # Fields with their one value, and others with all of theirs.
+        self.same: list[tuple[Any, Any]] = []
+        self.different: list[Column] = []
+        # What the clock gives: names of columns, those together that get one and the same time.
+        self.times: dict[Any, list[str]] = {}
+        given = [row.__dict__ for row in rows]
+        for field, name in _fields_of(type(rows[0])):
+            values = [values[name] for values in given]
+            if values.count(first := values[0]) == len(values):
+                self.same.append((field, first))
+                if type(first) is DatabaseNow:
+                    self.times.setdefault(first, []).append(name)
+            else:
+                self.different.append((field, values))
+                if any(type(value) is DatabaseNow for value in values):
+                    self.times[name] = [name]
+        # No column has a name that any of the databases would want quoted.
+        columns = ", ".join([field.column for field, _ in (*self.same, *self.different)])
+        self.into = f"INSERT INTO {self.backend.table_of(type(rows[0]))} ({columns})"
+
+    def execute(self, cursor: Any) -> list[Written]:
+        """Run it. Returns for each row what it has now."""
+        if not self.connection.features.can_return_rows_from_bulk_insert:
+            cursor.execute(*self._values())
             # One INSERT of known length numbers its rows in sequence in every innodb_autoinc_lock_mode.
-            first, step = cursor.lastrowid, _step_of_ids(cursor) if len(rows) > 1 else 1
-            written = [(first + number * step, None, None) for number in range(len(rows))]
-    for row, (pk, run_at, created_at) in zip(rows, written, strict=True):
-        row.pk, row._state.adding, row._state.db = pk, False, connection.alias
-        _set_time(connection, row, "run_at", run_at)
-        _set_time(connection, row, "created_at", created_at)
+            first, step = cursor.lastrowid, _step_of_ids(cursor) if len(self.rows) > 1 else 1
+            return [(first + number * step, None) for number in range(len(self.rows))]
+        if source := self.backend.source_of(self.different):
+            return self._execute_from(cursor, source)
+        statement, params = self._values()
+        returned = filter(None, ("id", *self._clocked(), self.backend.wake_with_insert()))
+        cursor.execute(f"{statement} RETURNING {', '.join(returned)}", params)
+        read = self._reader()
+        return [(pk, read(times)) for pk, *times in cursor.fetchall()]
+
+    def _execute_from(self, cursor: Any, source: Source) -> list[Written]:
+        """The INSERT from a source. All rows have the same times: a driver takes 4 µs to read one."""
+        selected, text, data = source
+        marks, params = self._cells(self.same)
+        times = self._clocked()
+        found = ("array_agg(id)", *(f"min({name})" for name in times), self.backend.wake_with_insert())
+        cursor.execute(
+            f"WITH written AS ({self.into} SELECT {', '.join([*marks, *selected])} FROM {text}"
+            f" RETURNING {', '.join(['id', *times])}) SELECT {', '.join(filter(None, found))} FROM written",
+            [*params, *data],
+        )
+        ids, *moments = cursor.fetchone()
+        read = self._reader()(moments)
+        return [(pk, read) for pk in ids]
+
+    def _values(self) -> SQL:
+        marks, params = self._cells(self.same)
+        texts, data = [], []
+        for number in range(len(self.rows)):
+            of_row, more = self._cells([(field, values[number]) for field, values in self.different])
+            texts.append(f"({', '.join([*marks, *of_row])})")
+            data += [*params, *more]
+        return f"{self.into} VALUES {', '.join(texts)}", data
+
+    def _cells(self, values: Sequence[tuple[Any, Any]]) -> tuple[list[str], list[Any]]:
+        """The values of fields as they stand in the statement, and its parameters."""
+        marks, params = [], []
+        for field, value in values:
+            kind = type(value)
+            # Most columns of a new row are NULL, 0 or empty. As literals they cost no parameter.
+            if value is None:
+                marks.append("NULL")
+            elif kind is int and value in INTEGERS:
+                marks.append(str(value))
+            elif kind is str and not value:
+                marks.append("''")
+            elif kind is DatabaseNow:
+                mark, more = self.backend.now(value.plus)
+                marks.append(mark)
+                params += more
+            else:
+                marks.append("%s")
+                params.append(value if kind is str else field.get_db_prep_save(value, self.connection))
+        return marks, params
+
+    def _clocked(self) -> list[str]:
+        """The columns to read the times from."""
+        return [names[0] for names in self.times.values()]
+
+    def _reader(self) -> Callable[[Sequence[Any]], dict[str, Any]]:
+        """What makes of the times of a row, as the driver returns them, the values of its fields."""
+        model = type(self.rows[0])
+        field: Any = model._meta.get_field("run_at")
+        column = field.get_col(model._meta.db_table)
+        converters = self.connection.ops.get_db_converters(column)
+
+        def read(times: Sequence[Any]) -> dict[str, Any]:
+            values = {}
+            for names, time in zip(self.times.values(), times, strict=False):
+                for convert in converters:
+                    time = convert(time, column, self.connection)
+                values.update(dict.fromkeys(names, time))
+            return values
+
+        return read
+
+
+@cache
+def _fields_of(model: type[models.Model]) -> list[tuple[Any, str]]:
+    return [(field, field.attname) for field in model._meta.concrete_fields if not field.primary_key]
 
 
 def _step_of_ids(cursor: Any) -> int:
@@ -97,52 +212,3 @@ def _step_of_ids(cursor: Any) -> int:
     cursor.execute("SELECT @@auto_increment_increment")
     [step] = cursor.fetchone()
     return int(step)
-
-
-def _set_time(connection: BaseDatabaseWrapper, row: models.Model, name: str, value: Any) -> None:
-    if value is None:
-        # MySQL does not return it. A field without a value in __dict__ is deferred: read when asked for.
-        del row.__dict__[name]
-        return
-    expression = row._meta.get_field(name).get_col(row._meta.db_table)  # type: ignore[union-attr]
-    for convert in connection.ops.get_db_converters(expression):
-        value = convert(value, expression, connection)
-    row.__dict__[name] = value
-
-
-def _insert_sql(connection: BaseDatabaseWrapper, rows: Sequence[models.Model]) -> SQL:
-    fields = [field for field in rows[0]._meta.concrete_fields if not field.primary_key]
-    clock: dict[timedelta, SQL] = {}
-    params: list[Any] = []
-    values = []
-    for row in rows:
-        marks, more = _row_sql(connection, row, fields, clock)
-        values.append(marks)
-        params += more
-    # No column has a name that any of the databases would want quoted.
-    columns = ", ".join(str(field.column) for field in fields)
-    table = connection.ops.quote_name(rows[0]._meta.db_table)
-    return f"INSERT INTO {table} ({columns}) VALUES {', '.join(values)}", params
-
-
-def _row_sql(
-    connection: BaseDatabaseWrapper, row: models.Model, fields: Sequence[Any], clock: dict[timedelta, SQL]
-) -> SQL:
-    marks, params = [], []
-    for field in fields:
-        value = getattr(row, field.attname)
-        # Most columns of a new row are NULL or 0. As literals they cost no parameter.
-        if value is None:
-            marks.append("NULL")
-        elif type(value) is int and value in INTEGERS:
-            marks.append(str(value))
-        elif isinstance(value, DatabaseNow):
-            if value.plus not in clock:
-                clock[value.plus] = database(connection).now(value.plus)
-            mark, more = clock[value.plus]
-            marks.append(mark)
-            params += more
-        else:
-            marks.append("%s")
-            params.append(field.get_db_prep_save(value, connection))
-    return f"({', '.join(marks)})", params

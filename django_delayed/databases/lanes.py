@@ -21,6 +21,7 @@ class Lane:
     queue: str
     priority: int
     due_in: float
+    is_paused: bool = False
 
 
 @dataclass(frozen=True)

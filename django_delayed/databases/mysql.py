@@ -8,11 +8,14 @@ from datetime import timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from django.db import Error, models, transaction
+from django.db import DatabaseError, Error, models, transaction
 
-from .base import SQL, Database, in_callers_transaction
+from .base import SQL, Database, OpenTransaction, in_callers_transaction
 from .lanes import Claim, Lane
+from .reading import read_rows
 
+# PROCESS, which a user needs to see transactions.
+NO_PRIVILEGE = frozenset({1142, 1227})
 # Of the sessions that were asked; none can change its own.
 _longest_statements: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
@@ -22,6 +25,9 @@ class MySQL(Database):
 
     # Record changed since last read, lock wait timeout, deadlock, table definition changed.
     RESETS_SESSIONS = False
+    # Of a small table, it would read all.
+    BY_PRIMARY_KEY = "FORCE INDEX (PRIMARY)"
+    DELETE_BY_PRIMARY_KEY = "DELETE one FROM {table} AS one FORCE INDEX (PRIMARY)"
     CONFLICTS = frozenset({1020, 1205, 1213, 1412})
     # Access to database, server, table, column or function denied; no such database, column, table or
     # function; collations that do not fit, a column without a default, a character not in the charset.
@@ -36,19 +42,23 @@ class MySQL(Database):
             return "UTC_TIMESTAMP(6)", []
         return "(UTC_TIMESTAMP(6) + INTERVAL %s MICROSECOND)", [plus // timedelta(microseconds=1)]
 
-    def scan_lanes(self, table: str) -> Iterable[tuple[str, int, float]]:
+    def scan_lanes(self, table: str, paused: str) -> Iterable[tuple[str, int, float, bool]]:
         now, params = self.now()
         with self.connection.cursor() as cursor:
             # `claimable` has to stand in GROUP BY: without it the whole index is read, 142 ms against 0.1 ms.
             cursor.execute(
                 # A zero date has no distance from now, and is due.
                 "SELECT queue, priority,"
-                f" COALESCE(TIMESTAMPDIFF(MICROSECOND, {now}, first), 0) / 1000000 FROM"
+                f" COALESCE(TIMESTAMPDIFF(MICROSECOND, {now}, first), 0) / 1000000,"
+                f" {self.is_paused(paused)} FROM"
                 f" (SELECT claimable, queue, priority, MIN(run_at) AS first FROM {table}"
                 " WHERE claimable = 1 GROUP BY claimable, queue, priority) lane",
                 params,
             )
-            return [(queue, priority, float(due_in)) for queue, priority, due_in in cursor.fetchall()]
+            return [
+                (queue, priority, float(due_in), is_paused)
+                for queue, priority, due_in, is_paused in cursor.fetchall()
+            ]
 
     def take(self, rows: models.QuerySet[Any], claim: Claim, lanes: Sequence[Lane]) -> list[Any]:
         table = self.table_of(rows.model)
@@ -64,7 +74,7 @@ class MySQL(Database):
             # By id: `UPDATE … WHERE id IN (SELECT … SKIP LOCKED)` walks the table, 524 ms against 0.5 ms.
             cursor.execute(f"UPDATE {table} SET {columns} WHERE id IN ({marks})", [*params, *ids])
             columns = self.columns_read(claim.columns)
-            return list(rows.raw(f"SELECT {columns} FROM {table} WHERE id IN ({marks})", ids))
+            return read_rows(rows, claim.columns, f"SELECT {columns} FROM {table} WHERE id IN ({marks})", ids)
 
     def _lock(self, cursor: Any, table: str, lane: Lane, limit: int) -> list[int]:
         now, params = self.now()
@@ -87,6 +97,41 @@ class MySQL(Database):
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         with transaction.atomic(using=self.connection.alias):
             yield
+
+    def by_index(self, rows: models.QuerySet[Any], index: models.Index) -> models.QuerySet[Any]:
+        # It takes an index anyway. To find them in an order, it reads and sorts all of them.
+        return rows
+
+    def remove_held(self, table: str, worker: str, token: int, ids: Sequence[int]) -> set[int]:
+        # A DELETE waits for each row that it reads, whosever that is, and of a small table it would read all.
+        # So its index is named, in a form that has no RETURNING on MariaDB either.
+        condition, params = self.held_without_extras(worker, token, ids)
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"DELETE job FROM {table} AS job FORCE INDEX (PRIMARY) WHERE {condition}", params)
+            if cursor.rowcount in (0, len(ids)):
+                return set(ids) if cursor.rowcount else set()
+            cursor.execute(f"SELECT id FROM {table} WHERE id IN ({', '.join(['%s'] * len(ids))})", ids)
+            # One that was gone before counts as removed here: nobody can tell, and its job was performed.
+            return set(ids).difference(pk for (pk,) in cursor.fetchall())
+
+    def oldest_transaction(self) -> OpenTransaction | None:
+        # The table has times of the server's own zone. It lists the transactions of all databases, because of
+        # each of which rows are kept in all.
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT trx_mysql_thread_id, TIMESTAMPDIFF(MICROSECOND, trx_started,"
+                    " CONVERT_TZ(NOW(6), @@session.time_zone, 'SYSTEM')) FROM information_schema.innodb_trx"
+                    " WHERE trx_mysql_thread_id NOT IN (0, CONNECTION_ID()) ORDER BY trx_started LIMIT 1"
+                )
+                found = cursor.fetchone()
+        except DatabaseError as error:
+            if self.code_of(error) in NO_PRIVILEGE:
+                return None
+            raise
+        if found is None or found[1] is None:
+            return None
+        return OpenTransaction(f"connection {found[0]}", timedelta(microseconds=max(0, found[1])))
 
     def longest_statement(self) -> int | None:
         # The server answers a longer one by closing the connection, and the transaction is lost.

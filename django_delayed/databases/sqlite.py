@@ -11,6 +11,7 @@ from django.db import Error, models
 
 from .base import SQL, Database
 from .lanes import LANES_INDEX, Claim, Lane
+from .reading import read_rows
 from .sqlite_session import WatchedSession
 from .watches import DataVersion, Watch
 
@@ -38,7 +39,7 @@ class SQLite(Database):
             return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')", []
         return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s)", [f"{plus.total_seconds():+.6f} seconds"]
 
-    def scan_lanes(self, table: str) -> Iterable[tuple[str, int, float]]:
+    def scan_lanes(self, table: str, paused: str) -> Iterable[tuple[str, int, float, bool]]:
         # Scalar min() seeks the index once a step; GROUP BY or a row value reads the whole of it, 90 ms.
         first = f"FROM {table} {BY_LANES} WHERE claimable = 1"
         now, params = self.now()
@@ -53,8 +54,8 @@ class SQLite(Database):
                 f" (SELECT min(priority) {first} AND queue = lane.queue AND priority > lane.priority)"
                 " FROM lane WHERE priority IS NOT NULL)"
                 " SELECT queue, priority, (julianday((SELECT min(run_at)"
-                f" {first} AND queue = lane.queue AND priority = lane.priority)) - julianday({now})) * 86400"
-                " FROM lane WHERE priority IS NOT NULL",
+                f" {first} AND queue = lane.queue AND priority = lane.priority)) - julianday({now})) * 86400,"
+                f" {self.is_paused(paused)} FROM lane WHERE priority IS NOT NULL",
                 params,
             )
             return cursor.fetchall()
@@ -75,7 +76,7 @@ class SQLite(Database):
             f" ({' UNION ALL '.join([due] * len(lanes))}) LIMIT %s)"
             f" RETURNING {self.columns_read(claim.columns)}"
         )
-        return list(rows.raw(statement, [*params, claim.limit]))
+        return read_rows(rows, claim.columns, statement, [*params, claim.limit])
 
     def code_of(self, error: Error) -> int | str | None:
         # Without what extends the code: SQLITE_BUSY for SQLITE_BUSY_SNAPSHOT too.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 
@@ -23,6 +27,45 @@ def open_transactions(queue: str) -> set[str]:
     # Around a TestCase there is one on each of its databases, which nobody commits. One of them stands for
     # all: that whose callbacks a test runs which captures those of its data.
     return {DEFAULT_DB_ALIAS} if DEFAULT_DB_ALIAS in aliases else aliases - {queue}
+
+
+def when_committed(queue: str, function: Callable[[], object]) -> None:
+    """Call the function once every transaction that is open has committed; never if one is rolled back."""
+    waiting = open_transactions(queue)
+
+    def committed(alias: str) -> None:
+        waiting.discard(alias)
+        if not waiting:
+            function()
+
+    for alias in list(waiting):
+        transaction.on_commit(partial(committed, alias), using=alias)
+    if not waiting:
+        function()
+
+
+@contextmanager
+def beside_transaction(alias: str) -> Iterator[None]:
+    """A block in which statements are not part of the transaction that the caller may have open.
+
+    Raises ImproperlyConfigured where that cannot be.
+    """
+    connection = connections[alias]
+    if connection.get_autocommit() and not connection.in_atomic_block:
+        yield
+        return
+    if not connection.features.has_select_for_update:
+        # It locks as a whole: we would wait for ourselves.
+        raise ImproperlyConfigured(
+            f"DJANGO_DELAYED['ENQUEUE'] = 'immediate' needs a second connection that writes while a "
+            f"transaction is open; {connection.display_name} has one writer at a time."
+        )
+    connections[alias] = separate = connection.copy()
+    try:
+        yield
+    finally:
+        connections[alias] = connection
+        separate.close()
 
 
 def _are_of_testcase(connection: BaseDatabaseWrapper) -> list[bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import secrets
 import select
 import time
@@ -14,11 +15,16 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from .file_changes import FileChanges
+
 logger = logging.getLogger("django_delayed")
 
 # Seconds between two looks.
-LOOK_EVERY = 0.2
+LOOK_EVERY = 0.22
 LOOK_AT_VERSION_EVERY = 0.02
+# From the first write to SQLite's file to the end of the transaction, in seconds. After a longer one, the
+# commit is noticed at the next look.
+COMMITS_WITHIN = 0.2
 # A process notifies at most this often, in seconds: each commit that does takes a lock of the whole server,
 # which halves the rate of commits.
 NOTIFY_EVERY = 0.05
@@ -65,19 +71,48 @@ class Looks(Watch):
 
 
 class DataVersion(Watch):
-    """Asks SQLite whether another connection has committed anything, which takes microseconds."""
+    """Asks SQLite whether another connection has committed anything, which takes microseconds.
 
-    pause = LOOK_AT_VERSION_EVERY
+    Where the system tells of writes to the file, it is asked after each of them, and seldom otherwise: some
+    writes come from another machine.
+    """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
         self._session: Any = connection.connection
         self._version = 0
+        self._writes = _writes_to_file(self._session)
+        self._is_written_until = 0.0
+
+    @property
+    def pause(self) -> float:  # type: ignore[override]
+        return LOOK_EVERY if self._writes and not self._is_written else LOOK_AT_VERSION_EVERY
+
+    @property
+    def fd(self) -> int | None:  # type: ignore[override]
+        # While others write, each of their writes would end the sleep.
+        return self._writes.fd if self._writes and not self._is_written else None
 
     def has_news(self) -> bool:
+        if self._writes and self._writes.have_come():
+            # The file is written to before the transaction is committed.
+            self._is_written_until = time.monotonic() + COMMITS_WITHIN
         with self._connection.wrap_database_errors:
             before, [self._version] = self._version, self._session.execute("PRAGMA data_version").fetchone()
         return self._version != before
+
+    @property
+    def _is_written(self) -> bool:
+        return time.monotonic() < self._is_written_until
+
+
+def _writes_to_file(session: Any) -> FileChanges | None:
+    [[_, _, file]] = session.execute("SELECT * FROM pragma_database_list WHERE name = 'main'").fetchall()
+    try:
+        return FileChanges([name for name in (file, f"{file}-wal") if os.path.exists(name)])
+    except OSError as error:
+        logger.debug("New jobs are looked for every %s s: %s", LOOK_AT_VERSION_EVERY, error)
+        return None
 
 
 class Notifications(Watch):

@@ -6,7 +6,11 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+
+# That of `signal` makes enums of what it takes and returns, which takes ten times as long.
+from _signal import signal as set_handler  # type: ignore[import-not-found]
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
@@ -20,6 +24,7 @@ T = TypeVar("T")
 REPEAT_AFTER = 1.0
 # Windows has neither them nor workers, but jobs that are performed inline.
 HAS_ALARMS = hasattr(signal, "setitimer")
+_SIGALRM = int(getattr(signal, "SIGALRM", 0))
 
 
 @dataclass
@@ -46,6 +51,7 @@ class CallersAlarm:
 
 _deadlines: list[Deadline] = []  # those in force, the outermost first
 _callers: CallersAlarm | None = None
+_is_undisturbed = False
 
 
 def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
@@ -76,10 +82,29 @@ def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
     return result
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """A short block of ours in the midst of a job: neither JobTimeout nor JobInterrupted is raised in it."""
+    global _is_undisturbed
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _is_undisturbed = True
+    try:
+        yield
+    finally:
+        _is_undisturbed = False
+
+
+def is_undisturbed() -> bool:
+    """Whether the main thread is in an `undisturbed` block."""
+    return _is_undisturbed
+
+
 def _run(deadline: Deadline, function: Callable[[], T]) -> T:
     global _callers
     outer = len(_deadlines)
-    before = signal.signal(signal.SIGALRM, _expire)
+    before = set_handler(_SIGALRM, _expire)
     try:
         try:
             _deadlines.append(deadline)
@@ -94,12 +119,15 @@ def _run(deadline: Deadline, function: Callable[[], T]) -> T:
             del _deadlines[outer:]
     finally:
         _set_timer()
-        signal.signal(signal.SIGALRM, before)
+        set_handler(_SIGALRM, before)
         if not outer:
             _callers = None
 
 
 def _expire(signum: int, frame: FrameType | None) -> None:
+    if _is_undisturbed:
+        # It rings again a second later.
+        return
     for deadline in _deadlines:
         if deadline.due <= time.monotonic():
             deadline.expired = True

@@ -17,11 +17,9 @@ from ..exceptions import (
     DeserializationError,
     JobExpired,
     JobRetried,
-    JobTimeout,
     MailRefused,
     UnknownCode,
     UnknownType,
-    WorkerCrashed,
 )
 from ..jobs import Job
 from ..jobs.payloads import class_of
@@ -36,26 +34,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_delayed")
 
-# After so many crashes in a row, a job is given up.
-MOST_CRASHES = 3
 # How often a job is claimed while it waits for a worker that knows its code.
 LOOKS_IN_GRACE = 20
-SECOND_CRASH_WAIT = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The job was performed, in `duration` seconds."""
+    """The job was performed, in `duration` seconds; `is_moved` when its own transaction has moved its row."""
 
     job: Job
     duration: float
+    is_moved: bool = False
 
 
 @dataclass(frozen=True)
 class Snoozed:
     """The job comes again in `wait`, as it asked after `duration` seconds; the attempt is not counted.
 
-    `job` is None when this process does not know its code, and the job waits for one that does.
+    `job` is None when it waits for a process that knows its code.
     """
 
     job: Job | None
@@ -97,6 +93,11 @@ class Discarded(EndedByError):
 
 
 @dataclass(frozen=True)
+class Cancelled(EndedByError):
+    """An operator has ended the job while it ran: it is given up, and this is no failure."""
+
+
+@dataclass(frozen=True)
 class Crashed(EndedByError):
     """The worker's process died in this attempt; the next one is due in `wait`. None: the job is given up."""
 
@@ -108,12 +109,25 @@ class Released:
     """The job was interrupted, or never began; the attempt is not counted."""
 
 
-Outcome = Finished | Snoozed | Rescheduled | Failed | Discarded | Crashed | Released
+@dataclass(frozen=True)
+class Interrupted:
+    """The worker's process died, as `why` says, in a job that got further; not counted, and it goes on."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Suspected:
+    """The worker's process died in this job or another one; not counted, and it runs alone next."""
+
+
+Ended = Finished | Snoozed | Rescheduled | Failed | Discarded | Cancelled | Crashed
+Outcome = Ended | Released | Interrupted | Suspected
 
 
 def is_given_up(outcome: Outcome | EndedByError) -> bool:
-    """Whether the job will not be tried again after its error."""
-    return isinstance(outcome, Failed) or (isinstance(outcome, Crashed) and outcome.wait is None)
+    """Whether the job will not be tried again after its error, and its row says that it has failed."""
+    return isinstance(outcome, Failed | Cancelled) or (isinstance(outcome, Crashed) and outcome.wait is None)
 
 
 def report_of(row: DelayedJob, outcome: Outcome) -> AbstractContextManager[None]:
@@ -136,13 +150,11 @@ def decide(
     """
     asked, error = _asked_for(error)
     text = describe(error, row.name)
-    # The record of a job may be gone while its class is not.
-    job_class = (class_of(row, Job) or Job) if job is None else type(job)
-    how: Any = {"exception": error, "job_class": job_class, "duration": duration}
+    how: Any = {"exception": error, "job_class": class_known(row, job), "duration": duration}
     # While it is loaded, an unavailable database says nothing about the job.
     is_its_own = job is not None or not isinstance(error, DatabaseError)
     # A task has rules of its own; a job has those of its class.
-    policy = job_class if job is None else job
+    policy = how["job_class"] if job is None else job
     if is_its_own and not asked and isinstance(error, (*policy.discard_on, JobExpired)):
         return Discarded(job, text, **how)
     rule = rule_for(error, policy.retry_on) if is_its_own else None
@@ -159,6 +171,11 @@ def decide(
     if _is_too_late(policy, history.age(row.locked_at) + timedelta(seconds=duration or 0) + wait):
         return Failed(job, text, **how)
     return Rescheduled(job, text, wait, history=history.to_json() if has_rules else "", **how)
+
+
+def class_known(row: DelayedJob, job: Job | None) -> type[Job]:
+    """The class of the job, of which a record may be gone; Job when nothing is known of it."""
+    return (class_of(row, Job) or Job) if job is None else type(job)
 
 
 def _asked_for(error: BaseException) -> tuple[JobRetried | None, BaseException]:
@@ -192,32 +209,6 @@ def _is_too_late(policy: Job | type[Job], age: timedelta) -> bool:
 def read_history(row: DelayedJob) -> str:
     """What the rules of a job remembered before this attempt. It is a statement of the queue."""
     return all_attempts().history_before(row) if row.last_error else ""
-
-
-def _has_no_attempt_left(row: DelayedJob) -> bool:
-    """Whether max_attempts is reached by the attempts that no rule has counted."""
-    if row.attempts < row.max_attempts:
-        return False
-    return History.from_json(read_history(row)).failures(None, row.attempts) >= row.max_attempts
-
-
-def decide_after_crash(row: DelayedJob, why: str) -> Crashed:
-    """The outcome of an attempt in which the worker's process died."""
-    crash = WorkerCrashed(f"The job did not end: {why}.")
-    crashes = row.crashes + 1
-    wait = SECOND_CRASH_WAIT if crashes > 1 else timedelta(0)
-    is_final = crashes >= MOST_CRASHES or _has_no_attempt_left(row)
-    return Crashed(None, describe(crash, row.name), None if is_final else wait, exception=crash)
-
-
-def decide_after_kill(row: DelayedJob, limit: timedelta) -> Rescheduled | Failed:
-    """The outcome of an attempt whose worker was killed because the job outlived its deadline."""
-    seconds = f"{limit.total_seconds():g}"
-    timeout = JobTimeout(f"{row.name} ran longer than its max_run_time of {seconds} s, and was killed.")
-    error = describe(timeout, row.name)
-    if _has_no_attempt_left(row):
-        return Failed(None, error, exception=timeout)
-    return Rescheduled(None, error, min(default_wait(row.attempts), CENTURY), exception=timeout)
 
 
 def _wait(

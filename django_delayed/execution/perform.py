@@ -8,19 +8,25 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from threading import get_ident
 
 from django.db import Error as DatabaseError
 from django.db.transaction import TransactionManagementError
 
-from ..exceptions import JobInterrupted, JobSnoozed, JobTimeout
+from ..exceptions import JobCancelled, JobInterrupted, JobSnoozed, JobTimeout
+from ..features.iteration.cursors import Cursors
+from ..features.progress.said import Said
 from ..jobs import Job
 from ..models import DelayedJob
 from ..reports import performing
 from ..serialization.context import Context
 from ..serialization.errors import begin_at_application, printable
-from ..signals import fields_of, job_started
+from ..signals import fields_of, tell_started
 from .deadline import run_within
+from .forks import in_this_process
+from .long_jobs import AttemptCursors
 from .outcomes import (
     Discarded,
     EndedByError,
@@ -30,12 +36,16 @@ from .outcomes import (
     Released,
     Rescheduled,
     Snoozed,
+    class_known,
     decide,
     read_history,
     report_of,
     wait_for_code,
 )
+from .progress import Reporter
 from .session import Session
+from .stopping import NEVER, Stop, decide_after_cancel
+from .transaction import JobTransaction
 
 logger = logging.getLogger("django_delayed")
 
@@ -47,70 +57,130 @@ _ERROR_HOOKS: dict[type[EndedByError], tuple[str, ...]] = {
 }
 
 
-def perform(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None = None) -> Outcome:
+def perform(
+    row: DelayedJob,
+    session: Session,
+    on_load: Callable[[Job], None] | None = None,
+    stop: Stop = NEVER,
+) -> Outcome:
     """Perform the job of a row that this process holds. Never raises, whatever the job does.
 
-    `on_load` is called with the job before it is performed.
+    `on_load` is called with the job before it is performed. `stop` answers its `should_stop`.
     """
     with session:
         try:
-            return attempt(row, session, on_load)
+            return attempt(row, session, on_load, stop)
         except JobInterrupted:
             session.disconnect()
-            return Released()
+            loaded = _Loaded(row, session, stop)
+            return _cancel(row, session, loaded, None) if stop.is_cancelled() else Released()
 
 
-def attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None = None) -> Outcome:
+def attempt(
+    row: DelayedJob,
+    session: Session,
+    on_load: Callable[[Job], None] | None = None,
+    stop: Stop = NEVER,
+) -> Outcome:
     """As `perform`, in a session that is open. Raises JobInterrupted."""
-    job_started.send_robust(sender=Job, delayed_job=row)
+    tell_started(row, Job)
     # What a job sets in a ContextVar does not reach the next one.
-    return copy_context().run(_attempt, row, session, on_load)
+    return copy_context().run(_attempt, row, session, on_load, stop)
 
 
 @dataclass
 class _Loaded:
-    """What an attempt knows of its job."""
+    """What an attempt knows of its job, and what the job may ask of it."""
 
+    row: DelayedJob
+    session: Session
+    stop: Stop
     job: Job | None = None
     context: Context | None = None
+    transaction: JobTransaction | None = None
+    # Of what ends with the attempt.
+    stack: ExitStack | None = None
+    # Which performs the job: the first who reports may be another.
+    thread: int = field(default_factory=get_ident)
+    reporter: Reporter | None = None
+
+    def should_stop(self) -> bool:
+        """Whether the job is to end early."""
+        return self.stop.should_stop()
+
+    def begin_long(self, should_stop: Callable[[], bool]) -> Cursors:
+        """The cursors of earlier attempts; of a job without a row, there are none."""
+        if self.row.pk is None or self.stack is None:
+            return Cursors()
+        store = AttemptCursors(self.row, self.session, self.stop)
+        return self.stack.enter_context(Cursors(store, should_stop))
+
+    def report(self, said: Said) -> None:
+        """The job says how far it is. Of a job without a row, nobody could ask."""
+        if self.reporter is None and self.row.pk is not None and self.stack is not None:
+            self.reporter = self.stack.enter_context(Reporter(self.row, self.session, self.thread))
+        if self.reporter:
+            self.reporter.say(said)
 
 
-def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None) -> Outcome:
-    loaded = _Loaded()
+def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] | None, stop: Stop) -> Outcome:
+    loaded = _Loaded(row, session, stop)
     began = time.perf_counter()
     try:
         job = _load_and_run(row, session, loaded, on_load)
         # What a block of the context has begun is over now.
         session.check_transactions()
-        return Finished(job, time.perf_counter() - began)
-    except JobInterrupted:
-        raise
+        return Finished(job, time.perf_counter() - began, loaded.transaction is not None)
     except BaseException as error:
         # SystemExit too: whatever a job raises is an error of that job.
         duration = time.perf_counter() - began
-        if isinstance(error, JobSnoozed) and loaded.job:
-            try:
-                session.check_transactions()
-                return Snoozed(loaded.job, error.wait, duration)
-            except TransactionManagementError as left_open:
-                error = left_open
-        if loaded.job is None and (wait := wait_for_code(row, error)) is not None:
-            why = printable(str(error))
-            logger.warning("%s: %s It waits for a worker that knows it", row, why, extra=fields_of(row))
-            return Snoozed(None, wait, duration)
-        return _fail(row, session, loaded, error, duration)
+        if (own := loaded.transaction) and (outcome := own.outcome_after(error, duration)):
+            return outcome
+        if isinstance(error, JobInterrupted):
+            raise
+        if stop.is_cancelled():
+            return _cancel(row, session, loaded, error, duration)
+        return _end_by(error, row, session, loaded, duration)
 
 
-def _fail(
-    row: DelayedJob, session: Session, loaded: _Loaded, error: BaseException, duration: float
+def _end_by(
+    error: BaseException, row: DelayedJob, session: Session, loaded: _Loaded, duration: float
 ) -> Outcome:
+    """The outcome of an attempt in which the job, or what loads it, has raised this."""
+    if isinstance(error, JobSnoozed) and loaded.job:
+        try:
+            session.check_transactions()
+            return Snoozed(loaded.job, error.wait, duration)
+        except TransactionManagementError as left_open:
+            error = left_open
+    if loaded.job is None and (wait := wait_for_code(row, error)) is not None:
+        why = printable(str(error))
+        logger.warning("%s: %s It waits for a worker that knows it", row, why, extra=fields_of(row))
+        return Snoozed(None, wait, duration)
     if isinstance(error, JobTimeout):
         session.disconnect()
     begin_at_application(error)
-    outcome = decide(row, loaded.job, error, duration, lambda: _read_history(row, session))
+    history = partial(_read, row, session, partial(read_history, row), "what its rules have counted")
+    outcome = decide(row, loaded.job, error, duration, history)
     with report_of(row, outcome):
         _call_error_hooks(row, outcome, loaded.context)
     return outcome
+
+
+def _cancel(
+    row: DelayedJob,
+    session: Session,
+    loaded: _Loaded,
+    error: BaseException | None,
+    duration: float | None = None,
+) -> Outcome:
+    if isinstance(error, JobTimeout):
+        session.disconnect()
+    # What it has raised to end here says nothing.
+    cause = None if isinstance(error, JobSnoozed | JobCancelled) else error
+    by = _read(row, session, loaded.stop.by, "who has ended it") or ""
+    job, job_class = loaded.job, class_known(row, loaded.job)
+    return decide_after_cancel(row, by, error=cause, job=job, job_class=job_class, duration=duration)
 
 
 def _load_and_run(
@@ -123,20 +193,27 @@ def _load_and_run(
             if not context.is_active:
                 stack.enter_context(context.active())
 
-        loaded.job = job = Job.load(row, enter)
+        loaded.stack = stack
+        loaded.job = job = Job.load(row, enter, loaded)
         if on_load:
             on_load(job)
         with session.callers_transactions_kept(), performing(row):
-            run_within(job.run_time, row.name, job.run)
+            run = in_this_process(partial(loaded.stop.perform, job))
+            if job.atomic:
+                loaded.transaction = JobTransaction(job, row, session)
+                loaded.transaction.run(run)
+            else:
+                run_within(job.run_time, row.name, run)
     return job
 
 
-def _read_history(row: DelayedJob, session: Session) -> str | None:
+def _read(row: DelayedJob, session: Session, statement: Callable[[], str], what: str) -> str | None:
+    """The result of a statement of the queue; None when the database is away."""
     try:
         with session.outside():
-            return read_history(row)
+            return statement()
     except DatabaseError:
-        logger.warning("%s: what its rules have counted cannot be read now", row, extra=fields_of(row))
+        logger.warning("%s: %s cannot be read now", row, what, extra=fields_of(row))
         return None
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -19,7 +19,7 @@ from ..databases.sessions import (
     reopened,
     reset_session,
 )
-from .isolation import StopHandlers, transactions_kept
+from .isolation import STOP_SIGNALS, ProcessState, SignalHandlers, transactions_kept
 
 _nothing = nullcontext()
 
@@ -31,7 +31,8 @@ class Session:
     job nor the statements of the queue. After the block a session is put back and kept for the next block,
     where the database can do that in one step, and closed otherwise. `close` closes those that are kept.
 
-    The handlers by which the worker is stopped are put back too, as they were when the session was made.
+    The handlers by which the worker is stopped are put back too, as they were when the session was made; if
+    `process` is set, all that it knows, which includes them.
 
     In a caller's transaction, as in a Django TestCase, and with SQLite in memory, the connections stay that
     are there: others would not see what was written on them. They also stay in an `inline` session, which is
@@ -46,8 +47,11 @@ class Session:
         self._given: dict[str, BaseDatabaseWrapper] = {}
         self._outer: Sequence[BaseDatabaseWrapper] = ()
         self._callers: list[BaseDatabaseWrapper] = []
+        # By the alias of a caller's connection: how many blocks of Django's are open there.
+        self._callers_blocks: dict[str, int] = {}
         self._is_shared = False
-        self._handlers = StopHandlers()
+        self._handlers = SignalHandlers(STOP_SIGNALS)
+        self.process: ProcessState | None = None
 
     def __enter__(self) -> Session:
         outer = connections.all(initialized_only=True)
@@ -81,7 +85,7 @@ class Session:
             self._given = {}
             _put(self._outer)
             self._outer = ()
-            self._handlers.put_back()
+            (self.process or self._handlers).put_back()
 
     @contextmanager
     def outside(self) -> Iterator[None]:
@@ -98,6 +102,11 @@ class Session:
             _put(inside)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether the code of users has the connections that are there, and no others."""
+        return self._is_shared
+
+    @property
     def connections(self) -> Sequence[BaseDatabaseWrapper]:
         """The connections that are in force and not in a caller's transaction."""
         opened = connections.all(initialized_only=True)
@@ -105,14 +114,31 @@ class Session:
 
     def callers_transactions_kept(self) -> AbstractContextManager[None]:
         """A block in which a database error of the job does not cost a caller their transaction."""
-        return transactions_kept(self._callers) if self._callers else _nothing
+        if not self._callers:
+            return _nothing
+        self._callers_blocks = {one.alias: len(one.atomic_blocks) for one in self._callers}
+        return transactions_kept(self._callers)
 
-    def check_transactions(self) -> None:
-        """Raise TransactionManagementError for a transaction that was left open; it will be rolled back."""
-        for connection in self.connections:
-            if has_open_transaction(connection):
+    def open_blocks(self) -> dict[str, int]:
+        """The aliases on which a transaction is open, and how many blocks of Django's are in each."""
+        opened = self.connections
+        return {one.alias: len(one.atomic_blocks) for one in opened if has_open_transaction(one)}
+
+    def blocks_of_job(self) -> set[str]:
+        """The aliases on which the job has a transaction open, also one inside of a caller's."""
+        known = self._callers_blocks
+        inside = {one.alias for one in self._callers if len(one.atomic_blocks) > known.get(one.alias, 0)}
+        return {*self.open_blocks(), *inside}
+
+    def check_transactions(self, expected: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Raise TransactionManagementError for a transaction that was left open; it will be rolled back.
+
+        Those that are open as they are in `expected`, which `open_blocks` has returned before, may be.
+        """
+        for alias, blocks in self.open_blocks().items():
+            if blocks != expected.get(alias):
                 raise TransactionManagementError(
-                    f"The job left a transaction open on {connection.alias!r}; what it wrote there is lost."
+                    f"The job left a transaction open on {alias!r}; what it wrote there is lost."
                 )
 
     def disconnect(self) -> None:

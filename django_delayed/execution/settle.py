@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError, connections, transaction
@@ -13,28 +14,32 @@ from ..conf import settings
 from ..databases import database
 from ..jobs import Job
 from ..jobs.results import RESULT, result_settled
-from ..models import DelayedJob, all_attempts, all_rows
+from ..models import DelayedJob, all_attempts, all_cursors, all_rows
 from ..serialization.errors import ErrorText, clear_frames
 from ..signals import (
     fields_of,
     have_receivers,
+    job_cancelled,
     job_discarded,
     job_errored,
     job_failed,
-    job_finished,
     job_snoozed,
+    tell_finished,
 )
 from ..states import DelayedJobQuerySet
 from .outcomes import (
+    Cancelled,
     Crashed,
     Discarded,
     EndedByError,
     Failed,
     Finished,
+    Interrupted,
     Outcome,
     Released,
     Rescheduled,
     Snoozed,
+    Suspected,
     is_given_up,
     report_of,
 )
@@ -62,9 +67,49 @@ def write_outcomes(performed: Sequence[Performed]) -> list[DelayedJob]:
         lost = _move_all(performed)
     else:
         lost = database(connections[settings.DATABASE]).repeat_on_conflict(lambda: _move_together(performed))
+    _warn_of(lost)
+    return lost
+
+
+def is_plain(row: DelayedJob, outcome: Outcome) -> bool:
+    """Whether the row is only to be removed, or kept with no more than a result: others can go with it."""
+    if not isinstance(outcome, Finished) or outcome.is_moved:
+        return False
+    if row.keep_for is None:
+        return not row.extras and not row.last_error
+    return not row.extras & ~RESULT
+
+
+def settle_together(performed: Sequence[Performed], may_be_done: Callable[[], bool]) -> list[DelayedJob]:
+    """Make the moves of plain outcomes of one claim, with one statement for all that are kept for as long.
+
+    Returns the rows whose claim is lost. `may_be_done` says afterwards whether an earlier try, or another
+    process, may have moved some. Raises the error of a database that is unavailable: to be called again.
+    """
+    rows, moved = all_rows(), set[int]()
+    by_kind: dict[tuple[timedelta | None, int], list[DelayedJob]] = {}
+    for row, _ in performed:
+        by_kind.setdefault((row.keep_for, row.extras), []).append(row)
+    for (keep_for, _), alike in by_kind.items():
+        if keep_for is None:
+            one = alike[0]
+            moved |= rows.finish_together(one.locked_by, one.lock_token, [row.pk for row in alike])
+        else:
+            moved |= rows.keep_together(alike)
+    if len(moved) == len(performed):
+        return []
+    # Since the claim, something may have been written down that goes with a row.
+    lost = [row for row, _ in performed if row.pk not in moved and not rows.finish(row)]
+    if lost and may_be_done():
+        left = set(rows.running().filter(pk__in=[row.pk for row in lost]).values_list("pk", flat=True))
+        lost = [row for row in lost if row.pk in left]
+    _warn_of(lost)
+    return lost
+
+
+def _warn_of(lost: Sequence[DelayedJob]) -> None:
     for row in lost:
         logger.warning("%s lost its claim; its outcome is dropped", row, extra=fields_of(row))
-    return lost
 
 
 def announce(performed: Sequence[Performed], session: Session | None = None) -> None:
@@ -85,12 +130,18 @@ def send_signals(row: DelayedJob, outcome: Outcome) -> None:
     with report_of(row, outcome):
         match outcome:
             case Finished(job=job, duration=duration):
-                job_finished.send_robust(sender=type(job), delayed_job=row, job=job, duration=duration)
+                tell_finished(row, job, duration)
                 if row.extras & RESULT:
                     result_settled.send_robust(sender=type(job), delayed_job=row, exception=None)
             case Snoozed(job=job, wait=wait, duration=duration):
                 what = {"delayed_job": row, "job": job, "duration": duration, "wait": wait}
                 job_snoozed.send_robust(sender=Job if job is None else type(job), **what)
+            case Interrupted(why=how_it_died):
+                line = "%s: %s, after the job had got further; it goes on where it was"
+                logger.warning(line, row, how_it_died, extra=fields_of(row))
+            case Suspected():
+                why = "its worker's process died in it or in another job; it runs alone next"
+                logger.warning("%s: %s", row, why, extra=fields_of(row))
             case EndedByError():
                 _send_signals_of_error(row, outcome)
                 if row.extras & RESULT and (isinstance(outcome, Discarded) or is_given_up(outcome)):
@@ -107,8 +158,9 @@ def _send_signals_of_error(row: DelayedJob, outcome: EndedByError) -> None:
         "exception": outcome.exception,
         "duration": outcome.duration,
     }
-    if isinstance(outcome, Discarded):
-        job_discarded.send_robust(**what)
+    if isinstance(outcome, Discarded | Cancelled):
+        signal = job_cancelled if isinstance(outcome, Cancelled) else job_discarded
+        signal.send_robust(**what)
         return
     what["given_up"] = is_given_up(outcome)
     job_errored.send_robust(**what)
@@ -130,8 +182,8 @@ def _make_move(rows: DelayedJobQuerySet, row: DelayedJob, outcome: Outcome) -> b
     if is_given_up(outcome) and settings.DESTROY_FAILED_JOBS:
         return rows.discard_held(row)
     match outcome:
-        case Finished():
-            return rows.finish(row)
+        case Finished(is_moved=is_moved):
+            return is_moved or rows.finish(row)
         case Snoozed(wait=wait):
             return rows.snooze(row, wait)
         case Rescheduled(wait=wait, history=history):
@@ -139,12 +191,18 @@ def _make_move(rows: DelayedJobQuerySet, row: DelayedJob, outcome: Outcome) -> b
             return _with_text(outcome.error, lambda error: rows.reschedule(row, error, wait, also))
         case Failed():
             return _with_text(outcome.error, lambda error: rows.fail(row, error))
+        case Cancelled():
+            return _with_text(outcome.error, lambda error: rows.cancel_held(row, error))
         case Discarded():
             return rows.discard_held(row)
         case Crashed(wait=wait_or_none):
             return _with_text(outcome.error, lambda error: rows.crash(row, error, wait_or_none))
+        case Interrupted():
+            return rows.interrupt(row, [lambda: all_cursors().mark(row)])
         case Released():
             return bool(rows.release([row]))
+        case Suspected():
+            return rows.suspect(row)
 
 
 def _with_text(error: ErrorText, move: Callable[[ErrorText], bool]) -> bool:

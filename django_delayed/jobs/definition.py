@@ -6,7 +6,8 @@ import inspect
 from itertools import takewhile
 from typing import Any, NoReturn
 
-from ..conf import CODE_NAME, INTEGERS, duration
+from ..conf import CATCH_UP, CODE_NAME, INTEGERS, duration, positive_duration
+from ..features.recurring.schedules import Cron, Every
 from ..options import WHEN, check_options
 from .hooks import Hooks
 from .rules import check_rules, is_error
@@ -23,7 +24,8 @@ CALLED_WITH = {**HOOKS, **AROUND, "wait_before_retry": ("attempts", "error")}
 # What a subclass may define.
 OPEN = {
     *("queue", "priority", "max_attempts", "max_run_time", "discard_on", "retry_on", "retry_for"),
-    *("expires", "aliases", "wait_before_retry", "perform", *HOOKS, *AROUND),
+    *("expires", "aliases", "atomic", "schedule", "catch_up", "unique", "keep_for", "result"),
+    *("wait_before_retry", "perform", *HOOKS, *AROUND),
 }
 
 
@@ -40,8 +42,6 @@ def check_definition(cls: Any, base: type, hooks: Hooks) -> None:
         raise TypeError(f"{where} must not override {min(taken)}, which Job uses itself.")
     if when := defined & {*WHEN, "wait_until"}:
         raise TypeError(f"{where}.{min(when)}: set it for each job, with set({min(when)}=…) or enqueue().")
-    if "atomic" in defined:
-        raise TypeError(f"{where}.atomic is not supported yet.")
     _check_spelling(where, defined)
     _check_method(f"{where}.perform()", cls.perform)
     for kind in CALLED_WITH:
@@ -50,6 +50,7 @@ def check_definition(cls: Any, base: type, hooks: Hooks) -> None:
         for name in hooks.get(kind, ()):
             _check_hook(cls, kind, name)
     _check_attributes(cls, where)
+    _check_schedule(cls, base, where)
 
 
 class NoDelay:
@@ -126,7 +127,10 @@ def _check_signature(cls: Any, kind: str, name: str) -> None:
 
 
 def _check_attributes(cls: Any, where: str) -> None:
-    check_options({"queue": cls.queue, "priority": cls.priority})
+    check_options({"queue": cls.queue, "priority": cls.priority, "unique": cls.unique})
+    for name in ("atomic", "result"):
+        if not isinstance(getattr(cls, name), bool):
+            raise TypeError(f"{where}.{name} must be True or False, not {getattr(cls, name)!r}.")
     attempts = cls.max_attempts
     if attempts is not None and (type(attempts) is not int or not 1 <= attempts <= INTEGERS[-1]):
         raise TypeError(f"{where}.max_attempts must be a whole number of at least 1, not {attempts!r}.")
@@ -134,11 +138,41 @@ def _check_attributes(cls: Any, where: str) -> None:
         value = getattr(cls, name)
         if value is not None and not duration(value, f"{where}.{name}"):
             raise ValueError(f"{where}.{name} must be longer than 0 seconds.")
+    if cls.keep_for is not None:
+        positive_duration(cls.keep_for, f"{where}.keep_for")
     if not isinstance(cls.discard_on, tuple) or not all(map(is_error, cls.discard_on)):
         raise TypeError(f"{where}.discard_on must be a tuple of exception classes, not {cls.discard_on!r}.")
     check_rules(where, cls.retry_on, cls.discard_on)
     if not isinstance(cls.aliases, tuple) or not all(_is_code_name(name) for name in cls.aliases):
         raise TypeError(f'{where}.aliases must be a tuple like ("shop.jobs:OldName",), not {cls.aliases!r}.')
+
+
+def _check_schedule(cls: Any, base: Any, where: str) -> None:
+    if cls.catch_up not in CATCH_UP:
+        raise ValueError(f"{where}.catch_up must be one of {', '.join(CATCH_UP)}, not {cls.catch_up!r}.")
+    if cls.schedule is None or not own_schedule(cls, base):
+        return
+    if not isinstance(cls.schedule, Cron | Every):
+        raise TypeError(f"{where}.schedule must be cron(…) or every(…), not {cls.schedule!r}.")
+    if "<" in where:
+        raise TypeError(f"{where} has a schedule, so it has to be defined at the top of a module.")
+    if cls.perform is base.perform:
+        raise TypeError(f"{where} has a schedule and no perform(); subclasses do not inherit the schedule.")
+    try:
+        is_plain = inspect.isfunction(inspect.getattr_static(cls, "perform"))
+        inspect.signature(cls.perform).bind(*(("self",) if is_plain else ()))
+    except TypeError as error:
+        raise TypeError(
+            f"{where}.perform() is called without arguments by its schedule: {error}. To give it some, leave"
+            " schedule out and name the class in DJANGO_DELAYED['RECURRING'], with args and kwargs."
+        ) from None
+
+
+def own_schedule(cls: Any, base: type) -> bool:
+    """Whether the class, or a mixin of its own, gives it a schedule; it inherits none from another Job."""
+    parents = [parent for parent in cls.__bases__ if issubclass(parent, base)]
+    is_new = "schedule" in vars(cls) or all(parent.schedule is None for parent in parents)
+    return cls.schedule is not None and is_new
 
 
 def _is_code_name(value: Any) -> bool:

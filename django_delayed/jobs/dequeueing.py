@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..conf import settings
+from ..databases import parts
 from ..enqueueing import all_rows
 from ..exceptions import DelayedError
 from ..fields import ClaimableField
@@ -76,8 +77,8 @@ def _matching(
 ) -> Iterator[list[int]]:
     """The ids of these rows that hold such a job, in parts that one transaction may remove."""
     ids = list(rows.values_list("pk", flat=True))
-    for start in range(0, len(ids), ROWS_AT_A_TIME):
-        part = rows.filter(pk__in=ids[start : start + ROWS_AT_A_TIME]).only("payload")
+    for some in parts(ids, ROWS_AT_A_TIME):
+        part = rows.filter(pk__in=some).only("payload")
         yield [row.pk for row in part if _holds(row, job_class, wanted)]
 
 

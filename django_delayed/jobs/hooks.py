@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..conf import duration
 from ..exceptions import DontPerform, JobExpired
+from .results import keep_result
 
 if TYPE_CHECKING:
     from .job import Job
@@ -84,7 +85,8 @@ def kinds_of(method: Any) -> tuple[str, ...]:
 def collect_hooks(cls: type[Job], base: type[Job]) -> Hooks:
     """The methods of a class that are hooks by their decorators, those of its base classes first.
 
-    Empty for a class that has no more than the method of each name, no around_enqueue, and no `expires`.
+    Empty for a class that has no more than the method of each name, no around_enqueue, and neither `expires`
+    nor `result`.
     """
     found: dict[str, dict[str, None]] = {}
     for name, method in ((name, method) for c in reversed(cls.__mro__) for name, method in vars(c).items()):
@@ -94,6 +96,8 @@ def collect_hooks(cls: type[Job], base: type[Job]) -> Hooks:
                 found.setdefault(kind, {})[name] = None
     if cls.expires is not None:
         found.setdefault("before_perform", {})
+    if cls.result:
+        found.setdefault("after_perform", {})
     if cls.around_enqueue is not base.around_enqueue:
         found.setdefault("around_enqueue", {})
     return {kind: tuple(names) for kind, names in found.items()}
@@ -129,6 +133,9 @@ def run_with_many_hooks(job: Job, hooks: Hooks) -> Any:
         result = _run_inside(job, _names("around_perform", hooks))
         if result is _NOT_PERFORMED:
             return None
+        # Of the class: a job may have an attribute of its own by that name.
+        if type(job).result:
+            result = keep_result(job, result)
         _call(job, "after_perform", hooks)
         return result
     except DontPerform:

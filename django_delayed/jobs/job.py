@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar, overload
+
+from django.db import transaction
+from django.db.models import Model, QuerySet
 
 from ..conf import CENTURY, duration, settings
 from ..enqueueing import enqueue
 from ..exceptions import JobRetried, JobSnoozed
+from ..features.iteration.cursors import Cursors
+from ..features.iteration.iterating import Chunk, Iteration, Step, check_chunk
+from ..features.progress.said import check_said
 from ..options import Layers, Options, check_options
 from ..serialization import arguments
 from ..serialization.context import Context
@@ -18,12 +25,18 @@ from .configured import ConfiguredJob
 from .definition import NoDelay, NotInitialized, check_definition
 from .hooks import Enqueue, Hooks, collect_hooks, run_with_hooks, run_with_many_hooks
 from .payloads import dump_job, load_job, set_tag
+from .results import time_for
 from .rules import Retry, default_wait
 from .signatures import check_fit
 from .view import DelayedJobView
 
 if TYPE_CHECKING:
+    from ..features.recurring.schedules import Times
+    from ..features.unique.definition import Unique
     from ..models import DelayedJob
+    from .attempt import Attempt
+
+M = TypeVar("M", bound=Model)
 
 
 class Job:
@@ -41,15 +54,23 @@ class Job:
     retry_for: ClassVar[timedelta | float | None] = None
     expires: ClassVar[timedelta | float | None] = None
     aliases: ClassVar[tuple[str, ...]] = ()
+    atomic: ClassVar[bool] = False
+    schedule: ClassVar[Times | None] = None
+    catch_up: ClassVar[str] = "latest"
+    unique: ClassVar[Unique | bool | Callable[..., Unique | bool] | None] = None
+    keep_for: ClassVar[timedelta | float | None] = None
+    result: ClassVar[bool] = False
 
     delay = NoDelay()
     args: tuple[Any, ...] = NotInitialized()  # type: ignore[assignment]
     kwargs: dict[str, Any] = NotInitialized()  # type: ignore[assignment]
     layers: Layers = ()
-    _checked: ClassVar[tuple[Any, Any, Options]] = (None, None, {})
+    _checked: ClassVar[tuple[Any, Any, Any, Options]] = (None, None, None, {})
     # With two underscores: a subclass may have attributes of these names.
     __row: DelayedJob | None = None
     __max_run_time: float | None = None  # the option, in seconds
+    __attempt: Attempt | None = None
+    __cursors: Cursors | None = None
     __hooks: ClassVar[Hooks] = {}  # beside those below
     __enqueue: Enqueue | None = None
 
@@ -128,7 +149,7 @@ class Job:
 
     @classmethod
     def perform_later(cls, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
-        """Enqueue the job with these arguments. Returns its row; None if `before_enqueue` returned False."""
+        """Enqueue the job with these arguments. Returns its row; None as `enqueue` does."""
         return enqueue(cls(*args, **kwargs))
 
     @classmethod
@@ -139,7 +160,8 @@ class Job:
         """
         job = cls(*args, **kwargs)
         try:
-            return job.run()
+            with transaction.atomic(using=settings.DATABASE) if cls.atomic else nullcontext():
+                return job.run()
         except cls.discard_on as error:
             job.after_discard(error)
 
@@ -170,6 +192,59 @@ class Job:
     def executions(self) -> int:
         """Which attempt this is, from 1 on."""
         return max(1, self.__row.attempts) if self.__row else 1
+
+    def should_stop(self) -> bool:
+        """Whether this attempt is to end early, as its worker is being stopped. Cheap, also in a tight loop.
+
+        False where no worker performs the job, as in `perform_now`.
+        """
+        return self.__attempt is not None and self.__attempt.should_stop()
+
+    @overload
+    def iterate(self, queryset: QuerySet[M]) -> Iterator[M]: ...
+    @overload
+    def iterate(self, queryset: QuerySet[M], *, chunk: int) -> Iterator[Chunk[M]]: ...
+    def iterate(self, queryset: Any, *, chunk: int | None = None) -> Iterator[Any]:
+        """The rows of the queryset by their primary key; an attempt goes on where the one before has ended.
+
+        After an item, the attempt ends, uncounted, if its worker is being stopped. With `chunk`, lists of so
+        many rows: each is a `with` block that is one transaction, and it is done when that is committed.
+        Raises TypeError or ValueError for a queryset that cannot be gone through so. Raises RuntimeError for
+        a second iteration over a model without a step of its own, and in a job with `atomic = True`.
+        """
+        if chunk is not None:
+            check_chunk(chunk)
+        iteration = Iteration[Any](self.__begin_long("iterate"), queryset)
+        return iteration.items() if chunk is None else iteration.chunks(chunk)
+
+    def step(self, name: str) -> Step:
+        """A part of the work, as a `with` block, that `is_done` in the attempts that come after it.
+
+        Raises TypeError or ValueError for what is no name, RuntimeError in a job with `atomic = True`.
+        """
+        return Step(self.__begin_long("step"), name)
+
+    def __begin_long(self, name: str) -> Cursors:
+        if self.atomic:
+            raise RuntimeError(
+                f"{self.name} has atomic = True: it is one transaction, and cannot go on from the middle. To"
+                f" use {name}(), leave atomic out; iterate(…, chunk=…) has a transaction for each chunk."
+            )
+        if self.__cursors is None:
+            attempt = self.__attempt
+            self.__cursors = attempt.begin_long(self.should_stop) if attempt else Cursors()
+        return self.__cursors
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Say how much of the work is done, of how much, and what is being done: `row.progress` shows it.
+
+        It is written once a second at most, and at the end. Cheap, also in a tight loop, and from any thread
+        of the job. Without an effect where no worker performs the job. Raises TypeError or ValueError for
+        what is no number from 0 on, or no text.
+        """
+        said = check_said(done, total, note)
+        if self.__attempt is not None:
+            self.__attempt.report(said)
 
     def __expect_worker(self, name: str) -> None:
         # Elsewhere, as in after_enqueue, what they raise would pass through the code of the caller.
@@ -202,19 +277,23 @@ class Job:
     def class_options(cls) -> Options:
         """The options that the class gives, checked. Raises TypeError or ValueError."""
         # From the class: from an instance, a function would come bound. Checked again when one was replaced.
-        queue, priority, options = cls._checked
-        if queue is not cls.queue or priority is not cls.priority:
-            options = check_options({"queue": cls.queue, "priority": cls.priority})
-            cls._checked = cls.queue, cls.priority, options
+        queue, priority, unique, options = cls._checked
+        if queue is not cls.queue or priority is not cls.priority or unique is not cls.unique:
+            queue, priority, unique = cls.queue, cls.priority, cls.unique
+            options = check_options({"queue": queue, "priority": priority, "unique": unique})
+            cls._checked = queue, priority, unique, options
         return options
 
-    def row_values(self, max_run_time: timedelta | None = None) -> dict[str, Any]:
+    def row_values(
+        self, max_run_time: timedelta | None = None, context: Callable[[], Context] = Context.current
+    ) -> dict[str, Any]:
         """What the job writes into its row, beside its other options. Raises SerializationError."""
+        cls = type(self)
         return {
             "name": self.name[:255],
             "about": self.about,
-            "payload": self.dump(max_run_time),
-            "keep_for": settings.KEEP_FINISHED_FOR,
+            "payload": self.dump(max_run_time, context),
+            "keep_for": time_for(cls) if cls.keep_for or cls.result else settings.KEEP_FINISHED_FOR,
         }
 
     def begin_enqueue(self) -> bool:
@@ -243,27 +322,37 @@ class Job:
 
     size_setting: ClassVar[str] = "MAX_ARGUMENTS_SIZE"
 
-    def dump(self, max_run_time: timedelta | None = None) -> str:
+    def dump(
+        self, max_run_time: timedelta | None = None, context: Callable[[], Context] = Context.current
+    ) -> str:
         """The job as ASCII JSON. Raises SerializationError for what cannot be stored or is too large."""
         if type(self).perform is Job.perform:
             raise TypeError(f"{self.name} has no perform() yet.")
-        return dump_job(self, max_run_time)
+        return dump_job(self, max_run_time, context)
 
     def dump_arguments(self) -> dict[str, Any]:
         """The part of the payload that differs from call to call."""
         return arguments.encode_call(self.args, self.kwargs)
 
     @classmethod
-    def load(cls, row: DelayedJob, enter: Callable[[Context], object]) -> Job:
+    def load(
+        cls,
+        row: DelayedJob,
+        enter: Callable[[Context], object],
+        attempt: Attempt | None = None,
+    ) -> Job:
         """The job that a row holds.
 
+        `enter` is called first, with the context of its enqueue, to load and to perform the job in. `attempt`
+        is who performs it.
         `enter` is called first, with the context of its enqueue, to load and to perform the job in.
+        `attempt` is what the job may ask of who performs it.
 
         Raises DeserializationError when its code or a record is gone. What the project's own code raises, a
         model's while it is fetched for example, is raised as it is.
         """
         job, max_run_time = load_job(row, Job, enter)
-        job.__row, job.__max_run_time = row, max_run_time
+        job.__row, job.__max_run_time, job.__attempt = row, max_run_time, attempt
         return job
 
     @classmethod

@@ -66,10 +66,13 @@ def class_of(row: DelayedJob, base: type[Job]) -> type[Job] | None:
         return None
 
 
-def dump_job(job: Job, max_run_time: timedelta | None) -> str:
-    """The job as ASCII JSON. Raises SerializationError for what cannot be stored or is too large."""
+def dump_job(job: Job, max_run_time: timedelta | None, context: Callable[[], Context]) -> str:
+    """The job as ASCII JSON, with the context that this returns.
+
+    Raises SerializationError for what cannot be stored or is too large.
+    """
     try:
-        payload = dump_class(type(job)) | job.dump_arguments() | Context.current().dump()
+        payload = {**dump_class(type(job)), **job.dump_arguments(), **context().dump()}
     except SerializationError as error:
         raise SerializationError(f"{job.name}: {str(error).rstrip('.')}.") from error
     if max_run_time is not None:

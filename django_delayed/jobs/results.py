@@ -1,35 +1,52 @@
-"""What a row keeps of a job that is asked for its result later, as a task is: JSON in the column `result`."""
+"""What a row keeps of a job that is asked for its result later: JSON in the column `result`."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from django.dispatch import Signal
 
-RESULT = 2  # a bit of DelayedJob.extras, beside that of a report
+from ..conf import bounded_duration, settings
+from ..exceptions import SerializationError
+from ..serialization.results import Kept, normalized
+from .view import row_of
 
-# A job with the bit has ended for good, and its row says so. With delayed_job, and exception: None when it
-# went well.
+if TYPE_CHECKING:
+    from .job import Job
+
+RESULT = 2  # a bit of DelayedJob.extras, beside that of a report: a task
+
+# A job with the bit RESULT has ended for good, and its row says so. With delayed_job, and exception: None
+# when it went well.
 result_settled = Signal()
 
 
-@dataclass(frozen=True)
-class Kept:
-    """The value that a job has returned, and the worker that performed it: a finished row names none."""
+def time_for(job_class: type[Job]) -> timedelta:
+    """How long the row of a Job that has `keep_for` or `result` is kept. Raises TypeError or ValueError."""
+    if job_class.keep_for is not None:
+        return bounded_duration(job_class.keep_for, "keep_for")
+    return time_for_results()
 
-    value: Any = None
-    worker: str = ""
 
-    def dump(self) -> str:
-        """The column as ASCII JSON."""
-        return json.dumps(asdict(self), allow_nan=False)
+def time_for_results() -> timedelta:
+    """How long results are kept that nobody has set another time for."""
+    return max(settings.RESULT_TTL, settings.KEEP_FINISHED_FOR or timedelta(0))
 
-    @classmethod
-    def load(cls, text: str) -> Kept:
-        """What the column says; nothing, if it is empty or somebody has written something else there."""
-        try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError):
-            return cls()
+
+def keep_result(job: Job, returned: Any) -> Any:
+    """Have the row of the job take what it has returned along to the move. Returns that as JSON has it.
+
+    Raises TypeError or ValueError for what JSON has not, SerializationError for what is too large.
+    """
+    value, row = normalized(returned), row_of(job)
+    text = Kept(value, row.locked_by if row else "").dump()
+    if len(text) > (limit := settings.MAX_ARGUMENTS_SIZE):
+        # A database may refuse it for its size, each time the worker tries to write it.
+        raise SerializationError(
+            f"{job.name}: it returned {len(text):,} bytes of at most {limit:,}"
+            " (DJANGO_DELAYED['MAX_ARGUMENTS_SIZE']). Store the data, and return a key to find it by."
+        )
+    if row is not None:
+        row.result = text
+    return value

@@ -25,18 +25,21 @@ def check_fit(name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str
     """Raise TypeError for arguments that the function does not take."""
     if inspect.ismethod(function):
         function, args = function.__func__, (function.__self__, *args)
-    if (signature := _signature_of(function)) is None:
-        return
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise TypeError(f"{name}(): {error}.") from None
+    # Whether they fit depends on nothing else: it is found once for all jobs of a kind.
+    if why := _misfit(function, len(args), tuple(kwargs)):
+        raise TypeError(f"{name}(): {why}.")
 
 
-@functools.lru_cache(maxsize=1024)
-def _signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+@functools.lru_cache(maxsize=4096)
+def _misfit(function: Callable[..., Any], args: int, names: tuple[str, ...]) -> str:
+    """Why the function does not take so many arguments and those of these names; "" if it does."""
     try:
-        return inspect.signature(function)
+        signature = inspect.signature(function)
     except ValueError:
         # Some functions written in C have no signature.
-        return None
+        return ""
+    try:
+        signature.bind(*range(args), **dict.fromkeys(names))
+    except TypeError as error:
+        return str(error)
+    return ""

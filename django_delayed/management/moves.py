@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.core.management.base import CommandError, CommandParser
@@ -14,7 +15,7 @@ from ..models import all_rows
 from ..operations import Operation
 from ..states import DelayedJobQuerySet, State
 from ..stats import count_by_state
-from .arguments import Once, add_queues, end_of, moment, moment_of, queues_of
+from .arguments import Once, add_queues, end_of, moment, moment_of, queues_of, span_of
 from .base import QueueCommand, require_tables
 from .question import confirmed
 from .queues import in_queues
@@ -69,16 +70,19 @@ class MoveCommand(QueueCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Count, ask, move."""
         require_tables()
-        conditions = dict(self._conditions(options))
+        spread = span_of(options.get("spread", 0), "spread")
+        conditions = dict(self.conditions(options))
         queues = queues_of(options)
         names = {"queue": ",".join(queues), **conditions, "state": options.get("state")}
         where = " and ".join(f"{name}={value}" for name, value in names.items() if value)
         try:
             rows = in_queues(all_rows().filter(**conditions), queues)
+            if not (options["error_class"] or options["fingerprint"]):
+                rows = self.operation.among_all(rows)
             if state := options.get("state"):
                 rows = rows.in_state(State(state))
             ids = self.operation.ids(rows)
-            self._show(rows, ids, where)
+            self.show(rows, ids, where)
         except DatabaseError as error:
             raise CommandError(f"The jobs cannot be read: {error}", returncode=UNKNOWN) from error
         if not ids or options["dry_run"]:
@@ -87,9 +91,10 @@ class MoveCommand(QueueCommand):
         if options["interactive"] and not confirmed(question, f"No job was {self.done}"):
             raise CommandError(f"No job was {self.done}.")
         with log_in_terminal(options["verbosity"], quiet=options["verbosity"] == 0):
-            self._move(ids, where)
+            self._move(ids, where, spread)
 
-    def _conditions(self, options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    def conditions(self, options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        """What the flags ask of the rows. Raises CommandError for one that is empty."""
         # A script whose variable is empty must not move every job.
         for name in ("queues", *TEXTS):
             if options[name] is not None and not options[name]:
@@ -102,7 +107,8 @@ class MoveCommand(QueueCommand):
                 if (value := options[f"{name}_{bound}"]) is not None:
                     yield f"{name}__{lookup}", moment_of(value, parse)
 
-    def _show(self, rows: DelayedJobQuerySet, ids: list[int], where: str) -> None:
+    def show(self, rows: DelayedJobQuerySet, ids: list[int], where: str) -> None:
+        """Print how many rows may be moved, and that no filter is set."""
         if not ids:
             self.stdout.write(f"There is no job that can be {self.done}.")
             return
@@ -114,23 +120,27 @@ class MoveCommand(QueueCommand):
             if count:
                 self.stdout.write(f"{count:>9,} {state.value}")
 
-    def _move(self, ids: list[int], where: str) -> None:
-        self._log("begun", ids, where)
-        moved = self.operation.carry_out(ids)
-        self._log(f"{moved} of {len(ids)}", ids, where)
+    def _move(self, ids: list[int], where: str, spread: timedelta) -> None:
+        self._log("begun", ids, where, spread)
+        moved = self.operation.carry_out(ids, by=operator(), spread=spread)
+        self._log(f"{moved} of {len(ids)}", ids, where, spread)
         self.stdout.write(self.style.SUCCESS(f"{self._jobs(moved)} {self.done}."))
-        if moved < len(ids):
-            self.stdout.write(f"{self._jobs(len(ids) - moved)} skipped: changed or gone meanwhile.")
+        skipped = len(ids) - moved
+        if equal := self.operation.left_out(ids) if skipped else 0:
+            self.stdout.write(f"{self._jobs(equal)} skipped: an equal job waits.")
+        if skipped > equal:
+            self.stdout.write(f"{self._jobs(skipped - equal)} skipped: changed or gone meanwhile.")
 
-    def _log(self, result: str, ids: list[int], where: str) -> None:
+    def _log(self, result: str, ids: list[int], where: str, spread: timedelta) -> None:
         # The admin's log has no entries without a user of the site.
-        logger.info("%s, by %s in a terminal", self.operation.report(result, ids, where), _user())
+        logger.info("%s, by %s in a terminal", self.operation.report(result, ids, where, spread), operator())
 
     def _jobs(self, count: int) -> str:
         return f"{count:,} job{'' if count == 1 else 's'}"
 
 
-def _user() -> str:
+def operator() -> str:
+    """The name of who runs the command, for logs."""
     try:
         return getpass.getuser()
     # In a container the process may run under a number that no user has.

@@ -13,6 +13,8 @@ from ..worker.configuration import Configuration
 from ..worker.memory import MEGABYTE, memory_taken
 from .arguments import Once, names, positive, queues_of, require_order
 
+LONGEST_NAME = 255
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -55,6 +57,42 @@ def add_workers(parser: CommandParser) -> None:
     )
 
 
+def add_ways(parser: CommandParser) -> None:
+    """Add the flags for how each worker performs its jobs."""
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        action=Once,
+        metavar="N",
+        help="Let each worker perform this many jobs at the same time, in threads; 1 by default.",
+    )
+    parser.add_argument(
+        "--isolate",
+        action="store_true",
+        help="Perform each job in a process of its own, forked by its worker. Jobs are claimed one by one.",
+    )
+
+
+def add_name(parser: CommandParser) -> None:
+    """Add the flag for the name of the workers."""
+    parser.add_argument(
+        "--name",
+        type=name,
+        action=Once,
+        metavar="NAME",
+        help="A name for people, shown in the admin and when the workers start.",
+    )
+
+
+def name(text: str) -> str:
+    """A name from the command line: one line of text, with or without spaces. Raises ArgumentTypeError."""
+    if not text.strip() or not text.isprintable() or len(text) > LONGEST_NAME:
+        raise ArgumentTypeError(
+            f"{text!r} is no name: it is one line of printable text, of at most {LONGEST_NAME} characters."
+        )
+    return text.strip()
+
+
 def add_limits(parser: CommandParser) -> None:
     """Add the flags for how long a worker lives."""
     parser.add_argument(
@@ -75,7 +113,7 @@ def add_limits(parser: CommandParser) -> None:
 
 def configurations(one: Configuration, options: dict[str, Any]) -> Sequence[Configuration]:
     """What each worker is told, where a worker on its own is told `one`. Raises CommandError."""
-    one = replace(one, max_jobs=_number(options, "max_jobs", None), max_memory=_max_memory(options))
+    one = _limited(one, options)
     # From call_command it may be one text, and none of them.
     given = [options["pools"]] if isinstance(options["pools"], str) else options["pools"]
     if not given:
@@ -93,6 +131,45 @@ def configurations(one: Configuration, options: dict[str, Any]) -> Sequence[Conf
         for each in pools
         for _ in range(each.processes)
     ]
+
+
+def _limited(one: Configuration, options: dict[str, Any]) -> Configuration:
+    """The worker as the flags want it that are not about its queues. Raises CommandError."""
+    one = replace(
+        one,
+        name=_name(options),
+        max_jobs=_number(options, "max_jobs", None),
+        max_memory=_max_memory(options),
+        threads=_threads(options),
+    )
+    return _isolating(one) if options["isolate"] else one
+
+
+def _isolating(one: Configuration) -> Configuration:
+    """The same worker, with a process for each job. Raises CommandError."""
+    if one.threads > 1:
+        raise CommandError(
+            "--isolate forks a process for each job, and a worker that has threads cannot; leave one of"
+            " --isolate and --threads out, or take --processes.",
+            returncode=2,
+        )
+    return replace(one, isolate=True, read_ahead=1)
+
+
+def _threads(options: dict[str, Any]) -> int:
+    threads = _number(options, "threads", 1) or 1
+    if threads > 1 and options["in_order"]:
+        raise CommandError(
+            "--in-order serves one job after the other; leave --threads out, or --in-order.", returncode=2
+        )
+    return threads
+
+
+def _name(options: dict[str, Any]) -> str:
+    try:
+        return "" if options["name"] is None else name(str(options["name"]))
+    except ArgumentTypeError as error:
+        raise CommandError(f"--name: {error}", returncode=2) from None
 
 
 def _max_memory(options: dict[str, Any]) -> int | None:

@@ -19,7 +19,7 @@ from .scalars import TYPE
 DEEPEST = 100
 # Levels of JSON that so many take at most, each as pairs in a list in a dict.
 DEEPEST_DATA = 4 * DEEPEST
-
+_encoder = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 _dump: dict[type, Callable[[Any, int], Any]] = {}
 _load: dict[str, Callable[[Any], Any]] = {}
 
@@ -42,7 +42,7 @@ def register_type(
 
 def to_json(value: Any) -> str:
     """Already encoded data as ASCII text."""
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return _encoder.encode(value)
 
 
 def from_json(text: str) -> Any:
@@ -187,7 +187,8 @@ def _dump_record(value: models.Model) -> Any:
     try:
         key = {"pk": encode(pk)}
     except SerializationError:
-        key = {"key": [encode(part) for part in records.key_as_text(value)]}
+        # Not type(): request.user is a lazy stand-in for a user.
+        key = {"key": [encode(part) for part in records.key_as_text(value.__class__, pk)]}
     return {TYPE: "record", "model": label, **key, "db": db}
 
 

@@ -6,10 +6,14 @@ import os
 import re
 import sysconfig
 import traceback
+from collections.abc import Iterator
 
 _STDLIB = sysconfig.get_path("stdlib")
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _FRAME = re.compile(r'^  File "(.+)", line \d+, in (.+)$', re.MULTILINE)
+# In an exception group, the frames of its members are indented.
+_ANY_FRAME = re.compile(r'^((?:  \| )*)  File "(.+)", line \d+, in .+$')
+LEFT_OUT = "  ..."
 
 
 def innermost_frame(error: BaseException) -> str:
@@ -33,6 +37,31 @@ def innermost_frame_in(text: str) -> str:
     for file, function in (own or frames)[-1:]:
         return f"{'/'.join(file.split('/')[-2:])}, in {function}"
     return ""
+
+
+def application_frames_in(text: str) -> str:
+    """The text of an error, as `describe` writes it, with the frames of the application's own code alone.
+
+    It stays as it is when it has none of these.
+    """
+    frames = [match[2] for line in text.split("\n") if (match := _ANY_FRAME.match(line))]
+    return "\n".join(_own_lines(text)) if any(map(_is_own, frames)) else text
+
+
+def _own_lines(text: str) -> Iterator[str]:
+    """The lines but those of other frames; one that says so stands for such frames that follow each other."""
+    lines_of_frame, is_own, was_left_out = "", True, False
+    for line in text.split("\n"):
+        if frame := _ANY_FRAME.match(line):
+            # Its code, the marks below it, and "[Previous line repeated 9 more times]".
+            lines_of_frame, is_own = f"{frame[1]}  ", _is_own(frame[2])
+            if not (is_own or was_left_out):
+                yield f"{frame[1]}{LEFT_OUT}"
+        elif not (lines_of_frame and line.startswith(lines_of_frame)):
+            lines_of_frame, is_own = "", True
+        if is_own:
+            yield line
+        was_left_out = not is_own
 
 
 def _is_own(file: str) -> bool:

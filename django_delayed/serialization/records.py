@@ -52,13 +52,11 @@ def reference(record: models.Model) -> tuple[str, Any, str | None]:
     return label, record.pk, router.db_for_write(record.__class__, instance=record)
 
 
-def key_as_text(record: models.Model) -> list[str]:
+def key_as_text(model: type[models.Model], pk: Any) -> list[str]:
     """The primary key as its field writes it for fixtures, a text for each of its columns.
 
     Raises SerializationError when these texts do not lead back to it.
     """
-    # Not type(): request.user is a lazy stand-in for a user.
-    model, pk = record.__class__, record.pk
     fields = _key_fields(model)
     parts = zip(fields, pk if len(fields) > 1 else [pk], strict=True)
     texts = [field.value_to_string(SimpleNamespace(**{field.attname: part})) for field, part in parts]

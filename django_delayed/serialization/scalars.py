@@ -15,7 +15,7 @@ from uuid import UUID
 from django.utils.safestring import SafeString
 
 from ..exceptions import SerializationError
-from .context import decode_zone, encode_zone
+from .zones import decode_zone, encode_zone
 
 TYPE = "@type"
 # Ints from here on are stored in hexadecimal: Python refuses to read long decimals.

@@ -18,8 +18,8 @@ class DatabaseThread(threading.Thread):
     While the database is unavailable, both are tried again. `error` is the error that has ended the thread.
     """
 
-    def __init__(self, tasks: Sequence[PeriodicTask]) -> None:
-        super().__init__(name="django_delayed database", daemon=True)
+    def __init__(self, tasks: Sequence[PeriodicTask], name: str = "django_delayed database") -> None:
+        super().__init__(name=name, daemon=True)
         self.error: BaseException | None = None
         self._tasks = list(tasks)
         self._requests: list[tuple[PeriodicTask, threading.Event]] = []

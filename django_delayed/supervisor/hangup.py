@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from .handler import signal_handled
+from ..worker.handlers import signals_handled
 from .manager import WorkerManager
 
 
@@ -39,7 +39,7 @@ def workers_replaced_on_hangup(replacement: Replacement) -> AbstractContextManag
     """
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN or _has_terminal():
         return nullcontext()
-    return signal_handled(signal.SIGHUP, replacement.begin)
+    return signals_handled([signal.SIGHUP], lambda *_: replacement.begin())
 
 
 def _has_terminal() -> bool:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import time
+from datetime import timedelta
 
 from ..conf import settings
 from ..databases import DatabaseNow
-from ..models import WorkerProcess, all_rows
+from ..features.recurring.runs import prune_runs
+from ..features.unique.holding import KEYS_AT_A_TIME, remove_free
+from ..models import WorkerProcess, all_groups, all_progress, all_rows, all_stats
+from ..worker.clock import since_boot
 from ..worker.recovery import recover_stale
+
+
+def check_interval() -> timedelta:
+    """How often is looked for dead workers: four times a lease, every 15 s by default."""
+    return settings.LEASE / 4
 
 
 class DeadWorkerCheck:
@@ -18,8 +26,7 @@ class DeadWorkerCheck:
     """
 
     def __init__(self) -> None:
-        # The wall clock: the monotonic one may stand still while the machine is suspended.
-        self._checked_at = time.time()
+        self._checked_at = since_boot()
         self._wait_until = 0.0
 
     def run(self) -> None:
@@ -27,7 +34,7 @@ class DeadWorkerCheck:
         lease = settings.LEASE.total_seconds()
         # Changes nothing, but raises an error while nothing can be written. SQLite can be read even then.
         WorkerProcess.objects.using(settings.DATABASE).filter(pk="").update(heartbeat_at=DatabaseNow())
-        now = time.time()
+        now = since_boot()
         if now - self._checked_at > lease / 2:
             self._wait_until = now + lease
         self._checked_at = now
@@ -35,6 +42,26 @@ class DeadWorkerCheck:
             recover_stale(settings.LEASE)
 
 
+class KeyCheck:
+    """Periodically removes keys of unique jobs that have ended; it goes on where it was."""
+
+    MOST = 100  # thousands of keys, so that heartbeats need not wait
+
+    def __init__(self) -> None:
+        self._after = ""
+
+    def run(self) -> None:
+        """Check some; to be called every few minutes. Where few are to be removed, they are a thousand."""
+        for _ in range(self.MOST):
+            removed, self._after = remove_free(all_rows(), self._after)
+            if not self._after or removed < KEYS_AT_A_TIME / 2:
+                break
+
+
 def remove_expired() -> int:
-    """Remove the rows that were kept long enough. Returns how many."""
-    return all_rows().prune()
+    """Remove the rows that were kept long enough, and what was left beside others. Returns how many."""
+    if settings.KEEP_FAILED_FOR is not None:
+        expired = all_rows().failed().filter(expires_at__lte=DatabaseNow())
+        all_groups().remember(list(expired.values_list("pk", flat=True)))
+    # Progress after the jobs that it is of.
+    return all_rows().prune() + prune_runs() + all_stats().prune() + all_progress().prune()

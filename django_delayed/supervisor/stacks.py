@@ -7,16 +7,16 @@ import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 
+from ..worker.handlers import signals_handled
 from ..worker.stacks import NO_STDERR
-from .handler import signal_handled
 
 
 def stacks_dumped_on_quit(also: Callable[[], None]) -> AbstractContextManager[None]:
     """A block in which SIGQUIT dumps the stacks of this process and calls `also`."""
 
-    def dump() -> None:
+    def dump(*_: object) -> None:
         with suppress(*NO_STDERR):
             faulthandler.dump_traceback()
         also()
 
-    return signal_handled(signal.SIGQUIT, dump)
+    return signals_handled([signal.SIGQUIT], dump)

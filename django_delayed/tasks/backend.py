@@ -16,8 +16,9 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from ..conf import queue_name, settings
 from ..enqueueing import enqueue_at_once
 from ..exceptions import DelayedError
+from ..serialization.results import normalized
 from .compat import AnyResult, AnyTask, BaseTaskBackend, Task, TaskResult, TaskResultDoesNotExist
-from .job import TaskJob, normalized
+from .job import TaskJob
 from .results import find_row, refused, result_of
 from .task import DelayedTask, check_options, copy_of
 
@@ -50,15 +51,22 @@ class DelayedBackend(BaseTaskBackend):
     def enqueue(self, task: Task[P, R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult[P, R]:
         """Write the task down, in the transaction that is open on the queue's database; never on its commit.
 
-        Raises InvalidTask, and TypeError or ValueError for arguments that are no JSON or do not fit the
-        function.
+        Of a unique task of which an equal one waits, the result is that of the one that waits. Raises
+        InvalidTask, and TypeError or ValueError for arguments that are no JSON or do not fit the function.
         """
         self.validate_task(task)
         if task.backend != self.alias:
             task = copy_of(task, backend=self.alias)
         given = normalized(args), normalized(kwargs)
-        row = enqueue_at_once(TaskJob(task, *given[0], **given[1]))
-        result: Any = refused(task, *given) if row is None else result_of(row, task)
+        job = TaskJob(task, *given[0], **given[1])
+        row = enqueue_at_once(job)
+        result: Any
+        if row is not None:
+            result = result_of(row, task)
+        elif job.equal and (row := find_row(job.equal)):
+            result = result_of(row)
+        else:
+            result = refused(task, *given)
         return result
 
     def get_result(self, result_id: str) -> AnyResult:

@@ -12,7 +12,6 @@ if TYPE_CHECKING or django.VERSION >= (6, 0):
     from django.tasks.base import Task, TaskError
     from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
     from django.tasks.signals import task_enqueued, task_finished, task_started
-    from django.utils.json import normalize_json
 else:
     try:
         from django_tasks import TaskContext, TaskResult, TaskResultStatus, exceptions
@@ -20,7 +19,6 @@ else:
         from django_tasks.base import Task, TaskError
         from django_tasks.exceptions import TaskResultDoesNotExist
         from django_tasks.signals import task_enqueued, task_finished, task_started
-        from django_tasks.utils import normalize_json
     except ImportError as error:
         raise ImportError(
             "Django 5.2 has no tasks of its own; install those of the package django-tasks:"
@@ -47,7 +45,6 @@ __all__ = [
     "TaskResult",
     "TaskResultDoesNotExist",
     "TaskResultStatus",
-    "normalize_json",
     "task_enqueued",
     "task_finished",
     "task_started",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -13,46 +12,30 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from django.utils import timezone
 
-from ..conf import settings
-from ..exceptions import SerializationError
+from ..exceptions import DuplicateJob
 from ..jobs import Job
-from ..jobs.results import RESULT, Kept
+from ..jobs.results import RESULT, keep_result, time_for_results
 from ..jobs.rules import default_wait
 from ..jobs.signatures import check_fit
 from ..jobs.view import row_of
 from ..options import Options, check_options
 from ..reports import mark
 from ..serialization import arguments, names
-from .compat import AnyTask, TaskContext, normalize_json, task_enqueued
+from ..serialization.context import Context
+from .compat import AnyTask, TaskContext, task_enqueued
 from .results import result_of
 from .signals import send_started, sender_of
 from .task import arguments_in, as_enqueued, copy_of, name_of
 
 
-def normalized(value: Any) -> Any:
-    """The value as it comes back from JSON. Raises TypeError or ValueError for one that is none."""
-    try:
-        text = json.dumps(normalize_json(value), allow_nan=False)
-        data = json.loads(text, object_pairs_hook=_without_duplicates)
-    except RecursionError:
-        raise ValueError("It contains itself, or is nested too deep.") from None
-    if arguments.is_too_deep(data, arguments.DEEPEST):
-        raise ValueError(f"It is nested more than {arguments.DEEPEST} levels deep.")
-    return data
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    items = dict(pairs)
-    if len(items) < len(pairs):
-        raise ValueError(f"A dict has two keys that are one in JSON, such as 1 and '1': {[*items]}.")
-    return items
-
-
 class TaskJob(Job, tag="task"):
     """A task that was enqueued. Raises TypeError for arguments that do not fit its function.
 
-    They are `normalized`, and stored as they are.
+    They are `normalized`, and stored as they are. `equal` is the id of the row that holds its key, if that
+    is why the task was not enqueued.
     """
+
+    equal: int | None = None
 
     def __init__(self, task: AnyTask, /, *args: Any, **kwargs: Any) -> None:
         given = (None, *args) if task.takes_context else args
@@ -64,6 +47,11 @@ class TaskJob(Job, tag="task"):
         # What a subclass of Job has as attributes.
         for name, default in (("max_attempts", None), ("max_run_time", None), ("discard_on", ())):
             setattr(self, name, getattr(task, name, default))
+
+    def enqueue_failed(self, error: BaseException) -> None:
+        if isinstance(error, DuplicateJob):
+            self.equal = error.delayed_job_id
+        super().enqueue_failed(error)
 
     def after_enqueue(self) -> None:
         # Before a task that is performed at once begins.
@@ -85,16 +73,7 @@ class TaskJob(Job, tag="task"):
             returned = _call_async(self.task.acall, *context, *args, **kwargs)
         else:
             returned = self.task.call(*context, *args, **kwargs)
-        value = normalized(returned)
-        text = Kept(value, row.locked_by).dump()
-        if len(text) > (limit := settings.MAX_ARGUMENTS_SIZE):
-            # A database may refuse it for its size, each time the worker tries to write it.
-            raise SerializationError(
-                f"{self.name}: it returned {len(text):,} bytes of at most {limit:,}"
-                " (DJANGO_DELAYED['MAX_ARGUMENTS_SIZE']). Store the data, and return a key to find it by."
-            )
-        row.result = text
-        return value
+        return keep_result(self, returned)
 
     def wait_before_retry(self, attempts: int, error: BaseException) -> timedelta | float:
         wait: Any = getattr(self.task, "wait_before_retry", None)
@@ -106,13 +85,11 @@ class TaskJob(Job, tag="task"):
     def name(self) -> str:
         return self.task.func.__qualname__
 
-    @property
-    def target(self) -> Any:
-        return self.task
-
-    def row_values(self, max_run_time: timedelta | None = None) -> dict[str, Any]:
-        kept = max(settings.RESULT_TTL, settings.KEEP_FINISHED_FOR or timedelta(0))
-        return {**super().row_values(max_run_time), "keep_for": kept, "extras": mark() | RESULT}
+    def row_values(
+        self, max_run_time: timedelta | None = None, context: Callable[[], Context] = Context.current
+    ) -> dict[str, Any]:
+        kept = {"keep_for": time_for_results(), "extras": mark() | RESULT}
+        return {**super().row_values(max_run_time, context), **kept}
 
     def dump_arguments(self) -> dict[str, Any]:
         task = self.task
@@ -134,7 +111,10 @@ def _options_of(task: AnyTask) -> Options:
     # With the others larger is sooner, and here smaller; 0 says nothing.
     priority = -int(task.priority) or None
     when = "wait" if isinstance(task.run_after, timedelta) else "run_at"
-    return check_options({"queue": task.queue_name, "priority": priority, when: task.run_after})
+    unique = getattr(task, "unique", None)
+    return check_options(
+        {"queue": task.queue_name, "priority": priority, when: task.run_after, "unique": unique}
+    )
 
 
 def _in_utc(moment: datetime | timedelta) -> datetime | timedelta:

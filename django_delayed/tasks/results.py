@@ -11,8 +11,9 @@ from django.utils.crypto import get_random_string
 from ..conf import settings
 from ..enqueueing import all_rows
 from ..exceptions import DelayedError, DeserializationError
-from ..jobs.results import RESULT, Kept
+from ..jobs.results import RESULT
 from ..serialization import arguments, names
+from ..serialization.results import Kept
 from .compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus
 from .task import arguments_in, as_enqueued, copy_of, stand_in
 
@@ -109,8 +110,8 @@ def _status_of(row: DelayedJob) -> TaskResultStatus:
 
 
 def refused(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> AnyResult:
-    """The result of a task that was not written down: the failure of a report is reported in the log only."""
-    why = "The task would report the failure of a report, and is not enqueued.\n"
+    """The result of a task that was not written down, and has no equal one that waits."""
+    why = "The task is not enqueued: it would report the failure of a report, or its equal has just gone.\n"
     return TaskResult(
         task=task,
         id=get_random_string(32),

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from ..conf import count, from_now, positive_duration, queue_name
 from ..exceptions import DeserializationError
+from ..features.unique.definition import Unique, unique_option
 from ..jobs.rules import is_error
 from ..serialization import arguments, names
 from .compat import AnyTask, InvalidTask, Task
@@ -32,6 +33,7 @@ class DelayedTask(Task):  # type: ignore[type-arg]
     max_run_time: timedelta | float | None = None
     wait_before_retry: timedelta | float | Callable[[int, BaseException], timedelta | float] | None = None
     discard_on: tuple[type[BaseException], ...] = ()
+    unique: Unique | bool | None = None
 
 
 names.marked_kinds.append(Task)
@@ -67,6 +69,7 @@ def _check_own_options(task: AnyTask) -> None:
         "max_attempts": count,
         "max_run_time": positive_duration,
         "wait_before_retry": lambda wait, name: callable(wait) or from_now(wait, name),
+        "unique": unique_option,
     }
     for name, check in checks.items():
         if (value := getattr(task, name, None)) is not None:

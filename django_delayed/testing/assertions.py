@@ -7,8 +7,8 @@ from typing import Any, Unpack
 
 from django.db import connections
 
-from .. import enqueueing
 from ..conf import count, settings
+from ..databases import when_committed
 from .faults import crash, deliver_twice
 from .selection import Criteria, Wanted, enqueued, waiting
 from .work_off import work_off
@@ -82,10 +82,8 @@ def _reasons() -> list[str]:
 def _before_commit() -> int:
     """How many calls of enqueue() wait for a commit, which does not come in a TestCase."""
     callbacks = [callback[1] for one in connections.all(True) for callback in one.run_on_commit]
-    ours = [
-        one for one in callbacks if isinstance(one, partial) and one.func.__module__ == enqueueing.__name__
-    ]
-    return len(ours)
+    module = when_committed.__module__
+    return sum(isinstance(one, partial) and one.func.__module__ == module for one in callbacks)
 
 
 def _times(number: int) -> str:

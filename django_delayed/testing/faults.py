@@ -6,7 +6,8 @@ from typing import Any, Unpack
 
 from ..claiming import forget_lanes
 from ..databases import DatabaseNow, VirtualTime, virtual_time
-from ..execution.outcomes import decide_after_crash
+from ..execution.deaths import decide_after_crash
+from ..execution.outcomes import Crashed, Finished
 from ..models import DelayedJob, all_rows
 from .selection import Criteria, Wanted, waiting
 from .work_off import TICK, claim_next, has_failed, perform_and_settle, perform_only, raise_error_of, settle
@@ -29,7 +30,8 @@ def crash(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
 def deliver_twice(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
     """Perform the first such job, let its worker die before that is recorded, and perform it again.
 
-    The error of either attempt is raised, once it is recorded. Otherwise as `crash`.
+    The error of either attempt is raised, once it is recorded. A job with `atomic = True`, whose row goes in
+    its own transaction, is performed once: nothing is left to deliver. Otherwise as `crash`.
     """
     __tracebackhide__ = True
     with virtual_time() as time:
@@ -38,9 +40,12 @@ def deliver_twice(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
         if has_failed(first):
             settle(row, first)
             raise first.exception
+        if isinstance(first, Finished) and first.is_moved:
+            settle(row, first)
+            return
         crashed = decide_after_crash(row, WHY)
         settle(row, crashed)
-        if crashed.wait is None:
+        if isinstance(crashed, Crashed) and crashed.wait is None:
             raise AssertionError(
                 f"{row} has failed with its worker: it had no attempt left for a second delivery."
             )

@@ -18,7 +18,7 @@ from ..databases import Filters
 # Tells a process of `jobs_work` that it is a worker.
 ENVIRONMENT_VARIABLE = "DJANGO_DELAYED_WORKER"
 # Exit codes of a worker; 3 is what Django's autoreloader uses.
-DONE, CODE_HAS_CHANGED, USED_UP = 0, 3, 4
+DONE, CODE_HAS_CHANGED, USED_UP, CANNOT_FORK = 0, 3, 4, 5
 
 
 def new_worker_id() -> str:
@@ -26,11 +26,11 @@ def new_worker_id() -> str:
     return uuid.uuid4().hex
 
 
-def process_that_serves(what: str) -> str:
-    """This process and what it serves, for the line that says that it has started."""
+def process_that_serves(what: str, name: str = "") -> str:
+    """This process, its name and what it serves, for the line that says that it has started."""
     database = connections[settings.DATABASE]
     return (
-        f"host:{socket.gethostname()} pid:{os.getpid()}, {what},"
+        f"{name and f'name:{name} '}host:{socket.gethostname()} pid:{os.getpid()}, {what},"
         f" database {settings.DATABASE} ({database.vendor} {database.settings_dict['NAME']})"
     )
 
@@ -40,34 +40,44 @@ class Configuration:
     """What a worker serves and how: its filters, how long it sleeps, how many rows it claims at most.
 
     `verbosity` and `quiet` say what it writes to its terminal. After `max_jobs`, and when it has taken more
-    than `max_memory` bytes, another worker takes its place.
+    than `max_memory` bytes, another worker takes its place. It performs as many jobs at once as it has
+    `threads`; one is its main thread. `name` is for people. With `isolate`, it forks a process for each job.
     """
 
     filters: Filters = Filters()
     sleep_delay: timedelta = timedelta(seconds=5)
-    read_ahead: int = 100
+    read_ahead: int = 500
     verbosity: int = 1
     quiet: bool = False
     max_jobs: int | None = None
     max_memory: int | None = None
+    threads: int = 1
+    name: str = ""
+    isolate: bool = False
+
+    def __str__(self) -> str:
+        """What it serves, and with how many threads if there are several."""
+        return f"{self.filters}, {self.threads} threads" if self.threads > 1 else str(self.filters)
 
     def process(self) -> str:
         """This process and what it serves, for the line that says that it has started."""
-        return process_that_serves(str(self.filters))
+        return process_that_serves(str(self), self.name)
 
 
 @dataclass(frozen=True)
 class Start:
     """All that a new worker process is told by its supervisor, as JSON in its environment.
 
-    `activity` and `supervisor` are inherited file descriptors: the shared page, and the end of a pipe that
-    closes when the supervisor is gone. `started` is in seconds of the epoch.
+    `activity`, `supervisor` and `wakeup` are inherited file descriptors: the shared page, the end of a pipe
+    that closes when the supervisor is gone, and what wakes the supervisor. `started` is in seconds of the
+    epoch.
     """
 
     worker: str
     configuration: Configuration
     activity: int
     supervisor: int
+    wakeup: int
     started: float
 
     def dump(self) -> str:

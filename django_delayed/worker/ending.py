@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 
-from .configuration import CODE_HAS_CHANGED, USED_UP, Configuration
+from ..serialization.errors import printable
+from .configuration import CANNOT_FORK, CODE_HAS_CHANGED, USED_UP, Configuration
 from .memory import MEGABYTE, memory_taken
 from .reload import CodeWatch
 
@@ -22,8 +24,12 @@ class Ending:
 
     def __init__(self, configuration: Configuration, code: CodeWatch | None) -> None:
         self.code = code
+        # Of what threads change that perform beside the one whose turn it is to ask.
+        self._lock = threading.Lock()
         self._max_jobs = configuration.max_jobs
         self._max_memory = configuration.max_memory
+        self._forks = configuration.isolate
+        self._in_hand = 0  # jobs claimed and not performed yet
         self._performed = 0
         self._since_look = 0  # jobs
         self._was_idle = False
@@ -31,15 +37,22 @@ class Ending:
     def limit(self, rows: int) -> int:
         """How many of so many rows a claim may take, at least one."""
         if self.code:
-            rows = min(rows, RELOAD_EVERY - self._since_look)
+            rows = min(rows, RELOAD_EVERY - self._since_look - self._in_hand)
         if self._max_jobs is not None:
-            rows = min(rows, self._max_jobs - self._performed)
+            rows = min(rows, self._max_jobs - self._performed - self._in_hand)
         return max(1, rows)
 
-    def performed(self, jobs: int) -> None:
-        """The worker has performed so many jobs more."""
-        self._performed += jobs
-        self._since_look += jobs
+    def claimed(self, rows: int) -> None:
+        """The worker has so many rows more to perform."""
+        with self._lock:
+            self._in_hand += rows
+
+    def performed(self, jobs: int, of: int) -> None:
+        """The worker has performed so many jobs of those that it had claimed, and released the others."""
+        with self._lock:
+            self._in_hand -= of
+            self._performed += jobs
+            self._since_look += jobs
 
     def was_idle(self) -> None:
         """The worker has slept."""
@@ -49,8 +62,16 @@ class Ending:
         """The exit code with which the worker is to end now; None while it goes on."""
         if self.code and self._code_has_changed(self.code):
             return CODE_HAS_CHANGED
-        if self._max_jobs is not None and self._performed >= self._max_jobs:
-            logger.info("%s jobs performed: another worker takes the place of this one", self._performed)
+        if self._forks and (names := _other_threads()):
+            logger.error(
+                "A worker with --isolate forks, and what a thread of it has locked stays locked in the new"
+                " process. It has threads: %s. Let only jobs and receivers of their signals start threads.",
+                names,
+            )
+            return CANNOT_FORK
+        taken = self._performed + self._in_hand
+        if self._max_jobs is not None and taken >= self._max_jobs:
+            logger.info("%s jobs performed: another worker takes the place of this one", taken)
             return USED_UP
         # After a job: what a receiver of worker_started has loaded, the next worker would take too.
         if self._performed and self._max_memory is not None and (taken := memory_taken()) > self._max_memory:
@@ -59,7 +80,15 @@ class Ending:
         return None
 
     def _code_has_changed(self, code: CodeWatch) -> bool:
-        if not (self._was_idle or self._since_look >= RELOAD_EVERY or code.is_due):
+        if not (self._was_idle or self._since_look + self._in_hand >= RELOAD_EVERY or code.is_due):
             return False
         self._since_look, self._was_idle = 0, False
         return code.has_changed()
+
+
+def _other_threads() -> str:
+    """The names of the threads of this process beside its main one; "" if there are none."""
+    if threading.active_count() == 1:
+        return ""
+    main = threading.main_thread()
+    return ", ".join(sorted(printable(one.name) for one in threading.enumerate() if one is not main))

@@ -43,18 +43,23 @@ class Idle:
         `is_one_due` says whether a row is due that others keep from being claimed.
         """
         try:
-            self._sleep_until(time.monotonic() + seconds, is_one_due)
+            was_woken = self._sleep_until(time.monotonic() + seconds, is_one_due)
         except Error:
             # The next claim meets it too, and reports it. It need not: then this comes again and again.
             self._wakeup.wait(min(seconds, LOOK_EVERY))
-        close_broken(connections[settings.DATABASE])
+            was_woken = True
+        if was_woken:
+            # By the end of the connection, perhaps. It takes a statement to find that out.
+            close_broken(connections[settings.DATABASE])
 
-    def _sleep_until(self, end: float, is_one_due: bool) -> None:
+    def _sleep_until(self, end: float, is_one_due: bool) -> bool:
+        """Whether the sleep ended before its time."""
         watch: Watch = self._ask(self._current_watch)
         watch.begin(is_one_due)
         while (left := end - time.monotonic()) > 0 and not self._shutdown.requested:
             if self._ask(watch.has_news) or self._wakeup.wait(min(left, watch.pause), watch.fd):
-                return
+                return True
+        return False
 
     def _current_watch(self) -> Watch:
         connection = connections[settings.DATABASE]

@@ -6,18 +6,26 @@ import logging
 import os
 import threading
 import time
+from functools import partial
 
 from django.db import connections
 
 from ..conf import settings
+from ..signals import busy_seconds_summed_up
 from .activity import Activity
 from .availability import is_permanent, repeat_while_unavailable
 from .configuration import Start
+from .ending import Ending
+from .orphan import end_after
+from .quiet import quiet_by_signal
 from .recovery import release_and_deregister, release_and_exit
 from .reload import CodeWatch
 from .shutdown import Shutdown
+from .slot import GRACE
 from .stacks import dump_on_quit
-from .wakeup import Wakeup
+from .threads import ThreadedWorker
+from .titles import title_worker
+from .wakeup import Wakeup, wake
 from .worker import Worker
 
 logger = logging.getLogger("django_delayed")
@@ -25,16 +33,25 @@ logger = logging.getLogger("django_delayed")
 
 def run_worker(start: Start) -> int:
     """Work until told to stop; returns the exit code."""
-    for inherited in (start.activity, start.supervisor):
+    for inherited in (start.activity, start.supervisor, start.wakeup):
         # For this process only, not for the programs that a job starts.
         os.set_inheritable(inherited, False)
     dump_on_quit()
+    title_worker(start.configuration.threads)
+    with busy_seconds_summed_up():
+        return _work(start)
+
+
+def _work(start: Start) -> int:
     wakeup, activity = Wakeup(), Activity(start.activity)
     watched = CodeWatch(since=start.started) if settings.RELOAD else None
-    with Shutdown() as shutdown:
-        worker = Worker(start.worker, start.configuration, wakeup, shutdown, activity, watched)
-        watch = SupervisorWatch(start.supervisor, worker)
-        watch.start()
+    with Shutdown(is_supervised=True) as shutdown, quiet_by_signal(activity.be_quiet):
+        ending = Ending(start.configuration, watched)
+        kind = ThreadedWorker if start.configuration.threads > 1 else Worker
+        worker = kind(start.worker, start.configuration, wakeup, shutdown, activity, ending=ending)
+        worker.on_work = partial(wake, start.wakeup)
+        watch = SupervisorWatch(start.supervisor, worker, activity)
+        watch.begin()
         activity.be_ready()
         code = worker.run()
         watch.worker_has_ended()
@@ -56,25 +73,42 @@ def _report_threads() -> None:
 class SupervisorWatch(threading.Thread):
     """Stops a worker whose supervisor is gone; ends the process if the current job does not end in time."""
 
-    def __init__(self, fd: int, worker: Worker) -> None:
+    def __init__(self, fd: int, worker: Worker | ThreadedWorker, activity: Activity) -> None:
         super().__init__(name="django_delayed supervisor watch", daemon=True)
         self._fd = fd
         self._worker = worker
+        self._activity = activity
         self._supervisor_is_gone = False
+
+    def begin(self) -> None:
+        """Watch from now on.
+
+        A worker that forks may have no thread: it looks at the pipe whenever it sleeps. It sleeps while a job
+        is performed, too, and kills that itself if it does not end in time.
+        """
+        if self._worker.configuration.isolate:
+            self._worker.wakeup.on_end_of(self._fd, self._stop_worker)
+            return
+        # For the case that a job keeps this thread from running.
+        end_after(self._fd, (settings.SHUTDOWN_TIMEOUT + GRACE).total_seconds())
+        self.start()
 
     def run(self) -> None:
         """Wait until the supervisor is gone."""
         # The supervisor writes nothing: read() returns when its end of the pipe is closed.
         os.read(self._fd, 1)
-        self._supervisor_is_gone = True
-        self._worker.shutdown.request()
+        self._stop_worker()
         self._worker.wakeup.wake()
         time.sleep(settings.SHUTDOWN_TIMEOUT.total_seconds())
-        release_and_exit(self._worker.id)
+        release_and_exit(self._worker.id, unsettled=self._activity.unsettled())
+
+    def _stop_worker(self) -> None:
+        self._supervisor_is_gone = True
+        self._worker.shutdown.request()
 
     def worker_has_ended(self) -> None:
         """Remove the row of the worker, if there is no supervisor to remove it."""
         if self._supervisor_is_gone:
-            repeat_while_unavailable(
-                lambda: release_and_deregister(self._worker.id), self._worker.wakeup, is_permanent
-            )
+            unsettled = self._activity.unsettled()
+            remove = partial(release_and_deregister, self._worker.id, unsettled=unsettled)
+            repeat_while_unavailable(remove, self._worker.wakeup, is_permanent)

@@ -4,44 +4,113 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import NoReturn
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Value
 
 from ..conf import settings
 from ..databases import DatabaseNow
-from ..execution.outcomes import Outcome, decide_after_crash
+from ..execution.deaths import decide_after_death, decide_after_kill
+from ..execution.outcomes import Crashed, Outcome
 from ..execution.settle import Performed, announce, settle, write_outcomes
-from ..models import DelayedJob, WorkerProcess, WorkerProcessQuerySet, all_rows
+from ..models import (
+    DelayedJob,
+    WorkerProcess,
+    WorkerProcessQuerySet,
+    WorkerRequest,
+    all_attempts,
+    all_rows,
+)
 from ..states import DelayedJobQuerySet
+from .ledger import Unsettled
+from .slot import Current
+from .tally import Tally, tally_of
 
 logger = logging.getLogger("django_delayed")
 
 
 def release_and_deregister(
-    worker: str, current: int | None = None, decide: Callable[[DelayedJob], Outcome] | None = None
-) -> None:
-    """Release what a worker that has ended still held, and remove its row.
+    worker: str,
+    currents: Collection[int] = (),
+    decide: Callable[[DelayedJob], Outcome] | None = None,
+    unsettled: Sequence[Unsettled] = (),
+) -> Tally:
+    """Settle what a worker that has ended had performed, release what it still held, and remove its row.
 
-    `decide` returns the outcome of `current`, the job that it was performing; without it, that is released
-    too. The others had not begun.
+    `unsettled` is what its ledgers say. `decide` returns the outcome of each of `currents`, the jobs that it
+    was performing; without it, they are released too. The others had not begun. Returns what was settled.
     """
+    settled = Tally(settle_performed(worker, unsettled))
     held = all_rows().running().filter(locked_by=worker)
-    if decide and current is not None and (row := held.filter(pk=current).first()):
-        settle([(row, decide(row))])
+    if decide and currents and (rows := list(held.filter(pk__in=currents))):
+        performed = [(row, decide(row)) for row in rows]
+        lost = settle(performed)
+        settled = settled.plus(tally_of((row, outcome) for row, outcome in performed if row not in lost))
     all_rows().release(held.only("locked_by", "lock_token"))
-    _workers().filter(pk=worker).delete()
+    with transaction.atomic(using=settings.DATABASE):
+        _remove(_workers(), worker)
+    return settled
+
+
+def settle_performed(worker: str, unsettled: Sequence[Unsettled]) -> int:
+    """Move the rows of jobs that this worker has performed, according to its ledgers. Returns how many.
+
+    No signals are sent: only the worker knows their jobs.
+    """
+    moved = 0
+    for ledger in unsettled:
+        if ledger.ids and (number := _settle(worker, ledger)):
+            moved += number
+            what = "%s jobs were settled that worker %s had performed"
+            logger.info(what, number, worker, extra={"worker": worker})
+    return moved
+
+
+def _settle(worker: str, ledger: Unsettled) -> int:
+    number = len(all_rows().finish_together(worker, ledger.token, ledger.ids))
+    if number < len(ledger.ids):
+        kept = all_rows().running().filter(pk__in=ledger.ids, locked_by=worker, lock_token=ledger.token)
+        for row in kept:
+            row.result = ledger.results.get(row.pk, row.result)
+            number += all_rows().finish(row)
+    return number
+
+
+def time_out(worker: str, current: Current) -> Tally:
+    """As `settle_current`, for a job that has outlived its max_run_time."""
+    limit, how = current.limit or timedelta(0), "its worker was told to end"
+    return settle_current(worker, current, lambda row: decide_after_kill(row, limit, how))
+
+
+def settle_current(worker: str, current: Current, decide: Callable[[DelayedJob], Outcome]) -> Tally:
+    """Settle a job in a thread of a worker, which goes on with it. Returns what was settled.
+
+    What comes of it then is refused, as its claim is over. While its row is locked, the database's error is
+    raised, for this to be called again: to wait for an atomic job that stands still at its commit would keep
+    this process from sending heartbeats.
+    """
+    held = all_rows().running().filter(pk=current.id, locked_by=worker, lock_token=current.token)
+    with transaction.atomic(using=settings.DATABASE):
+        performed: list[Performed] = [(row, decide(row)) for row in held.select_for_update(nowait=True)]
+        lost = write_outcomes(performed)
+    written = [(row, outcome) for row, outcome in performed if row not in lost]
+    announce(written)
+    return tally_of(written)
 
 
 def release_and_exit(
-    worker: str, current: int | None = None, decide: Callable[[DelayedJob], Outcome] | None = None
+    worker: str,
+    currents: Collection[int] = (),
+    decide: Callable[[DelayedJob], Outcome] | None = None,
+    unsettled: Sequence[Unsettled] = (),
 ) -> NoReturn:
     """As `release_and_deregister`, for the worker of this process; then end it, whatever it is in."""
     try:
-        release_and_deregister(worker, current, decide)
+        release_and_deregister(worker, currents, decide, unsettled)
     finally:
         os._exit(1)
 
@@ -52,10 +121,20 @@ def recover_stale(lease: timedelta) -> int:
     Returns how many workers were removed.
     """
     removed = 0
+    # One statement in place of several, as long as nobody has died.
+    if not _is_anything_stale(lease):
+        return removed
     for worker in _workers().stale(lease):
         removed += _recover_worker(worker, lease)
-    announce(_recover(_orphans(lease)))
+    announce(_recover(_orphans(lease), hostname=""))
     return removed
+
+
+def _is_anything_stale(lease: timedelta) -> bool:
+    workers, orphans = (
+        rows.order_by().values_list(Value(1)) for rows in (_workers().stale(lease), _orphans(lease))
+    )
+    return workers.union(orphans, all=True).exists()
 
 
 def _recover_worker(worker: WorkerProcess, lease: timedelta) -> bool:
@@ -63,9 +142,9 @@ def _recover_worker(worker: WorkerProcess, lease: timedelta) -> bool:
     with transaction.atomic(using=settings.DATABASE):
         # The row is deleted and not flagged: this DELETE, which asks for the age of the heartbeat again, has
         # one winner, a holder without a row counts as dead, and nothing has to be cleaned up later.
-        if not _workers().stale(lease).filter(pk=worker.pk)._raw_delete(settings.DATABASE):
+        if not _remove(_workers().stale(lease), worker.pk):
             return False
-        crashed = _recover(all_rows().running().filter(locked_by=worker.pk))
+        crashed = _recover(all_rows().running().filter(locked_by=worker.pk), worker.hostname)
     logger.warning(
         "Worker %s (%s) sent no heartbeat for %s; its jobs were released", worker.pk, worker, lease
     )
@@ -73,17 +152,43 @@ def _recover_worker(worker: WorkerProcess, lease: timedelta) -> bool:
     return True
 
 
-def _recover(held: DelayedJobQuerySet) -> list[Performed]:
+def _recover(held: DelayedJobQuerySet, hostname: str) -> list[Performed]:
     """Write the crashes of the jobs that had started, and release the others. Returns what to announce."""
     why = "its worker sent no more heartbeats"
     # Together: what is written here is announced only when this returns.
     with transaction.atomic(using=settings.DATABASE):
+        started = list(held.exclude(started_at=None))
+        jobs = Counter(row.locked_by for row in started)
+        free = _lock(held)
         crashed: list[Performed] = [
-            (row, decide_after_crash(row, why)) for row in held.exclude(started_at=None)
+            (row, decide_after_death(row, why, jobs[row.locked_by] == 1)) for row in started if row.pk in free
         ]
         lost = write_outcomes(crashed)
-        all_rows().release(held.filter(started_at=None).only("locked_by", "lock_token"))
+        if died := [row for row, outcome in crashed if isinstance(outcome, Crashed)]:
+            all_attempts().ended_on(hostname, died)
+        waiting = held.filter(started_at=None, pk__in=free)
+        all_rows().release(waiting.only("locked_by", "lock_token"))
     return [(row, outcome) for row, outcome in crashed if row not in lost]
+
+
+def _lock(held: DelayedJobQuerySet) -> set[int]:
+    """Lock these rows. Returns the ids of those that no other transaction has locked.
+
+    A worker that stands still at the commit of an atomic job has the row locked for as long. To wait for that
+    would keep this process from sending heartbeats. Its holder is gone, so a later check recovers the row.
+    """
+    ids = list(held.values_list("pk", flat=True))
+    # By their keys: by another index, MariaDB would lock their neighbours too.
+    rows = all_rows().filter(pk__in=ids).select_for_update(skip_locked=True)
+    return set(rows.values_list("pk", flat=True)) if ids else set()
+
+
+def _remove(among: WorkerProcessQuerySet, worker: str) -> bool:
+    """Remove the row of the worker and what was asked of it. False if it is not among these rows."""
+    removed = among.filter(pk=worker)._raw_delete(settings.DATABASE)
+    if removed:
+        WorkerRequest.objects.using(settings.DATABASE).filter(worker=worker).delete()
+    return bool(removed)
 
 
 def _orphans(lease: timedelta) -> DelayedJobQuerySet:

@@ -1,71 +1,50 @@
-"""SIGTERM and SIGINT: finish the current job, then stop; a second signal: stop now."""
+"""SIGTERM and SIGINT: finish the current job, then stop; a second signal: stop now.
+
+A SIGTERM that follows within two seconds is the same request once more: some platforms send it several times,
+or to every process, and tools pass on what their children have received already. Control-C twice means now.
+"""
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import FrameType
-from typing import Any
 
 from ..execution.isolation import STOP_SIGNALS
+from .handlers import signals_handled
 
-# A job may fork (multiprocessing.Pool) and then end its children with SIGTERM. A child that inherited our
-# flag-setting handlers would ignore that, so they are reset after the fork. The signals are blocked during
-# the fork so that none is lost.
-_listening: list[Shutdown] = []
-
-
-def _before_fork() -> None:
-    if _listening:
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-
-
-def _after_fork() -> None:
-    if _listening:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-
-
-def _after_fork_in_child() -> None:
-    if _listening:
-        # The socket is the worker's.
-        signal.set_wakeup_fd(-1)
-        for signum in STOP_SIGNALS:
-            signal.signal(signum, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-        _listening.clear()
-
-
-# Windows has no forks. No worker runs there, but the commands that look at the queue import this.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+REPEATED_WITHIN = 2.0  # seconds
 
 
 class Shutdown:
     """Whether a stop was requested. As a `with` block, it handles the signals and restores their handlers.
 
     The handlers only set flags; `interrupt`, called for the second signal, may raise in the main thread.
+    Where a supervisor decides when the time is up, no signal means at once (`is_supervised`): its own SIGTERM
+    may be the second one.
     """
 
-    def __init__(self, interrupt: Callable[[], None] | None = None) -> None:
+    def __init__(self, interrupt: Callable[[], None] | None = None, is_supervised: bool = False) -> None:
         self.requested = False
         self.immediate = False
         self._interrupt = interrupt
-        self._before: dict[int, Any] = {}
+        self._is_supervised = is_supervised
+        # When the first signal arrived, on the monotonic clock.
+        self._signalled_at: float | None = None
+        self._insists = False
+        self._handlers = ExitStack()
+        self._is_listening = False
 
     def __enter__(self) -> Shutdown:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {signum: signal.signal(signum, self._receive) for signum in STOP_SIGNALS}
-            _listening.append(self)
+        self._is_listening = threading.current_thread() is threading.main_thread()
+        self._handlers.enter_context(signals_handled(STOP_SIGNALS, self._receive))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self in _listening:
-            _listening.remove(self)
-        for signum, handler in self._before.items():
-            # None: the handler was not set by Python, which then cannot restore it.
-            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+        self._handlers.close()
 
     def request(self) -> None:
         """Request a stop."""
@@ -73,12 +52,22 @@ class Shutdown:
 
     def insist(self) -> None:
         """Request an immediate stop, as a second signal would; from any thread."""
-        if self._before:
+        self._insists = True
+        if self._is_listening:
             # To the main thread: sent to the process, it might interrupt a thread that runs no job.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
-        self.immediate = self.requested
         self.requested = True
+        self.immediate = self.immediate or self._means_now(signum)
         if self.immediate and self._interrupt:
             self._interrupt()
+
+    def _means_now(self, signum: int) -> bool:
+        if self._is_supervised or self._insists:
+            return self._insists
+        now = time.monotonic()
+        if self._signalled_at is None:
+            self._signalled_at = now
+            return False
+        return signum != signal.SIGTERM or now - self._signalled_at >= REPEATED_WITHIN

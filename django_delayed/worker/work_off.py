@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from django.db import connections
 
 from ..conf import settings
 from ..databases import in_callers_transaction
 from ..exceptions import JobInterrupted
+from ..execution.deadline import is_undisturbed
 from ..execution.outcomes import Outcome
+from ..signals import busy_seconds_summed_up
 from .activity import Activity
 from .availability import UNAVAILABLE, repeat_while_unavailable
 from .configuration import Configuration, new_worker_id
 from .heartbeat import HeartbeatThread, register
+from .quiet import quiet_by_signal
 from .recovery import recover_stale, release_and_deregister
 from .shutdown import Shutdown
 from .wakeup import Wakeup
@@ -29,16 +33,21 @@ def work_off(configuration: Configuration, on_settled: Callable[[Outcome], None]
     Returns False if a signal ended it early.
     """
     wakeup, activity = Wakeup(), Activity()
+    [slot] = activity.slots
     until_empty = replace(configuration, sleep_delay=timedelta(0))
 
     def interrupt() -> None:
-        current = activity.current()
+        current = slot.current()
         # While the outcome is settled, the job has ended already.
-        if current and current.limit is not None:
+        if current and current.limit is not None and not is_undisturbed():
             raise JobInterrupted
 
     try:
-        with Shutdown(interrupt) as shutdown:
+        with (
+            Shutdown(interrupt) as shutdown,
+            quiet_by_signal(activity.be_quiet),
+            busy_seconds_summed_up(),
+        ):
             _run(Worker(new_worker_id(), until_empty, wakeup, shutdown, activity, on_settled=on_settled))
         return not shutdown.requested
     finally:
@@ -74,7 +83,11 @@ def _registered(worker: Worker) -> Iterator[None]:
         yield
     except JobInterrupted:
         # In the moment before or after a job.
-        worker.activity.end()
+        worker.slot.end()
+        worker.settling.settle()
     finally:
         heartbeat.stop()
-        repeat_while_unavailable(lambda: release_and_deregister(worker.id), worker.wakeup, worker.gives_up)
+        # What could not be settled while the database was away.
+        remove = partial(release_and_deregister, worker.id, unsettled=worker.activity.unsettled())
+        repeat_while_unavailable(remove, worker.wakeup, worker.gives_up)
+        heartbeat.roll_up.end(worker.activity.tally)

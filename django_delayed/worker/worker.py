@@ -1,13 +1,16 @@
-"""The loop of a worker: claim, perform, settle, wait.
+"""The loop of a worker, or of one thread of it: claim, perform, settle, wait.
 
 Rows that were claimed and not begun are released
 
-- by the worker, before a job that has crashed a worker before, after 100 ms of work, when it is told to stop,
+- by the worker, before a job that has crashed a worker before, after 20 ms of work, when it is told to stop,
   and before it claims again after an error in a claim;
 - by its supervisor (in `jobs_workoff`: by the heartbeat thread), while the worker has been in one job of a
   batch for 100 ms;
 - by its supervisor, when its process has ended, or has held them for a lease without knowing them; by any
   supervisor, when its heartbeat is a lease old.
+
+Before each of these, what was performed of the batch is settled: it stands in the ledger of the slot. The
+first of any supervisor excepted: only processes of the same host can read it.
 
 Each release is guarded by the token of the claim, so a row is released once, and a worker whose rows were
 released settles none of them.
@@ -19,36 +22,35 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from django.db import Error, connections
+from django.db import connections
 from django.dispatch import Signal
 
 from ..conf import settings
-from ..databases import in_callers_transaction
-from ..databases.sessions import close_old
 from ..execution.outcomes import Outcome
-from ..execution.perform import perform
 from ..execution.session import Session
-from ..execution.settle import announce, write_outcomes
 from ..models import DelayedJob, all_rows
-from ..signals import fields_of, queue_empty, worker_started, worker_stopped
+from ..signals import queue_empty, worker_started, worker_stopped
 from .activity import Activity
-from .availability import LONGEST_PAUSE, UNAVAILABLE, is_permanent, repeat_while_unavailable
-from .batch_size import BatchSize
+from .batch_size import BATCH_SECONDS, BatchSize, ShortJobs
+from .claims import Claims
 from .configuration import DONE, Configuration
 from .ending import Ending
-from .heartbeat import RELEASE_AFTER
-from .idle import Idle
-from .reload import CodeWatch
+from .performing import performing_of
+from .quiet import wait_until_resumed
+from .settling import Settling
 from .shutdown import Shutdown
+from .slot import Slot
+from .statements import Statements
+from .turns import Turns
+from .waiting import Waiting
 from .wakeup import Wakeup
-
-T = TypeVar("T")
 
 logger = logging.getLogger("django_delayed")
 
-SHORTEST_SLEEP = 0.01  # seconds
+# Seconds that a thread waits for its turn before it closes its connections.
+ENOUGH_OTHERS_AFTER = 1.0
 
 
 class Worker:
@@ -64,176 +66,145 @@ class Worker:
         wakeup: Wakeup,
         shutdown: Shutdown,
         activity: Activity,
-        code: CodeWatch | None = None,
+        *,
+        ending: Ending | None = None,
+        turns: Turns | None = None,
+        slot: Slot | None = None,
         on_settled: Callable[[Outcome], None] | None = None,
     ) -> None:
+        """The threads of a worker share all but `wakeup` and `slot`."""
         self.id = id
         self.configuration = configuration
         self.wakeup = wakeup
         self.shutdown = shutdown
         self.activity = activity
-        self.on_settled = on_settled
+        self.slot = slot or activity.slots[0]
+        # Called when it finds work after it was idle.
+        self.on_work: Callable[[], object] = lambda: None
         self.batch_size = BatchSize(configuration.read_ahead)
         self.session = Session()
-        self._idle = Idle(wakeup, shutdown, self._ask, self._is_one_due)
-        self._ending = Ending(configuration, code)
-        self._empty_claims = 0  # in a row, although a row was due
-        self._answer_is_missing = False  # that of the last claim
-        self._is_working = False  # since it was idle
+        self._performing = performing_of(configuration, activity, self.slot, self.session, wakeup, shutdown)
+        statements = Statements(self.slot, wakeup, shutdown)
+        self.settling = Settling(self.slot, self._performing, statements, wakeup, shutdown, on_settled)
+        self._short_jobs = ShortJobs()
+        self._ask, self._until_stopped = statements.ask, statements.until_stopped
+        self.gives_up = statements.gives_up
+        self._claims = Claims(id, configuration, activity, self.slot, statements, wakeup, shutdown)
+        self._turns = turns or Turns()
+        on_empty = self._tell_of_empty_queue
+        self._waiting = Waiting(configuration, statements, wakeup, shutdown, activity, self._turns, on_empty)
+        self._ending = ending or Ending(configuration, None)
 
     def run(self) -> int:
         """Work. Returns the exit code, which says why it has ended: DONE, or that of `Ending`."""
-        self._tell(worker_started, process=self.configuration.process())
+        tell(self.session, worker_started, self.id, process=self.configuration.process())
+        self._performing.begin()
         try:
-            while not self.shutdown.requested:
-                if (code := self._ending.exit_code()) is not None:
-                    return code
-                if batch := self._until_stopped(self._claim):
-                    self._perform_batch(batch)
-                elif not self.configuration.sleep_delay and not self._is_one_due():
-                    return DONE
-                else:
-                    self._wait()
-                    self._ending.was_idle()
-            return DONE
+            return self.work()
         finally:
-            self._tell(worker_stopped)
+            tell(self.session, worker_stopped, self.id)
+            self._performing.end()
+
+    def work(self) -> int:
+        """As `run`, for one thread of a worker: the worker tells of its start and its end."""
+        while not self.shutdown.requested:
+            self._take_turn()
+            try:
+                # One that finds nothing keeps its turn: the next would have to open its connections.
+                while self._turns.is_mine and not self.shutdown.requested:
+                    if (code := self._work_in_turn()) is not None:
+                        return code
+            finally:
+                self._turns.come_back()
+        return DONE
+
+    def _take_turn(self) -> None:
+        if self._turns.take(ENOUGH_OTHERS_AFTER):
+            return
+        # Others are enough for what there is to do: an idle worker has one connection.
+        self.session.close()
+        connections[settings.DATABASE].close()
+        self._turns.take()
+
+    def _work_in_turn(self) -> int | None:
+        """Claim and perform, or wait; returns the exit code when the worker is to end."""
+        if (code := self._ending.exit_code()) is not None:
+            return code
+        if self.activity.is_quiet:
             self.session.close()
+            wait_until_resumed(self.id, self.activity, self.wakeup, self.shutdown)
+        elif batch := self._until_stopped(self._claim):
+            self._perform_batch(batch)
+        elif not self.configuration.sleep_delay and not self._waiting.is_one_due():
+            return DONE
+        else:
+            # An idle worker has one connection, the queue's.
+            self.session.close()
+            self._waiting.wait()
+            self._ending.was_idle()
+        return None
 
-    def _tell(self, signal: Signal, **what: Any) -> None:
-        with self.session:
-            signal.send_robust(sender=None, worker=self.id, **what)
-
-    def gives_up(self, error: Error) -> bool:
-        """Whether to repeat no statement after this error: a stop is requested, or the error will stay."""
-        return self.shutdown.requested or is_permanent(error)
-
-    def _until_stopped(self, operation: Callable[[], T]) -> T | None:
-        """The operation's result; None if a stop is requested while the database is unavailable."""
-        try:
-            return repeat_while_unavailable(operation, self.wakeup, self.gives_up)
-        except UNAVAILABLE:
-            if not self.shutdown.requested:
-                raise
-            return None
-
-    def _ask(self, statement: Callable[[], T]) -> T:
-        """The result of a statement of the worker's own or of receivers; the supervisor watches how long."""
-        self.activity.begin_statement()
-        try:
-            return statement()
-        finally:
-            self.activity.end_statement()
-
-    # Claim
+    def _tell_of_empty_queue(self) -> None:
+        tell(self.session, queue_empty, self.id)
+        self.session.close()
 
     def _claim(self) -> list[DelayedJob]:
-        # The supervisor sends no heartbeats. Others may soon declare this worker dead, and what it claimed
-        # and performed then would be performed again.
-        while self.activity.is_stale(settings.LEASE / 2) and not self.shutdown.requested:
-            self.wakeup.wait(SHORTEST_SLEEP * 10)
-        if self.shutdown.requested:
-            return []
-        if self._answer_is_missing:
-            # The connection may have been lost between the commit of the last claim and its answer: then this
-            # worker holds rows that it does not know of, and would hold them for as long as it lives.
-            held = all_rows().running().filter(locked_by=self.id)
-            self._ask(lambda: all_rows().release(held.only("locked_by", "lock_token")))
-        queue = connections[settings.DATABASE]
-        close_old(queue)
-        if not in_callers_transaction(queue):
-            # With DEBUG on, a connection remembers its last 9,000.
-            queue.queries_log.clear()
-        limit = self._ending.limit(self.batch_size.size)
-        self._answer_is_missing = True
-        rows = self._ask(lambda: all_rows().claim(self.id, limit, self.configuration.filters))
-        self._answer_is_missing = False
-        if rows:
-            self.activity.claim(rows[0].lock_token)
+        rows = self._claims.take(self._ending.limit(self.batch_size.size))
+        self._ending.claimed(len(rows))
         return rows
 
     # Perform
 
     def _perform_batch(self, batch: list[DelayedJob]) -> None:
-        self._empty_claims, self._is_working = 0, True
-        # Those that have crashed a worker before come last, when the others are settled.
-        waiting = deque(sorted(batch, key=lambda row: row.crashes > 0))
+        self._waiting.has_claimed()
+        if not self.activity.is_working:
+            self.activity.begin_work()
+            self.on_work()
+        # Those that run alone come last, when the others are settled.
+        waiting = deque(sorted(batch, key=lambda row: row.runs_alone))
+        if not waiting[-1].runs_alone:
+            self._turns.pass_on()
         performed = 0
         began = time.monotonic()
         while waiting:
             row = waiting.popleft()
-            if row.crashes:
+            if row.runs_alone:
                 self._release(waiting)
+                if not self._turns.wait_until_alone(self._claims_no_more):
+                    self._release(deque([row]))
+                    break
             self._perform(row)
             performed += 1
-            if self.shutdown.requested or time.monotonic() - began >= RELEASE_AFTER.total_seconds():
+            if self._claims_no_more() or time.monotonic() - began >= BATCH_SECONDS:
                 self._release(waiting)
-        self._ending.performed(performed)
-        self.batch_size.learn(performed, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        self.settling.settle()
+        self._ending.performed(performed, of=len(batch))
+        self.batch_size.learn(performed, seconds)
+
+    def _claims_no_more(self) -> bool:
+        return self.shutdown.requested or self.activity.is_quiet
 
     def _perform(self, row: DelayedJob) -> None:
-        self.activity.begin(row.pk, settings.MAX_RUN_TIME)
-        outcome = perform(row, self.session, on_load=lambda job: self.activity.limit_to(job.run_time))
-        self.activity.performed()
-        settled = self._settle(row, outcome)
-        self.activity.end()
-        if settled and self.on_settled:
-            self.on_settled(outcome)
-
-    def _settle(self, row: DelayedJob, outcome: Outcome) -> bool:
-        written = self._write(row, outcome)
-        if written:
-            self._ask(lambda: announce([(row, outcome)], self.session))
-        return written
-
-    def _write(self, row: DelayedJob, outcome: Outcome) -> bool:
-        try:
-            return not repeat_while_unavailable(
-                lambda: self._ask(lambda: write_outcomes([(row, outcome)])),
-                self.wakeup,
-                # Nor after a permanent error: the job would be performed again.
-                give_up=lambda error: self.shutdown.immediate,
-            )
-        except Error:
-            if not self.shutdown.immediate:
-                raise
-            logger.error(
-                "%s: the database is unavailable and its outcome is lost; it will run again",
-                row,
-                extra=fields_of(row),
-            )
-            return False
+        if row.name not in self._short_jobs:
+            # Until it has ended, nobody would hear of those before it.
+            self.settling.settle()
+        began = time.monotonic()
+        self.slot.begin(row.pk, settings.MAX_RUN_TIME)
+        outcome = self._performing.perform(row)
+        self.slot.performed()
+        self._short_jobs.learn(row.name, time.monotonic() - began)
+        self.settling.add(row, outcome)
+        self._performing.end_job(row)
 
     def _release(self, waiting: deque[DelayedJob]) -> None:
+        self.settling.settle()
         if waiting:
             self._until_stopped(lambda: self._ask(lambda: all_rows().release(waiting)))
             waiting.clear()
 
-    # Wait
 
-    def _due_in(self) -> float | None:
-        filters = self.configuration.filters
-        due_in = self._until_stopped(lambda: self._ask(lambda: all_rows().next_due(filters)))
-        if self._is_working and not self.shutdown.requested and (due_in is None or due_in > 0):
-            self._is_working = False
-            self._ask(lambda: self._tell(queue_empty))
-        return due_in
-
-    def _is_one_due(self) -> bool:
-        due_in = self._due_in()
-        return due_in is not None and due_in <= 0
-
-    def _wait(self) -> None:
-        due_in = self._due_in()
-        delay = self.configuration.sleep_delay.total_seconds() or LONGEST_PAUSE
-        if due_in is not None:
-            # The row is due but locked by another worker or transaction; back off before looking again.
-            self._empty_claims = self._empty_claims + 1 if due_in <= 0 else 0
-            delay = min(delay, max(due_in, SHORTEST_SLEEP * 2 ** min(self._empty_claims, 20)))
-        logger.debug("Sleeping for %.1f seconds", delay)
-        # An idle worker has one connection, the queue's.
-        self.session.close()
-        if self.configuration.sleep_delay:
-            self._idle.sleep(delay, is_one_due=due_in is not None and due_in <= 0)
-        else:
-            self.wakeup.wait(delay)
+def tell(session: Session, signal: Signal, worker: str, **what: Any) -> None:
+    """Send a signal about the worker of this id, to receivers that may use the session."""
+    with session:
+        signal.send_robust(sender=None, worker=worker, **what)

@@ -1,7 +1,10 @@
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import URLField
+from django.utils.html import format_html
+from django_delayed.urls import progress_url
 
 from shop import models
+from shop.jobs import ImportProductsJob
 
 HTTPS = {URLField: {"assume_scheme": "https"}}  # as from Django 6.0 on; 5.2 warns that it will be
 
@@ -53,6 +56,14 @@ class SupplierAdmin(admin.ModelAdmin):
     formfield_overrides = HTTPS
     list_display = ["name", "url", "imported_at"]
     readonly_fields = ["imported_at", "import_report"]
+    actions = ["import_feed"]
+
+    @admin.action(description="Import the feed", permissions=["change"])
+    def import_feed(self, request, queryset):
+        for supplier in queryset:
+            row = ImportProductsJob.perform_later(supplier)
+            said = '{} will be imported. <a href="{}">See how far it is</a>.'
+            messages.info(request, format_html(said, supplier, progress_url(row)))
 
 
 @admin.register(models.Download)

@@ -12,7 +12,14 @@ from django_delayed.models import DelayedJob
 from django_delayed.signals import job_errored, job_finished
 
 from shop import sample
-from shop.jobs import CleanUpOrderJob, DownloadJob, ImportProductsJob, PublishPostJob, SendNewsletterJob
+from shop.jobs import (
+    CleanUpOrderJob,
+    DownloadJob,
+    ImportProductsJob,
+    PublishPostJob,
+    SendDigestJob,
+    SendNewsletterJob,
+)
 from shop.loopback import LoopbackServers
 from shop.mailers import CustomerMailer
 from shop.models import (
@@ -83,6 +90,7 @@ def enqueue_all_kinds(servers):
         check_for_spam.enqueue(comment.pk)
     _serve_customers()
     _announce_posts()
+    SendDigestJob.perform_later()  # as jobs_work does each morning
 
 
 def _change_products():

@@ -1,6 +1,7 @@
 """The shop's background work that wants hooks or a policy of its own."""
 
 import logging
+from dataclasses import asdict
 from datetime import timedelta
 from io import TextIOWrapper
 
@@ -11,13 +12,15 @@ from django_delayed import Job, enqueue_all
 from django_delayed.mail import send_mail
 
 from shop.downloads import ServerBusy, fetched
-from shop.feed import import_products
+from shop.feed import Report, batches_of, import_products
 from shop.mailers import SHOP, CustomerMailer
-from shop.models import Customer, Newsletter, Product, SearchTerm, SmartCollection
+from shop.models import Customer, Newsletter, Order, Product, SearchTerm, SmartCollection
 
 logger = logging.getLogger(__name__)
 
 PRODUCTS_A_JOB = 250
+LINES_A_BATCH = 500
+FEW = 3  # of a product: time to order more
 
 
 class SendNewsletterJob(Job):
@@ -66,35 +69,79 @@ class DownloadJob(Job):
 
 
 class ImportProductsJob(Job):
-    """Take over a supplier's feed, and enqueue what follows from it."""
+    """Take over a supplier's feed, and enqueue what follows from it; interrupted, go on at the next lines."""
 
     queue = "imports"
     max_attempts = 3
-    max_run_time = timedelta(minutes=10)
+    max_run_time = timedelta(hours=1)
+    keep_for = timedelta(hours=1)  # for whoever looks at its progress when it is done
 
     def perform(self, supplier):
-        with (
-            fetched(supplier.feed_url) as (feed, _),
-            TextIOWrapper(feed, encoding="utf-8", newline="") as lines,
-            transaction.atomic(),
-        ):
-            result = import_products(lines)
-            supplier.imported_at, supplier.import_report = timezone.now(), str(result)
-            supplier.save(update_fields=["imported_at", "import_report"])
-            self._follow_up(result.new + result.changed)
+        with self.step("lines") as step:
+            if not step.is_done:
+                with (
+                    fetched(supplier.feed_url) as (feed, etag),
+                    TextIOWrapper(feed, encoding="utf-8", newline="") as lines,
+                ):
+                    self._take_over(supplier, lines, etag, step)
+        with self.step("collections") as step, step.transaction():
+            if not step.is_done:
+                supplier.imported_at = timezone.now()
+                supplier.save(update_fields=["imported_at", "import_report"])
+                for collection in SmartCollection.objects.all():
+                    collection.delay(queue="collections", priority=30).refresh()
 
-    def _follow_up(self, skus):
+    def _take_over(self, supplier, lines, etag, step):
+        """What a batch of lines brings is committed with the place in the feed, and so done once."""
+        read, line, numbers = step.cursor or (etag, 0, {})
+        if read != etag:
+            # The supplier has another one by now.
+            line, numbers = 0, {}
+        report = Report(**numbers)
+        supplier.import_report = str(report)
+        for rows in batches_of(self._counted(lines), line, LINES_A_BATCH):
+            with step.transaction():
+                result = import_products(rows)
+                report.add(result)
+                supplier.import_report = str(report)
+                supplier.save(update_fields=["import_report"])
+                self._index(result.new + result.changed)
+                step.advance((etag, rows[-1][0], asdict(report)))
+
+    def _counted(self, lines):
+        """The lines, with the progress up to each."""
+        total = sum(1 for _ in lines)
+        lines.seek(0)
+        for number, line in enumerate(lines, 1):
+            self.progress(number, total, "Lines of the feed")
+            yield line
+
+    def _index(self, skus):
         products = list(Product.objects.filter(sku__in=skus).values_list("pk", flat=True))
         chunks = [
             products[start : start + PRODUCTS_A_JOB] for start in range(0, len(products), PRODUCTS_A_JOB)
         ]
         enqueue_all(IndexProductsJob(chunk) for chunk in chunks)
-        for collection in SmartCollection.objects.all():
-            collection.delay(queue="collections", priority=30).refresh()
 
     def after_perform(self):
         (supplier,) = self.args
         send_mail(f"Import from {supplier}", supplier.import_report, SHOP, [supplier.buyer])
+
+
+class SendDigestJob(Job):
+    """The mail of each morning: what was ordered since the last one, and what runs out."""
+
+    expires = timedelta(hours=12)
+
+    def perform(self):
+        since = timezone.now() - timedelta(days=1)
+        orders = Order.objects.filter(placed_at__gte=since).exclude(state=Order.State.CANCELLED)
+        scarce = Product.objects.filter(stock__lt=FEW).order_by("stock", "pk")[:20]
+        lines = [
+            f"{orders.count()} orders, {sum(order.total for order in orders)} in all",
+            *(f"{product}: {product.stock} left" for product in scarce),
+        ]
+        send_mail("What happened in the shop", "\n".join(lines), SHOP, [SHOP])
 
 
 class IndexProductsJob(Job):

@@ -1,14 +1,18 @@
 import json
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.urls import reverse
-from django.utils import timezone, translation
-from django_delayed.models import DelayedJob, FailedAttempt
+from django.utils import timezone
+from django_delayed.models import DelayedJob, FailedAttempt, JobStat, WorkerProcess
 from django_delayed.states import State
+from tests.language import english
+
+__all__ = ["english"]
 
 HOUR = timedelta(hours=1)
 PAYLOAD = json.dumps(
@@ -27,13 +31,6 @@ ERROR = """ConnectionError: the server hung up
 Traceback (most recent call last):
   File "shop/twitter.py", line 30, in update
 ConnectionError: the server hung up"""
-
-
-@pytest.fixture(autouse=True)
-def english():
-    """A request of the test client leaves its language behind in this thread."""
-    with translation.override("en"):
-        yield
 
 
 @pytest.fixture
@@ -72,11 +69,33 @@ def failed_attempt():
 
 
 @pytest.fixture
+def worker(db):
+    """The worker that holds the running jobs."""
+    now = timezone.now()
+    return WorkerProcess.objects.create(
+        id="w" * 32, hostname="web-2", pid=77, started_at=now, heartbeat_at=now
+    )
+
+
+@pytest.fixture
+def minute(db):
+    """Write what a worker has performed in the minute that was so long ago."""
+    now = timezone.now()
+
+    def write(ago, **numbers):
+        given = {"processed": 1, "failed": 0, "waited": 0.0, "ran": 0.0, "longest": 0.0}
+        return JobStat.objects.create(id=JobStat.objects.count() + 1, minute=now - ago, **given | numbers)
+
+    return write
+
+
+@pytest.fixture
 def staff(db, django_user_model):
     """A member of the staff who may do these things with delayed jobs, and nothing else."""
 
     def create(*codenames):
-        name = "-".join(codenames) or "nobody"
+        # A column of 150 letters.
+        name = "-".join(codenames)[:150] or "nobody"
         user = django_user_model.objects.create_user(name, is_staff=True)
         of_ours = Permission.objects.filter(content_type__app_label="django_delayed")
         user.user_permissions.set(of_ours.filter(codename__in=codenames))
@@ -88,17 +107,32 @@ def staff(db, django_user_model):
 @pytest.fixture
 def operator(client, staff):
     """The test client, signed in as somebody who may view, with arguments, and make every move."""
-    verbs = ("view", "view_arguments", "retry", "run_now", "discard")
-    client.force_login(staff(*(f"{verb}_delayedjob" for verb in verbs)))
+    verbs = ("view", "view_arguments", "retry", "run_now", "discard", "cancel")
+    of_schedules = ("view", "add", "change", "delete", "run_now", "pause")
+    client.force_login(
+        staff(*(f"{verb}_delayedjob" for verb in verbs), *(f"{verb}_schedule" for verb in of_schedules))
+    )
     return client
+
+
+def address(*args, of="changelist", site="admin", model="delayedjob", **query):
+    path = reverse(f"{site}:django_delayed_{model}_{of}", args=args)
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 @pytest.fixture
 def page():
     """The address of a page about jobs, the list by default, with a query."""
-
-    def address(*args, of="changelist", site="admin", **query):
-        path = reverse(f"{site}:django_delayed_delayedjob_{of}", args=args)
-        return f"{path}?{urlencode(query)}" if query else path
-
     return address
+
+
+@pytest.fixture
+def queue_page():
+    """The address of the overview, or of what pauses and resumes queues."""
+    return partial(address, model="pausedqueue")
+
+
+@pytest.fixture
+def cause_page():
+    """The address of a page about causes, their list by default, with a query."""
+    return partial(address, model="failuregroup")

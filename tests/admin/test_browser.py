@@ -1,20 +1,30 @@
 import json
-import shutil
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import django
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.forms import model_to_dict
 from django.utils import timezone
-from django_delayed.models import DelayedJob
+from django_delayed.models import (
+    DelayedJob,
+    FailureGroup,
+    Schedule,
+    ScheduleRun,
+    WorkerProcess,
+    WorkerRequest,
+)
 from django_delayed.states import State
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
+from tests.playground.browser import chromium, open_tab, scripts
+from tests.playground.jobs import Gated, Note
+from tests.playground.processes import command, ledger, until, work
+
+__all__ = ["chromium", "command", "ledger", "open_tab", "scripts", "work"]
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-PATIENCE = 60_000  # ms: a busy machine retries 1,400 jobs in more than the five seconds of Playwright
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 EVIL = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -34,41 +44,19 @@ CONTRAST = """element => {
     const lights = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor].map(light);
     return (Math.max(...lights) + .05) / (Math.min(...lights) + .05);
 }"""
-REPORT_VIOLATIONS = """document.addEventListener("securitypolicyviolation", event => {
-    console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
-});"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if CHROMIUM is None:
-        pytest.skip("no chromium is installed")
-    # Playwright keeps an event loop in this thread, and Django refuses the database there.
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        expect.set_options(timeout=PATIENCE)
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
-def tab(chromium, live_server, operator):
-    """A tab of an operator who is signed in. The test fails if its console complains or a dialog opens."""
-    context = chromium.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(PATIENCE)
-    context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
-    session = operator.cookies["sessionid"].value
-    context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
-    complaints = []
-    tab = context.new_page()
-    tab.add_init_script(REPORT_VIOLATIONS)
-    tab.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    yield tab
-    context.close()
-    assert complaints == []
+def tab(open_tab, operator):
+    """A tab of an operator of jobs."""
+    return open_tab(operator)
+
+
+@pytest.fixture
+def workers_tab(open_tab, client, staff):
+    """A tab of somebody who may see jobs, and see and control workers."""
+    client.force_login(staff("view_delayedjob", "view_workerprocess", "control_workerprocess"))
+    return open_tab(client)
 
 
 def lines(tab):
@@ -117,7 +105,7 @@ def test_a_failed_job_is_opened_and_retried(tab, page, job, failed_attempt):
     row = job()
     failed_attempt(row)
     tab.goto(page(state="failed"))
-    tab.get_by_role("link", name="Post.send_to_twitter").click()
+    tab.get_by_role("link", name=f"#{row.pk}", exact=True).click()
     expect(tab.get_by_text("send_to_twitter(3, y=4) on shop.post 9", exact=True)).to_be_visible()
     tab.get_by_text("ConnectionError: the server hung up").first.click()
     tab.locator(".object-tools").get_by_role("link", name="Retry").click()
@@ -150,15 +138,52 @@ def test_taking_back_leads_to_the_list_and_changes_nothing(tab, page, job):
     assert DelayedJob.objects.exists()
 
 
+def test_a_name_a_queue_and_an_error_lead_to_the_jobs_that_share_them(tab, page, job):
+    job(name="Feed.fetch", queue="feeds", error_fingerprint="c1")
+    job(name="Feed.fetch", queue="feeds", error_fingerprint="c2")
+    job(name="Feed.fetch", queue="slow", error_fingerprint="c3")
+    job(State.ENQUEUED, name="Feed.fetch", queue="feeds")
+    job(name="Report.build", queue="slow", error_fingerprint="c1")
+    tab.goto(page(state="failed"))
+    for link, count in [("Feed.fetch", 3), ("feeds", 2), ("ConnectionError: the server hung up", 2)]:
+        tab.goto(page(state="failed"))
+        lines(tab).last.get_by_role("link", name=link, exact=True).click()
+        expect(lines(tab)).to_have_count(count)
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_on_a_phone_the_filters_are_above_the_list_and_folded_up(tab, page, job):
+    job(queue="mail")
+    job(queue="index")
+    tab.set_viewport_size({"width": 320, "height": 640})
+    tab.goto(page())
+    filters, show = tab.locator("#changelist-filter"), tab.get_by_label("Show the filters")
+    expect(filters).to_be_hidden()
+    show.focus()
+    tab.keyboard.press("Space")
+    expect(filters).to_be_visible()
+    assert filters.bounding_box()["y"] < tab.locator("#result_list").bounding_box()["y"]
+    filters.get_by_role("link", name="mail", exact=True).click()
+    expect(lines(tab)).to_have_count(1)
+    tab.set_viewport_size({"width": 1280, "height": 640})
+    expect(filters).to_be_visible()
+    expect(show).to_be_hidden()
+
+
 @pytest.mark.parametrize("evil", EVIL)
-def test_what_a_job_says_does_nothing_on_any_page(tab, page, job, failed_attempt, evil):
+def test_what_a_job_says_does_nothing_on_any_page(
+    tab, page, cause_page, queue_page, job, failed_attempt, evil
+):
     payload = json.dumps({"job": f"a:{evil}", "args": [evil], "kwargs": {evil: evil}})
     error = {"last_error": evil, "error_class": evil, "error_message": evil}
     row = job(name=evil, queue=evil, about=evil, payload=payload, result=evil, **error)
     failed_attempt(row, error=evil, error_class=evil, error_message=evil, worker=evil[:32])
     tab.goto(page())
     expect(lines(tab)).to_contain_text(evil)
-    for address in [page(of="causes"), *(page(row.pk, of=name) for name in ("change", "retry", "discard"))]:
+    FailureGroup.objects.create(fingerprint="", first_seen_at=timezone.now(), note=evil, noted_by=evil)
+    of_job = (page(row.pk, of=name) for name in ("change", "retry", "discard"))
+    of_cause = (cause_page(of=name, cause="none") for name in ("cause", "retry", "discard"))
+    for address in [cause_page(), queue_page(), *of_job, *of_cause]:
         tab.goto(address)
         expect(tab.locator("#content")).to_contain_text(evil)
 
@@ -175,12 +200,31 @@ def test_the_states_can_be_read_in_light_and_dark(tab, page, job, scheme):
     assert {state: contrast for state, contrast in contrasts.items() if contrast < 4.5} == {}
 
 
-@pytest.mark.parametrize("name", ["changelist", "change", "retry", "causes"])
-def test_a_page_fits_on_the_screen_of_a_phone(tab, page, job, failed_attempt, name):
-    row = job(name="Newsletter.send_to_subscribers", last_error="x" * 500, error_message="y" * 200)
-    failed_attempt(row, error="z" * 500)
+@pytest.mark.parametrize(
+    "name", ["changelist", "change", "retry", "causes", "cause", "retry of a cause", "overview"]
+)
+def test_a_page_fits_on_the_screen_of_a_phone(
+    tab, page, cause_page, queue_page, job, failed_attempt, minute, name
+):
+    long = {
+        "last_error": "x" * 500,
+        "error_message": "y" * 200,
+        "error_fingerprint": "c1",
+        "queue": "q" * 255,
+    }
+    row = job(name="Newsletter.send_to_subscribers", **long)
+    job(name="Newsletter.send_to_subscribers", **long)
+    failed_attempt(row, error="z" * 500, hostname="h" * 255)
+    for ago in range(60):
+        minute(timedelta(minutes=ago), processed=10**9, failed=10**8, waited=1e9, longest=1e6)
     tab.set_viewport_size({"width": 320, "height": 640})
-    tab.goto(page(*([row.pk] if name in ("change", "retry") else []), of=name))
+    of_causes = {
+        "overview": queue_page(),
+        "causes": cause_page(retrying="too"),
+        "cause": cause_page(of="cause", cause="c1"),
+        "retry of a cause": cause_page(of="retry", cause="c1"),
+    }
+    tab.goto(of_causes.get(name) or page(*([row.pk] if name in ("change", "retry") else []), of=name))
     assert tab.evaluate("document.documentElement.scrollWidth") <= 320
 
 
@@ -192,6 +236,8 @@ class Counted:
 
     def click(self, locator):
         self.actions += 1
+        # A click into a page that is still on its way may be lost with it.
+        locator.page.wait_for_load_state()
         locator.click()
 
 
@@ -233,25 +279,25 @@ def retry_one_then_the_others(tab, hand, name):
     DelayedJob.objects.enqueued().update(run_at=timezone.now() + timedelta(days=1))
 
 
-def test_three_causes_among_two_thousand_failures_are_dealt_with_in_fifteen_actions(tab, three_causes):
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_three_causes_among_two_thousand_failures_are_dealt_with_in_eleven_actions(tab, three_causes):
     feed, report, order = three_causes
     hand = Counted()
     tab.goto("/admin/")
-    hand.click(tab.locator("#content").get_by_role("link", name="Delayed jobs", exact=True).last)
-    hand.click(tab.get_by_role("link", name="Failed jobs by cause"))
+    hand.click(tab.locator("#content").get_by_role("link", name="Failed jobs by cause"))
     retry_one_then_the_others(tab, hand, feed)
     retry_one_then_the_others(tab, hand, report)
     hand.click(tab.get_by_role("row").filter(has_text=order).get_by_role("link", name="Discard 100 jobs"))
     hand.click(tab.get_by_role("button", name="Discard 100 jobs"))
     expect(tab.locator("#content")).to_contain_text("No job has failed.")
-    assert hand.actions <= 15
+    assert hand.actions == 11
     assert not DelayedJob.objects.filter(name=order).exists()
     assert not DelayedJob.objects.failed().exists()
     assert DelayedJob.objects.waiting().count() == 1898
 
 
 def test_a_cause_is_retried_with_the_keyboard_alone(tab, three_causes):
-    tab.goto("/admin/django_delayed/delayedjob/causes/")
+    tab.goto("/admin/django_delayed/failuregroup/")
     for key, said in [("Retry one", "1 job retried."), ("Look again", "It has not been performed yet.")]:
         tab.locator("button, a").filter(has_text=key).first.focus()
         tab.keyboard.press("Enter")
@@ -267,11 +313,235 @@ def test_a_cause_is_retried_with_the_keyboard_alone(tab, three_causes):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_causes_can_be_read_in_light_and_dark(tab, page, job, scheme):
+def test_the_causes_can_be_read_in_light_and_dark(tab, cause_page, job, scheme):
     job(error_fingerprint="c1")
     tab.emulate_media(color_scheme=scheme)
-    tab.goto(page(of="causes"))
-    words = tab.locator("#content table").locator("th, td, a, button, .delayed-about").all()
+    tab.goto(cause_page())
+    for summary in tab.locator("#content summary").all():
+        summary.click()
+    words = tab.locator("#content table").locator("th, td, a, button, summary, pre, span").all()
     contrasts = {word.inner_text(): word.evaluate(CONTRAST) for word in words}
     assert "Retry one" in contrasts
     assert {text: contrast for text, contrast in contrasts.items() if contrast < 4.5} == {}
+
+
+# Workers: one that runs, and is seen and asked by its list alone.
+
+
+def choose(tab, action):
+    """Tick all workers, and send this action."""
+    # A click into a page that is still on its way may be lost with it.
+    tab.wait_for_load_state()
+    tab.locator("#action-toggle").check()
+    tab.locator("[name=action]").select_option(action)
+    tab.locator("button[name=index]").click()
+
+
+def look_until(tab, locator, text):
+    """Look at the page again and again until this part of it says so."""
+
+    def says():
+        tab.reload()
+        return text in locator.inner_text()
+
+    until(says)
+
+
+def test_a_worker_is_quieted_resumed_and_stopped_in_the_list(workers_tab, work, ledger):
+    tab = workers_tab
+    row = Gated.perform_later(str(ledger), str(ledger.gate))
+    # A short lease: what a worker does is written with its heartbeats.
+    run = work("--name", "mailer", delayed={"LEASE": 3})
+    ledger.has(f"begin {row.pk}")
+    tab.goto("/admin/")
+    tab.locator("#content").get_by_role("link", name="Workers", exact=True).click()
+    expect(lines(tab)).to_have_count(1)
+    expect(lines(tab)).to_contain_text(f"mailer {WorkerProcess.objects.get().hostname}:{run.child}")
+    performs = tab.locator(".field-performs")
+    look_until(tab, performs, f"Gated #{row.pk}")
+    since = datetime.fromisoformat(performs.locator("time").get_attribute("datetime"))
+    row.refresh_from_db()
+    assert abs(since - row.locked_at) < timedelta(minutes=1)
+    assert DelayedJob.objects.running().get() == row
+
+    choose(tab, "quiet")
+    expect(tab.locator(".messagelist")).to_contain_text("1 worker is asked to be quiet.")
+    look_until(tab, tab.locator(".field-is_quiet"), "quiet")
+    note = Note.perform_later(str(ledger), "later")
+    ledger.open_gate()
+    look_until(tab, tab.locator(".field-processed"), "1")
+    assert performs.inner_text().strip() in ("", "-")
+    assert DelayedJob.objects.enqueued().get() == note
+
+    choose(tab, "resume")
+    expect(tab.locator(".messagelist")).to_contain_text("1 worker is asked to go on.")
+    ledger.has("later")
+    look_until(tab, tab.locator(".field-processed"), "2")
+    assert "quiet" not in tab.locator(".field-is_quiet").inner_text()
+
+    choose(tab, "stop")
+    expect(tab.locator("#content")).to_contain_text("Stop 1 worker?")
+    tab.get_by_role("button", name="No, take me back").click()
+    expect(lines(tab)).to_have_count(1)
+    assert not WorkerRequest.objects.exists()
+    choose(tab, "stop")
+    tab.get_by_role("button", name="Stop 1 worker").click()
+    expect(tab.locator(".messagelist")).to_contain_text("1 worker is asked to stop.")
+    assert run.ends() == 0
+    tab.reload()
+    expect(lines(tab)).to_have_count(0)
+
+
+def test_a_job_is_reached_from_the_worker_that_performs_it(workers_tab, worker, job):
+    row = job(State.RUNNING)
+    WorkerProcess.objects.update(slots=json.dumps([[row.pk, 90]]))
+    workers_tab.goto("/admin/django_delayed/workerprocess/")
+    workers_tab.locator(".field-performs").get_by_role("link", name=f"{row.name} #{row.pk}").click()
+    expect(workers_tab.locator("#content")).to_contain_text(row.about)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_workers_can_be_read_in_light_and_dark_and_on_a_phone(workers_tab, worker, job, scheme):
+    row = job(State.RUNNING)
+    WorkerProcess.objects.update(slots=json.dumps([[row.pk, 90]]), quiet=True, name="mailer")
+    workers_tab.emulate_media(color_scheme=scheme)
+    workers_tab.goto("/admin/django_delayed/workerprocess/")
+    words = workers_tab.locator("#result_list tbody").locator("td:not(:empty), a, .delayed-about").all()
+    contrasts = {word.inner_text(): word.evaluate(CONTRAST) for word in words}
+    assert f"{row.name} #{row.pk}" in contrasts
+    assert {text: contrast for text, contrast in contrasts.items() if contrast < 4.5} == {}
+    workers_tab.set_viewport_size({"width": 320, "height": 640})
+    assert workers_tab.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+@pytest.mark.parametrize("scripts", [False], ids=["without scripts"])
+def test_a_cause_is_read_noted_spread_and_downloaded(tab, cause_page, job, failed_attempt, client, staff):
+    foreign = '  File "/v/site-packages/a/b.py", line 1, in c\n    d()\n'
+    own = '  File "/srv/shop/feed.py", line 7, in fetch\n    get(url)\n'
+    text = f"E: no\n\nTraceback (most recent call last):\n{own}{foreign}E: no"
+    for _ in range(3):
+        failed_attempt(job(error_fingerprint="c1", last_error=text), hostname="web-2")
+    user = User.objects.get(username__startswith="view_delayedjob")
+    user.user_permissions.add(Permission.objects.get(codename="note_failuregroup"))
+    tab.goto(cause_page())
+    tab.locator("tbody").get_by_role("link", name="ConnectionError: the server hung up").click()
+    content = tab.locator("#content")
+    expect(content).to_contain_text("web-2")
+    expect(content.get_by_text("site-packages")).to_be_hidden()
+    tab.get_by_text("All frames").click()
+    expect(content.get_by_text("site-packages")).to_be_visible()
+    tab.get_by_role("textbox", name="Note").fill("known")
+    tab.get_by_role("button", name="Write the note").click()
+    expect(content).to_contain_text("known")
+    with tab.expect_download() as download:
+        tab.get_by_role("link", name="Download as JSON lines").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert {json.loads(line)["error_fingerprint"] for line in lines} == {"c1"}
+    assert len(lines) == 3
+    tab.get_by_role("link", name="Retry 3 jobs").click()
+    tab.get_by_label("Spread over minutes").fill("30")
+    tab.get_by_role("button", name="Retry 3 jobs").click()
+    expect(tab.locator(".messagelist")).to_contain_text("3 jobs retried.")
+    assert DelayedJob.objects.scheduled().count() == 2
+
+
+def test_the_number_of_an_hour_leads_to_the_list_with_its_form_filled_in(tab, cause_page, job):
+    job(error_fingerprint="c1")
+    job(error_fingerprint="c1", failed_at=timezone.now() - timedelta(hours=5))
+    tab.goto(cause_page())
+    tab.locator("tbody .delayed-number a").nth(1).click()
+    expect(lines(tab)).to_have_count(1)
+    form = tab.locator("#failed-at-form")
+    expect(form.locator("[name=failed_at__range__gte_0]")).not_to_have_value("")
+    expect(form.locator("[name=failed_at__range__gte_1]")).not_to_have_value("")
+    form.locator("[type=submit]").click()
+    tab.wait_for_load_state("networkidle")
+    expect(lines(tab)).to_have_count(1)
+    assert "cause=c1" in tab.url
+
+
+@pytest.fixture
+def schedule(db):
+    """A schedule that an operator has made, with two jobs that it has made."""
+
+    def write(**columns):
+        given = {"name": "clean", "job": "tests.blog.jobs:Plain", "cron": "0 3 * * *", "since": 0}
+        row = Schedule.objects.create(**given | columns)
+        ScheduleRun.objects.create(
+            schedule=row, tick=1_800_000_000, delayed_job_id=7, created_at=timezone.now()
+        )
+        ScheduleRun.objects.create(schedule=row, delayed_job_id=8, created_at=timezone.now())
+        return row
+
+    return write
+
+
+SCHEDULES = "/admin/django_delayed/schedule/"
+
+
+def test_a_schedule_is_made_after_a_look_at_its_next_times_then_run_and_paused(tab):
+    tab.goto(f"{SCHEDULES}add/")
+    tab.locator("[name=name]").fill("digest")
+    tab.locator("[name=job]").select_option("tests.blog.jobs:Plain")
+    tab.locator("[name=cron]").fill("0 7 * * MON")
+    tab.get_by_role("button", name="Show the next times").click()
+    expect(tab.locator(".delayed-times li")).to_have_count(5)
+    assert not Schedule.objects.exists()
+    tab.locator("[name=_continue]").click()
+    expect(tab.locator(".messagelist")).to_contain_text("digest")
+    tab.get_by_role("button", name="Run now").click()
+    expect(tab.locator(".messagelist")).to_contain_text("Digest made the job Plain #")
+    tab.get_by_role("button", name="Pause").click()
+    expect(tab.locator(".messagelist")).to_contain_text("Digest is paused.")
+    expect(tab.get_by_role("button", name="Resume")).to_be_visible()
+    assert DelayedJob.objects.count() == 1
+    assert Schedule.objects.get().paused
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_what_a_schedule_says_does_nothing_on_any_page(tab, schedule, evil):
+    row = schedule(
+        name=evil, job=evil, queue=evil, zone=evil, arguments=json.dumps({"args": [evil], "kwargs": {}})
+    )
+    for address in (SCHEDULES, f"{SCHEDULES}{row.pk}/change/"):
+        tab.goto(address)
+        expect(tab.locator("#content")).to_contain_text(evil)
+    tab.goto(f"{SCHEDULES}{row.pk}/delete/")
+    expect(tab.locator("#content")).to_contain_text("Are you sure")
+
+
+@pytest.mark.parametrize("page_of", ["", "add/", "{}/change/"])
+def test_a_page_of_schedules_fits_on_the_screen_of_a_phone(tab, schedule, page_of):
+    row = schedule(name="Newsletter.send_to_subscribers.of_the_day", zone="America/Argentina/ComodRivadavia")
+    tab.set_viewport_size({"width": 320, "height": 640})
+    tab.goto(SCHEDULES + page_of.format(row.pk))
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_states_of_schedules_can_be_read_in_light_and_dark(tab, schedule, scheme):
+    schedule()
+    schedule(name="paused", paused=True)
+    schedule(name="gone", in_code=True)
+    tab.emulate_media(color_scheme=scheme)
+    tab.goto(SCHEDULES)
+    chips = tab.locator("#result_list .delayed-state").all()
+    contrasts = {chip.inner_text(): chip.evaluate(CONTRAST) for chip in chips}
+    assert set(contrasts) == {"active", "paused", "gone"}
+    assert {state: contrast for state, contrast in contrasts.items() if contrast < 4.5} == {}
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_a_queue_is_paused_and_resumed(tab, job):
+    job(State.ENQUEUED, queue="mail")
+    user = User.objects.get(username__startswith="view_delayedjob")
+    user.user_permissions.add(Permission.objects.get(codename="pause_queue"))
+    tab.goto("/admin/")
+    tab.locator("#content").get_by_role("link", name="Overview").click()
+    expect(tab.locator("#content")).to_contain_text("Jobs are due, and no worker claims any.")
+    tab.get_by_role("row").filter(has_text="mail").get_by_role("button", name="Pause").click()
+    expect(tab.locator("#content")).to_contain_text("just now")
+    assert DelayedJob.objects.claim("w") == []
+    tab.get_by_role("button", name="Resume").click()
+    expect(tab.locator(".messagelist")).to_contain_text("Workers claim jobs of the queue “mail” again.")
+    assert len(DelayedJob.objects.claim("w")) == 1

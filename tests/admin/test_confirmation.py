@@ -8,8 +8,8 @@ from django.db import OperationalError
 from django.utils import timezone
 from django_delayed import states
 from django_delayed.admin import confirmation, paginator, wording
-from django_delayed.models import DelayedJob, FailedAttempt
-from django_delayed.states import DelayedJobQuerySet, State
+from django_delayed.models import DelayedJob, FailedAttempt, WorkerRequest
+from django_delayed.states import CANCELLED, DelayedJobQuerySet, State
 
 
 def said(response):
@@ -49,7 +49,8 @@ def answer(operator):
 
 @pytest.mark.parametrize("words", wording.WORDINGS, ids=lambda words: words.name)
 def test_an_action_asks_before_anything_moves(ask, job, rows, words):
-    state = State.RETRYING if words is wording.RUN_NOW_WORDING else State.FAILED
+    states = {"run_now": State.RETRYING, "cancel": State.RUNNING}
+    state = states.get(words.name, State.FAILED)
     jobs = [job(state) for _ in range(3)]
     before = rows()
     question = ask(words.name, *jobs[:2])
@@ -327,6 +328,66 @@ def test_the_buttons_for_a_job_that_is_gone_lead_to_the_list(operator, page, act
     assert "is gone" in said(response)[0]
 
 
+def test_running_jobs_are_asked_to_end_and_the_log_tells_by_whom(ask, answer, job, worker):
+    running, waiting = job(State.RUNNING, lock_token=5), job(State.ENQUEUED)
+    question = ask("cancel", running, waiting)
+    assert "End 1 running job?" in question.text
+    response = answer(question)
+    assert said(response)[-1] == "1 asked to end, 1 skipped: ended meanwhile, or asked before."
+    request = WorkerRequest.objects.get()
+    assert (request.worker, request.verb, request.delayed_job_id, request.lock_token) == (
+        *("w" * 32, "cancel"),
+        *(running.pk, 5),
+    )
+    entry = LogEntry.objects.get()
+    assert (entry.action_flag, entry.user.username) == (CHANGE, request.requested_by)
+    assert entry.change_message == f"cancel: 1 of 1: {running.pk}"
+
+
+def test_a_second_answer_asks_nobody_again(ask, answer, job, worker):
+    question = ask("cancel", job(State.RUNNING))
+    answer(question)
+    assert said(answer(question))[-1].startswith("0 asked to end, 1 skipped:")
+    assert WorkerRequest.objects.count() == 1
+
+
+def test_the_page_of_a_running_job_ends_it_and_says_who_has_asked(operator, page, job, worker):
+    row = job(State.RUNNING)
+    assert f"/{row.pk}/cancel/" in operator.get(page(row.pk, of="change")).text
+    response = operator.post(page(row.pk, of="cancel"), {"confirmed": "yes"})
+    assert (response.url, said(response)) == (page(row.pk, of="change"), ["1 job was asked to end."])
+    text = operator.get(response.url).text
+    by = WorkerRequest.objects.get().requested_by
+    assert re.search(rf"It is being performed; {by} asked it to end at .*:\d\d:\d\d \w+\.", text)
+    assert "Look again" in text
+    assert f"/{row.pk}/cancel/" not in text
+    again = operator.get(page(row.pk, of="cancel"))
+    assert said(again)[-1] == "Nothing to end: only a running job can be, and it is asked once."
+
+
+def test_a_job_that_has_ended_meanwhile_is_not_asked(operator, page, job, worker):
+    row = job(State.RUNNING)
+    DelayedJob.objects.update(failed_at=timezone.now(), locked_at=None)
+    response = operator.post(page(row.pk, of="cancel"), {"confirmed": "yes"})
+    assert said(response) == ["0 asked to end, 1 skipped: ended meanwhile, or asked before."]
+    assert not WorkerRequest.objects.exists()
+
+
+@pytest.mark.parametrize("query", [{"state": "failed"}, {}, {"cause": CANCELLED}])
+def test_retrying_all_leaves_out_what_an_operator_has_ended_unless_the_filter_names_it(
+    ask, answer, job, query
+):
+    ended, failed = job(error_fingerprint=CANCELLED), job()
+    answer(ask("retry", ended, across=True, **query))
+    assert DelayedJob.objects.enqueued().get() == (ended if "cause" in query else failed)
+
+
+def test_what_an_operator_has_ended_is_retried_when_it_is_chosen(ask, answer, job):
+    ended = job(error_fingerprint=CANCELLED)
+    answer(ask("retry", ended))
+    assert DelayedJob.objects.enqueued().get() == ended
+
+
 def test_each_operation_is_one_entry_in_the_log(ask, answer, job):
     jobs = [job(queue="mail") for _ in range(3)]
     answer(ask("retry", jobs[0], across=True, queue="mail"))
@@ -342,7 +403,7 @@ def test_an_operation_that_is_cut_off_leaves_an_entry_that_says_so(ask, answer, 
     monkeypatch.setattr(states, "ROWS_A_TRANSACTION", 2)
     retry, done = DelayedJobQuerySet.retry, []
 
-    def cut_off(rows, keep_for=None):
+    def cut_off(rows, *_):
         if done:
             raise OperationalError("the connection was cut")
         done.append(retry(rows))
@@ -383,3 +444,56 @@ def test_a_question_costs_the_same_queries_for_many_jobs(ask, job, django_assert
     jobs = [job() for _ in range(30)]
     with django_assert_max_num_queries(18):
         ask("retry", *jobs)
+
+
+@pytest.fixture
+def spread_over(operator):
+    """Say yes on the page that asks, and over how many minutes."""
+    return lambda question, minutes: operator.post(
+        question.wsgi_request.get_full_path(), hidden_fields(question) | {"spread": minutes}
+    )
+
+
+def run_ats():
+    return list(DelayedJob.objects.order_by("pk").values_list("run_at", flat=True))
+
+
+def test_retried_jobs_can_be_spread_over_minutes(ask, spread_over, job):
+    question = ask("retry", *[job() for _ in range(4)])
+    assert 'name="spread"' in question.text
+    response = spread_over(question, "60")
+    assert said(response) == ["4 jobs retried."]
+    first, *others = run_ats()
+    quarters = [round((moment - first) / timedelta(minutes=15)) for moment in others]
+    assert quarters == [1, 2, 3]
+    assert DelayedJob.objects.scheduled().count() == 3
+    assert "retry: 4 of 4, spread over 3600 s: " in LogEntry.objects.get().change_message
+
+
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("minutes", ["-1", "1e3", "ten", "10081", "9" * 5000, "\0"])
+def test_a_time_that_cannot_be_is_refused_and_asked_again(ask, spread_over, job, rows, across, minutes):
+    question = ask("retry", *[job() for _ in range(2)], across=across)
+    before = rows()
+    again = spread_over(question, minutes)
+    assert again.status_code == 200
+    assert 'class="errorlist"' in again.text
+    assert rows() == before
+    assert not LogEntry.objects.exists()
+    spread_over(again, "10")
+    assert DelayedJob.objects.failed().count() == 0
+
+
+@pytest.mark.parametrize("minutes", ["0", ""])
+def test_without_a_spread_all_are_due_at_once(ask, spread_over, job, minutes):
+    spread_over(ask("retry", *[job() for _ in range(3)]), minutes)
+    assert DelayedJob.objects.enqueued().count() == 3
+    assert "spread" not in LogEntry.objects.get().change_message
+
+
+def test_only_several_retried_jobs_are_spread(ask, spread_over, job):
+    assert 'name="spread"' not in ask("retry", job()).text
+    question = ask("discard", *[job() for _ in range(2)])
+    assert 'name="spread"' not in question.text
+    # A forged field changes nothing.
+    assert said(spread_over(question, "-1"))[-1] == "2 jobs discarded."

@@ -8,7 +8,7 @@ from django.contrib.messages import get_messages
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from django_delayed.models import DelayedJob, WorkerProcess
+from django_delayed.models import DelayedJob, Progress, WorkerProcess
 from django_delayed.states import State
 
 
@@ -26,14 +26,6 @@ def opened(operator, page):
         return response.text
 
     return open_page
-
-
-@pytest.fixture
-def worker(db):
-    now = timezone.now()
-    return WorkerProcess.objects.create(
-        id="w" * 32, hostname="web-2", pid=77, started_at=now, heartbeat_at=now
-    )
 
 
 @pytest.mark.parametrize("state", State)
@@ -74,6 +66,12 @@ def test_the_page_has_every_failed_attempt(opened, job, failed_attempt, worker):
         assert f"traceback {number}</pre>" in text
     assert "host:web-2 pid:77" in text
     assert "of another job" not in text
+
+
+def test_the_attempt_of_a_worker_that_is_gone_names_its_host(opened, job, failed_attempt):
+    row = job()
+    failed_attempt(row, hostname="web-9")
+    assert f"<td>web-9 {'w' * 32}</td>" in opened(row)
 
 
 def test_attempts_need_no_permission_of_their_own(client, staff, page, job, failed_attempt):
@@ -183,7 +181,7 @@ def test_even_a_superuser_edits_nothing(client, page, job):
     [
         (State.SCHEDULED, ["run_now", "discard"]),
         (State.ENQUEUED, ["discard"]),
-        (State.RUNNING, []),
+        (State.RUNNING, ["cancel"]),
         (State.RETRYING, ["run_now", "discard"]),
         (State.FAILED, ["retry", "discard"]),
         (State.FINISHED, ["discard"]),
@@ -198,7 +196,7 @@ def test_a_job_offers_what_its_state_allows(opened, job, state, offered):
 @pytest.mark.parametrize(
     "key", ["404", "9" * 30, pytest.param("9" * 5000, id="5000 digits"), "nonsense", "5\0", "_3A", "ca/uses"]
 )
-@pytest.mark.parametrize("name", ["change", "history", "retry", "run_now", "discard"])
+@pytest.mark.parametrize("name", ["change", "history", "retry", "run_now", "discard", "cancel"])
 def test_a_job_that_is_gone_leads_to_the_list_and_says_what_may_have_become_of_it(operator, page, key, name):
     response = operator.get(page(key, of=name, _changelist_filters="state=failed"))
     assert response.url == page(state="failed")
@@ -255,11 +253,11 @@ def test_a_job_that_was_moved_on_its_page_is_kept_for_an_hour_after_it_passed(op
     ids=lambda columns: f"{next(iter(columns))}-{str(columns)[-40:-10]}",
 )
 @pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/Los_Angeles"])
-def test_rows_that_no_enqueue_writes_are_listed_and_open(operator, page, job, columns, zone):
+def test_rows_that_no_enqueue_writes_are_listed_and_open(operator, page, cause_page, job, columns, zone):
     with timezone.override(zone):
         row = job(**columns)
         for address in [
-            *(page(), page(of="causes"), page(state="failed")),
+            *(page(), cause_page(), page(state="failed")),
             *(page(row.pk, of=name) for name in ("change", "retry", "discard")),
         ]:
             assert operator.get(address).status_code == 200
@@ -290,3 +288,20 @@ def test_workers_are_listed_with_their_beat(operator, staff, client, worker):
     assert "mail, index" in silent
     assert 'alt="False"' in silent
     assert "1\xa0hour ago" in silent
+
+
+def test_the_page_shows_how_far_a_job_is(opened, job):
+    row = job(State.RUNNING)
+    assert "<progress" not in opened(row)
+    said = {"done": 1200, "total": 5000, "note": "<script>alert(1)</script>", "updated_at": timezone.now()}
+    Progress.objects.create(pk=row.pk, **said)
+    text = opened(row)
+    assert '<progress max="1" value="0.2400" aria-label="Progress">1,200 of 5,000</progress>' in text
+    assert "<bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi>" in text
+
+
+def test_a_job_that_nobody_has_tried_is_not_asked_how_far_it_is(operator, page, job):
+    row = job(State.ENQUEUED)
+    with CaptureQueriesContext(connection) as captured:
+        operator.get(page(row.pk, of="change"))
+    assert not any("django_delayed_progress" in query["sql"] for query in captured)

@@ -1,4 +1,6 @@
+import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.contrib.admin.views.main import ORDER_VAR
@@ -6,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_delayed.admin import paginator
-from django_delayed.models import DelayedJob
+from django_delayed.models import DelayedJob, Progress
 from django_delayed.states import State
 
 MINUTE = timedelta(minutes=1)
@@ -30,6 +32,102 @@ def test_a_line_says_what_failed_and_why(operator, page, job):
         assert words in text.replace("\xa0", " ")
     assert "ConnectionError: the server hung up" in text
     assert "Traceback" not in text
+
+
+def headings(response):
+    return re.findall(r'<th scope="col" class="[^"]*column-(\w+)', response.text)
+
+
+@pytest.mark.parametrize(
+    ("query", "columns"),
+    [
+        ({}, ["number", "what", "state", "queue", "tries", "due", "created"]),
+        ({"state": "scheduled"}, ["number", "what", "queue", "priority", "due", "created"]),
+        ({"state": "enqueued"}, ["number", "what", "queue", "priority", "due", "created"]),
+        ({"state": "running"}, ["number", "what", "queue", "tries", "worker", "running_since", "progress"]),
+        ({"state": "retrying"}, ["number", "what", "queue", "tries", "due", "created"]),
+        ({"state": "failed"}, ["number", "what", "queue", "tries", "failed", "created"]),
+        ({"cause": "c1"}, ["number", "what", "queue", "tries", "failed", "created"]),
+        ({"state": "finished"}, ["number", "what", "queue", "tries", "finished", "expires"]),
+    ],
+    ids=str,
+)
+def test_the_columns_fit_the_state(operator, page, job, query, columns):
+    for state in State:
+        job(state, error_fingerprint="c1")
+    assert [name for name in headings(operator.get(page(**query))) if name != "action"] == columns
+
+
+def test_a_running_job_names_its_worker_in_one_query_more(operator, page, job, worker):
+    gone = job(State.RUNNING, locked_by="v" * 32)
+    job(State.RUNNING)
+    response = operator.get(page(state="running"))
+    assert re.findall(r'class="field-worker">([^<]+)<', response.text) == ["web-2:77", gone.locked_by]
+    for _ in range(5):
+        job(State.RUNNING)
+    with CaptureQueriesContext(connection) as queries:
+        operator.get(page(state="running"))
+    assert len([query for query in queries if "workerprocess" in query["sql"]]) == 1
+    assert len(queries) <= 12
+
+
+def test_a_running_job_says_how_far_it_is_without_a_query_more(operator, page, job):
+    quiet, said = job(State.RUNNING), job(State.RUNNING)
+    columns = {"done": 1200, "total": 5000, "note": "<b>reading</b>", "updated_at": timezone.now()}
+    Progress.objects.create(pk=said.pk, **columns)
+    text = operator.get(page(state="running")).text
+    [reading] = [sql for sql in sql_of(operator, page(state="running")) if "django_delayed_progress" in sql]
+    assert "LEFT OUTER JOIN" in reading
+    first, second = re.findall(r'<td class="field-progress">(.*?)</td>', text)
+    assert shown(operator.get(page(state="running"))) == [said.pk, quiet.pk]
+    assert 'value="0.2400"' in first
+    assert "1,200 of 5,000 <bdi>&lt;b&gt;reading&lt;/b&gt;</bdi>" in first
+    assert second == "-"
+    assert "django_delayed_progress" not in "".join(sql_of(operator, page(state="failed")))
+
+
+def sql_of(operator, address):
+    with CaptureQueriesContext(connection) as queries:
+        operator.get(address)
+    return [query["sql"] for query in queries]
+
+
+def links(response):
+    """The queries of the list's own links."""
+    table = response.text.split('id="result_list"')[1].split("</table>")[0]
+    cells = re.findall(r"<td[^>]*>.*?</td>", table)
+    return [unescape(query) for cell in cells for query in re.findall(r'href="(\?[^"]*)"', cell)]
+
+
+def listed(operator, page, query):
+    return set(shown(operator.get(page() + query)))
+
+
+@pytest.mark.parametrize("state", ["failed", "retrying"])
+def test_name_object_queue_and_error_lead_to_the_jobs_that_share_them(operator, page, job, state):
+    one = job(State(state), queue="mail & more", error_fingerprint="c1")
+    job(State.ENQUEUED, queue="mail & more", about=one.about)
+    name = job(State(state), queue="other", error_fingerprint="c2")
+    error = job(State(state), name="Other", queue="other", error_fingerprint="c1")
+    [of_name, of_about, of_error, of_queue] = links(operator.get(page(state=state, queue=one.queue)))
+    assert listed(operator, page, of_name) == {one.pk, name.pk}
+    assert listed(operator, page, of_about) == {one.pk}
+    assert listed(operator, page, of_error) == {one.pk, error.pk}
+    assert listed(operator, page, of_queue) == {one.pk}
+
+
+def test_without_a_state_they_lead_to_the_jobs_of_all_states(operator, page, job):
+    rows = [job(state, queue="mail", about="shop.post:9") for state in State]
+    queries = {query for query in links(operator.get(page())) if "cause=" not in query}
+    assert len(queries) == 3
+    for query in queries:
+        assert listed(operator, page, query) == {row.pk for row in rows}
+
+
+@pytest.mark.parametrize("name", ["7", "#7", "a:b", ""])
+def test_a_name_that_the_search_would_take_for_something_else_is_no_link(operator, page, job, name):
+    job(name=name, about="", queue="")
+    assert [query for query in links(operator.get(page())) if "cause=" not in query] == []
 
 
 def test_the_list_leaves_the_wide_columns_in_the_database(operator, page, job):
@@ -130,7 +228,7 @@ def test_jobs_whose_payload_nobody_can_read_are_listed(operator, page, job, payl
 def test_there_is_no_action_that_deletes_rows_past_the_states(operator, page, job):
     job()
     actions = operator.get(page()).context["action_form"].fields["action"].choices
-    assert [name for name, _ in actions if name] == ["retry", "run_now", "discard"]
+    assert [name for name, _ in actions if name] == ["retry", "run_now", "discard", "cancel"]
 
 
 def test_what_a_job_says_cannot_become_markup(operator, page, job):

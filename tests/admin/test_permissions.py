@@ -6,18 +6,25 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import path
-from django_delayed.admin import DelayedJobAdmin, WorkerProcessAdmin
-from django_delayed.models import DelayedJob, WorkerProcess
+from django_delayed.admin import (
+    DelayedJobAdmin,
+    FailureGroupAdmin,
+    PausedQueueAdmin,
+    WorkerProcessAdmin,
+)
+from django_delayed.models import DelayedJob, FailureGroup, PausedQueue, WorkerProcess, WorkerRequest
 from django_delayed.states import State
 
 VIEW, RETRY, DISCARD = "view_delayedjob", "retry_delayedjob", "discard_delayedjob"
 ARGUMENTS = "view_arguments_delayedjob"
-RUN_NOW = "run_now_delayedjob"
+RUN_NOW, CANCEL = "run_now_delayedjob", "cancel_delayedjob"
+NOTE, PAUSE = "note_failuregroup", "pause_queue"
 # Each with its permission, and the state of a job with which it can be made.
 MOVES = [
     ("retry", RETRY, State.FAILED),
     ("run_now", RUN_NOW, State.SCHEDULED),
     ("discard", DISCARD, State.FAILED),
+    ("cancel", CANCEL, State.RUNNING),
 ]
 PEOPLE = {
     "nobody": None,
@@ -31,7 +38,12 @@ PEOPLE = {
     "a viewer who may retry": (VIEW, RETRY),
     "a viewer who may discard": (VIEW, DISCARD),
     "a viewer who may run jobs now": (VIEW, RUN_NOW),
-    "an operator": (VIEW, RETRY, RUN_NOW, DISCARD),
+    "a viewer who may end jobs": (VIEW, CANCEL),
+    "somebody who may only write notes": (NOTE,),
+    "a viewer who may write notes": (VIEW, NOTE),
+    "somebody who may only pause queues": (PAUSE,),
+    "a viewer who may pause queues": (VIEW, PAUSE),
+    "an operator": (VIEW, RETRY, RUN_NOW, DISCARD, CANCEL),
 }
 
 
@@ -43,39 +55,45 @@ def person(request, client, staff):
         client.force_login(staff(*codenames))
     elif request.param == "a customer":
         client.force_login(User.objects.create_user("customer"))
-    known = (VIEW, ARGUMENTS, RETRY, RUN_NOW, DISCARD)
+    known = (VIEW, ARGUMENTS, RETRY, RUN_NOW, DISCARD, CANCEL, NOTE, PAUSE)
     client.may = {action for action in known if action in (codenames or ())}
     return client
 
 
 @pytest.fixture
 def rows():
-    """All rows as they are in the database."""
-    return lambda: list(DelayedJob.objects.order_by("pk").values())
+    """All rows as they are in the database, and what their workers are asked."""
+    models = (DelayedJob, WorkerRequest, FailureGroup, PausedQueue)
+    return lambda: [list(rows.objects.order_by("pk").values()) for rows in models]
 
 
 @pytest.fixture
-def jobs(job):
+def jobs(job, worker):
     return [job(state, error_fingerprint="c1") for state in State]
 
 
-def test_who_may_view_sees_the_list_and_the_page_and_nobody_else_does(person, page, jobs):
+def test_who_may_view_sees_the_list_and_the_page_and_nobody_else_does(
+    person, page, cause_page, queue_page, jobs
+):
     for address in [
         page(),
-        page(of="causes"),
+        queue_page(),
+        cause_page(),
+        *(cause_page(of=name, cause="c1") for name in ("cause", "download")),
         *(page(row.pk, of="change") for row in jobs),
         page(jobs[0].pk, of="history"),
     ]:
         assert (person.get(address).status_code == 200) == (VIEW in person.may)
 
 
-def test_who_may_not_view_is_not_told_what_failed(person, page, jobs):
+def test_who_may_not_view_is_not_told_what_failed(person, page, cause_page, jobs):
     texts = [
         person.get(page(row.pk, of=name)).text for row in jobs for name in ("change", "retry", "discard")
     ]
-    texts += [
-        person.get(page(of=name, cause="c1")).text for name in ("causes", "retry_cause", "discard_cause")
-    ]
+    for name in ("changelist", "cause", "retry", "discard", "download"):
+        address = cause_page(of=name, cause="c1")
+        texts += [person.get(address).getvalue().decode(), person.post(address).getvalue().decode()]
+    texts.append(person.post(cause_page(of="note", cause="c1"), {"note": "x" * 5000}).text)
     assert any("hung up" in text for text in texts) == (VIEW in person.may)
 
 
@@ -115,28 +133,41 @@ def test_an_action_is_offered_to_whoever_may_do_it(person, page, jobs, action, p
 
 @pytest.mark.parametrize(("action", "permission"), [("retry", RETRY), ("discard", DISCARD)])
 def test_what_can_be_done_about_a_cause_is_offered_to_whoever_may_do_it(
-    person, page, job, action, permission
+    person, page, cause_page, job, action, permission
 ):
     job(error_fingerprint="c1")
     watched = job(State.RETRYING, error_fingerprint="c1")
-    address = page(of=f"{action}_cause", cause="c1")
+    address = cause_page(of=action, cause="c1")
     may = {VIEW, permission} <= person.may
-    assert (address in person.get(page(of="causes")).text) == may
-    assert (address in person.get(page(watched.pk, of="change")).text) == may
+    for shown in (cause_page(), cause_page(of="cause", cause="c1"), page(watched.pk, of="change")):
+        assert (address in person.get(shown).text) == may
     assert (person.get(address).status_code == 200) == may
-    assert (page(of="retry_one", cause="c1") in person.get(page(of="causes")).text) == (
-        {VIEW, RETRY} <= person.may
-    )
+    for shown in (cause_page(), cause_page(of="cause", cause="c1")):
+        text = person.get(shown).text
+        assert (cause_page(of="retry_one", cause="c1") in text) == ({VIEW, RETRY} <= person.may)
+    assert (cause_page(of="note", cause="c1") in text) == ({VIEW, NOTE} <= person.may)
 
 
 @pytest.mark.parametrize(
-    ("name", "permission"), [("retry_one", RETRY), ("retry_cause", RETRY), ("discard_cause", DISCARD)]
+    ("name", "permission"), [("retry_one", RETRY), ("retry", RETRY), ("discard", DISCARD), ("note", NOTE)]
 )
-def test_a_forged_post_about_a_cause_changes_nothing(person, page, job, rows, name, permission):
+def test_a_forged_post_about_a_cause_changes_nothing(person, cause_page, job, rows, name, permission):
     job(error_fingerprint="c1")
     before = rows()
-    person.post(page(of=name, cause="c1"), {"confirmed": "yes", "as_of": "2100-01-01T00:00:00+00:00"})
+    forged = {"confirmed": "yes", "as_of": "2100-01-01T00:00:00+00:00", "note": "forged"}
+    person.post(cause_page(of=name, cause="c1"), forged)
     assert (rows() != before) == ({VIEW, permission} <= person.may)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_queues_are_paused_and_resumed_by_whoever_may(person, queue_page, job, rows, verb):
+    job(State.ENQUEUED, queue="images")
+    PausedQueue.objects.create(queue="mail", paused_at="2026-01-01T00:00:00+00:00")
+    may = {VIEW, PAUSE} <= person.may
+    assert (queue_page(of=verb) in person.get(queue_page()).text) == may
+    before = rows()
+    person.post(queue_page(of=verb), {"queue": "images" if verb == "pause" else "mail"})
+    assert (rows() != before) == may
 
 
 @pytest.mark.parametrize(("action", "permission", "state"), MOVES)
@@ -162,28 +193,35 @@ def test_nobody_edits_adds_or_deletes_a_row(person, page, jobs, rows):
     assert rows() == before
 
 
-def test_looking_changes_nothing(operator, page, jobs, rows):
+def test_looking_changes_nothing(client, staff, page, cause_page, jobs, rows):
+    operator = client
+    operator.force_login(staff(VIEW, ARGUMENTS, RETRY, RUN_NOW, DISCARD, CANCEL, NOTE))
     before = rows()
-    for name in ("change", "retry", "run_now", "discard", "history"):
+    for name in ("change", "retry", "run_now", "discard", "cancel", "history"):
         for row in jobs:
             operator.get(page(row.pk, of=name, confirmed="yes", select_across="1"))
-    for name in ("causes", "retry_one", "retry_cause", "discard_cause"):
-        operator.get(page(of=name, cause="none", confirmed="yes", as_of="2100-01-01T00:00:00+00:00"))
+    for name in ("changelist", "cause", "download", "note", "retry_one", "retry", "discard"):
+        for value in ("none", "c1"):
+            operator.get(
+                cause_page(of=name, cause=value, confirmed="yes", as_of="2100-01-01T00:00:00+00:00", note="x")
+            )
     operator.get(page(action="discard", confirmed="yes", select_across="1", _selected_action=jobs[0].pk))
     assert rows() == before
 
 
-@pytest.mark.parametrize("action", ["retry", "run_now", "discard"])
-def test_a_post_without_a_token_is_refused(staff, page, job, rows, action):
+@pytest.mark.parametrize("action", ["retry", "run_now", "discard", "cancel"])
+def test_a_post_without_a_token_is_refused(staff, page, cause_page, queue_page, job, rows, action):
     row = job()
     client = Client(enforce_csrf_checks=True)
-    client.force_login(staff(VIEW, RETRY, RUN_NOW, DISCARD))
+    client.force_login(staff(VIEW, RETRY, RUN_NOW, DISCARD, NOTE, PAUSE))
     data = {"action": action, "confirmed": "yes", "_selected_action": row.pk}
     before = rows()
     assert client.post(page(), data).status_code == 403
     assert client.post(page(row.pk, of=action), data).status_code == 403
-    for name in ("retry_one", "retry_cause", "discard_cause"):
-        assert client.post(page(of=name, cause="none"), data).status_code == 403
+    for name in ("retry_one", "retry", "discard", "note"):
+        assert client.post(cause_page(of=name, cause="none"), data).status_code == 403
+    for verb in ("pause", "resume"):
+        assert client.post(queue_page(of=verb), {"queue": "mail"}).status_code == 403
     assert rows() == before
 
 
@@ -199,13 +237,17 @@ def two_sites(settings):
     """A second admin site, of a class of its own, beside the first."""
     site = OperationsSite(name="operations")
     site.register(DelayedJob, DelayedJobAdmin)
+    site.register(FailureGroup, FailureGroupAdmin)
+    site.register(PausedQueue, PausedQueueAdmin)
     site.register(WorkerProcess, WorkerProcessAdmin)
     urls = ModuleType("two_sites")
     urls.urlpatterns = [path("admin/", admin.site.urls), path("operations/", site.urls)]
     settings.ROOT_URLCONF = urls
 
 
-def test_every_page_of_a_second_site_stays_in_it(two_sites, operator, page, job, failed_attempt):
+def test_every_page_of_a_second_site_stays_in_it(
+    two_sites, operator, page, cause_page, queue_page, job, failed_attempt
+):
     row = job()
     failed_attempt(row)
     question = operator.post(
@@ -217,12 +259,13 @@ def test_every_page_of_a_second_site_stays_in_it(two_sites, operator, page, job,
         operator.get(page(row.pk, of=name, site="operations")).text for name in ("change", "retry", "discard")
     ]
     texts += [
-        operator.get(page(of=name, site="operations", cause="none")).text
-        for name in ("causes", "retry_cause", "discard_cause")
+        operator.get(cause_page(of=name, site="operations", cause="none")).text
+        for name in ("changelist", "cause", "retry", "discard")
     ]
+    texts.append(operator.get(queue_page(site="operations")).text)
     for text in texts:
         assert "Operations" in text
-        assert "/operations/django_delayed/delayedjob/" in text
+        assert "/operations/django_delayed/" in text
         assert 'href="/admin/' not in text
 
 
@@ -236,3 +279,46 @@ def test_operations_of_a_second_site_lead_back_to_it(two_sites, operator, page, 
         site="operations"
     )
     assert not DelayedJob.objects.exists()
+
+
+ADMIN_CLASSES = {
+    DelayedJob: DelayedJobAdmin,
+    FailureGroup: FailureGroupAdmin,
+    PausedQueue: PausedQueueAdmin,
+}
+
+
+@pytest.fixture
+def site_with(settings):
+    """A second admin site that has these models only."""
+
+    def create(**registered):
+        site = OperationsSite(name="operations")
+        for model, admin_class in ADMIN_CLASSES.items():
+            if registered.get(model.__name__, False):
+                site.register(model, admin_class)
+        urls = ModuleType("two_sites")
+        urls.urlpatterns = [path("admin/", admin.site.urls), path("operations/", site.urls)]
+        settings.ROOT_URLCONF = urls
+
+    return create
+
+
+def test_a_site_may_have_jobs_without_causes(site_with, operator, page, job):
+    site_with(DelayedJob=True)
+    watched = job(State.RETRYING, error_fingerprint="c1")
+    job(error_fingerprint="c1")
+    for address in (page(site="operations"), page(watched.pk, of="change", site="operations")):
+        response = operator.get(address)
+        assert response.status_code == 200
+        assert "failuregroup" not in response.text
+
+
+def test_a_site_without_jobs_has_no_causes(site_with, operator, cause_page, queue_page):
+    site_with(FailureGroup=True, PausedQueue=True)
+    text = operator.get("/operations/").text
+    assert "failuregroup" not in text
+    assert "pausedqueue" not in text
+    assert operator.get(queue_page(site="operations")).status_code == 403
+    for name in ("changelist", "cause", "download", "retry", "note"):
+        assert operator.get(cause_page(of=name, site="operations", cause="c1")).status_code == 403

@@ -35,6 +35,30 @@ def test_filters_take_german_dates(operator, page, job):
     assert response.context["cl"].result_count == 1
 
 
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("vi", "Công việc thất bại theo nguyên nhân"), ("ar", "المهام الفاشلة حسب السبب")],
+)
+def test_the_causes_are_shown_in_other_languages(operator, cause_page, job, language, words):
+    job(error_fingerprint="c1")
+    for address in (cause_page(), cause_page(of="cause", cause="c1"), cause_page(of="retry", cause="c1")):
+        response = operator.get(address, headers={"accept-language": language})
+        assert words in response.text
+        assert f'lang="{language}" dir="{"rtl" if language == "ar" else "ltr"}"' in response.text
+
+
+@pytest.mark.parametrize("language", ["vi", "ar", "de"])
+def test_the_range_that_a_number_leads_to_is_read_in_every_language(
+    operator, page, cause_page, job, language
+):
+    job(error_fingerprint="c1")
+    headers = {"accept-language": language}
+    [line] = operator.get(cause_page(), headers=headers).context["lines"]
+    for number, query in line.counts:
+        response = operator.get(f"{page()}?{query}", headers=headers)
+        assert response.context["cl"].result_count == number == 1
+
+
 TEXTS_OF_TEMPLATES = re.compile(
     r"""{% translate (?P<quote>["'])(?P<plain>.+?)(?P=quote) %}|"""
     r"""{% blocktranslate[^%]*%}(?P<block>.+?){% (?:plural|end)"""
@@ -81,3 +105,23 @@ def test_what_is_translated_is_compiled_too(path):
         assert {text: translation.gettext(text) for text in translated if "\\" not in text} == {
             text: words for text, words in translated.items() if "\\" not in text
         }
+
+
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
+
+
+@pytest.mark.parametrize("path", LOCALES, ids=lambda path: path.parts[-3])
+def test_each_form_of_a_translation_has_the_placeholders_of_its_text(path):
+    with path.with_suffix(".mo").open("rb") as file:
+        catalog = gettext.GNUTranslations(file)
+    forms = int(re.search(r"nplurals=(\d)", path.read_text())[1])
+    plurals = [key for key in catalog._catalog if isinstance(key, tuple)]
+    assert len(plurals) > 10 * forms
+    for text, form in plurals:
+        assert 0 <= form < forms
+        assert (text, forms - 1) in catalog._catalog
+    for key, words in catalog._catalog.items():
+        text = key[0] if isinstance(key, tuple) else key
+        # "Retry the other job" is about one, which needs no number.
+        if text and not text.endswith("the other job"):
+            assert set(PLACEHOLDER.findall(words)) == set(PLACEHOLDER.findall(text)), words

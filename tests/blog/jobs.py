@@ -12,7 +12,7 @@ from django.core.mail import EmailMessage
 from django.db import OperationalError
 from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
-from django_delayed import DeserializationError, DontPerform, Job, RecordNotFound, Retry
+from django_delayed import DeserializationError, DontPerform, DuplicateJob, Job, RecordNotFound, Retry
 from django_delayed.jobs import hooks
 from django_delayed.mail import Mailer
 
@@ -116,6 +116,27 @@ class Plain(Job):
     def perform(self, /, *args, **kwargs):
         diary.write("plain", args, kwargs)
         return args
+
+
+class Indexing(Plain):
+    """Something else with the same arguments."""
+
+
+class Noting(Plain):
+    """Notes what its hooks around the enqueue are told."""
+
+    notes = []
+
+    def around_enqueue(self):
+        try:
+            yield
+        except DuplicateJob as duplicate:
+            self.notes.append((str(duplicate), duplicate.delayed_job_id))
+            raise
+        self.notes.append("enqueued")
+
+    def after_enqueue(self):
+        self.notes.append("after")
 
 
 class Mood(Enum):
@@ -345,6 +366,28 @@ def call(function, *args):
 CALLS = {}
 
 
+class Atomic(Job):
+    """Does what `CALLS` has under the name with it, and is committed together with that."""
+
+    atomic = True
+
+    def perform(self, name):
+        return CALLS[name](self)
+
+    def before_perform(self):
+        self.call("before")
+
+    def after_perform(self):
+        self.call("after")
+
+    def on_error(self, error):
+        self.call("on_error")
+
+    def call(self, name):
+        if name in CALLS:
+            CALLS[name](self)
+
+
 class Ruled(Job):
     """Raises the error that `CALLS["ruled"]` returns; has rules for some."""
 
@@ -540,3 +583,31 @@ class Reminder(Job):
 class Greeting(Job):
     def perform(self, post, *, tags=frozenset(), mood=None):
         diary.write("greet")
+
+
+class Returning(Job):
+    """Keeps what the function under the name returns."""
+
+    result = True
+    discard_on = (LookupError,)
+
+    def perform(self, name):
+        return CALLS[name](self)
+
+
+class AtomicReturning(Returning):
+    atomic = True
+
+
+class Silent(Returning):
+    result = False
+    keep_for = timedelta(hours=1)
+
+
+class Remembered(Job):
+    """Its row is kept for an hour."""
+
+    keep_for = timedelta(hours=1)
+
+    def perform(self):
+        return 1

@@ -1,13 +1,17 @@
 """jobs_check: late is what has been due for too long, and nothing else."""
 
+import re
 from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 from django_delayed import claiming
+from django_delayed.databases import database, missing_parts
+from django_delayed.management.commands import jobs_check
 from django_delayed.models import DelayedJob
 from tests.playground.jobs import Note
 
@@ -101,6 +105,215 @@ def test_it_warns_of_more_lanes_than_a_claim_likes(capsys):
     )
     call_command("jobs_check")
     assert "201 pairs of queue and priority" in capsys.readouterr().err
+
+
+# Transactions that keep the rows of performed jobs. Where another's are seen, and which:
+
+
+@pytest.fixture
+def other():
+    copy = connection.copy()
+    yield copy
+    copy.close()
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """A transaction counts as old from its begin on."""
+    monkeypatch.setattr(jobs_check, "OLD_TRANSACTION", timedelta(0))
+
+
+def begin(other, statement="SELECT 1"):
+    other.set_autocommit(False)
+    with other.cursor() as cursor:
+        cursor.execute(statement)
+
+
+READ = "SELECT count(*) FROM django_delayed_delayedjob"
+BEGUN = {
+    "postgresql": f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; {READ}",
+    "mysql": READ,
+}.get(connection.vendor)
+only_where_seen = pytest.mark.skipif(BEGUN is None, reason="tells nothing of other transactions")
+# InnoDB keeps rows for the transactions of all databases, and other tests may be running there.
+alone = pytest.mark.skipif(connection.vendor != "postgresql", reason="a matter of PostgreSQL")
+
+
+@only_where_seen
+@pytest.mark.django_db(transaction=True)
+def test_it_warns_of_an_old_transaction_that_keeps_rows(capsys, other, at_once):
+    begin(other, BEGUN)
+    call_command("jobs_check")
+    warning = capsys.readouterr().err
+    assert re.search(
+        r"A transaction has been open for [\d,]+ s \((pid|connection) \d+.*\)\. Until it", warning
+    )
+
+
+@alone
+@pytest.mark.django_db(transaction=True)
+def test_the_warning_says_whose_transaction_it_is_and_stops_when_it_ends(capsys, other, at_once):
+    begin(other, "SET application_name = 'a report'")
+    other.commit()
+    begin(other, BEGUN)
+    call_command("jobs_check")
+    role = connection.get_connection_params()["user"]
+    pid = other.connection.info.backend_pid
+    assert f"(pid {pid}, role {role}, a report, idle in transaction)" in capsys.readouterr().err
+    other.rollback()
+    call_command("jobs_check")
+    assert capsys.readouterr().err == ""
+
+
+@alone
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("statement", ["SELECT 1", READ])
+def test_a_transaction_that_keeps_no_rows_is_no_matter(capsys, other, at_once, statement):
+    # At READ COMMITTED a snapshot ends with its statement.
+    begin(other, statement)
+    call_command("jobs_check")
+    assert capsys.readouterr().err == ""
+
+
+@alone
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_of_another_database_is_no_matter(capsys, other, at_once):
+    other.settings_dict = {**other.settings_dict, "NAME": "postgres"}
+    begin(other, "SELECT txid_current()")
+    call_command("jobs_check")
+    assert capsys.readouterr().err == ""
+
+
+@alone
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_of_five_minutes_is_not_old_yet(capsys, other):
+    begin(other, BEGUN)
+    call_command("jobs_check")
+    assert capsys.readouterr().err == ""
+
+
+def test_its_own_transaction_is_none_that_it_warns_of(capsys, at_once):
+    DelayedJob.objects.exists()
+    oldest = database(connection).oldest_transaction()
+    if connection.vendor == "mysql" and oldest:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT CONNECTION_ID()")
+            assert oldest.session != f"connection {cursor.fetchone()[0]}"
+    else:
+        assert oldest is None
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="a matter of MySQL and MariaDB")
+@pytest.mark.parametrize("zone", ["SYSTEM", "+09:00", "-08:00"])
+@pytest.mark.django_db(transaction=True)
+def test_the_age_of_a_transaction_does_not_depend_on_the_zone_of_the_session(other, zone):
+    begin(other, BEGUN)
+    with connection.cursor() as cursor:
+        cursor.execute("SET time_zone = %s", [zone])
+    try:
+        oldest = database(connection).oldest_transaction()
+    finally:
+        connection.close()
+    # Hours are what a wrong zone makes of it.
+    assert oldest.age < timedelta(minutes=30)
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="a matter of MySQL and MariaDB")
+@pytest.mark.django_db(transaction=True)
+def test_who_may_not_see_transactions_is_not_warned_of_any(other):
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE USER narrow@'%%' IDENTIFIED BY 'narrow'")
+        try:
+            other.settings_dict = {**other.settings_dict, "USER": "narrow", "PASSWORD": "narrow", "NAME": ""}
+            assert database(other).oldest_transaction() is None
+        finally:
+            other.close()
+            cursor.execute("DROP USER narrow@'%%'")
+
+
+# Tables that are not as the migrations make them
+
+
+def ddl(statement):
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_warns_of_a_missing_index(capsys):
+    index = next(index for index in DelayedJob._meta.indexes if index.name == "delayed_job_about")
+    with connection.schema_editor() as editor:
+        editor.remove_index(DelayedJob, index)
+    try:
+        call_command("jobs_check")
+        assert capsys.readouterr().err == (
+            "The table django_delayed_delayedjob has no index delayed_job_about.\n"
+        )
+    finally:
+        with connection.schema_editor() as editor:
+            editor.add_index(DelayedJob, index)
+    call_command("jobs_check")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("column", ["result", "started_at"])
+def test_it_warns_of_a_missing_column(capsys, column):
+    ddl(f"ALTER TABLE django_delayed_delayedjob RENAME COLUMN {column} TO former")
+    try:
+        call_command("jobs_check")
+    finally:
+        ddl(f"ALTER TABLE django_delayed_delayedjob RENAME COLUMN former TO {column}")
+    assert capsys.readouterr().err == f"The table django_delayed_delayedjob has no column {column}.\n"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_says_which_column_is_missing_when_the_queue_cannot_be_read_for_it(capsys):
+    ddl("ALTER TABLE django_delayed_delayedjob RENAME COLUMN run_at TO former")
+    try:
+        with pytest.raises(CommandError, match="The queue cannot be read") as caught:
+            call_command("jobs_check")
+    finally:
+        ddl("ALTER TABLE django_delayed_delayedjob RENAME COLUMN former TO run_at")
+    assert caught.value.returncode == 2
+    assert capsys.readouterr().err == "The table django_delayed_delayedjob has no column run_at.\n"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_warns_of_a_missing_table(capsys):
+    ddl("ALTER TABLE django_delayed_failedattempt RENAME TO former")
+    try:
+        call_command("jobs_check")
+    finally:
+        ddl("ALTER TABLE former RENAME TO django_delayed_failedattempt")
+    assert capsys.readouterr().err == "There is no table django_delayed_failedattempt.\n"
+
+
+def test_it_warns_of_a_migration_that_is_not_applied(capsys):
+    MigrationRecorder(connection).record_unapplied("django_delayed", "0001_initial")
+    call_command("jobs_check")
+    assert capsys.readouterr().err == (
+        "The migration 0001_initial of django_delayed is not applied: run `manage.py migrate`.\n"
+    )
+
+
+def test_a_project_that_makes_tables_without_migrations_is_not_warned(capsys, settings):
+    MigrationRecorder(connection).record_unapplied("django_delayed", "0001_initial")
+    settings.MIGRATION_MODULES = {"django_delayed": None}
+    call_command("jobs_check")
+    assert capsys.readouterr().err == ""
+
+
+def test_tables_that_a_router_keeps_elsewhere_are_not_missing(capsys, settings, monkeypatch):
+    class Elsewhere:
+        def allow_migrate(self, db, app_label, **hints):
+            return False
+
+    monkeypatch.setattr(DelayedJob._meta, "db_table", "django_delayed_elsewhere")
+    settings.DATABASE_ROUTERS = [Elsewhere()]
+    assert list(missing_parts(connection, [DelayedJob])) == []
+    settings.DATABASE_ROUTERS = []
+    assert list(missing_parts(connection, [DelayedJob])) == ["There is no table django_delayed_elsewhere."]
 
 
 def test_its_exit_code_is_for_cron(command, ledger):

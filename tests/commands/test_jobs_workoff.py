@@ -12,10 +12,11 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 from django_delayed import enqueue_all
+from django_delayed.execution.stopping import Stop
 from django_delayed.models import DelayedJob, WorkerProcess
 from tests.blog.jobs import Discarded, DiscardedWithItsRecord
 from tests.blog.models import Post
-from tests.playground.jobs import FailingForGood, Gated, Note
+from tests.playground.jobs import FailingForGood, Gated, Note, Told
 from tests.playground.processes import nothing_is_held, until
 
 
@@ -93,10 +94,12 @@ def test_a_signal_lets_the_current_job_finish(command, ledger, signum):
 
 
 def test_a_second_signal_interrupts_the_job_and_gives_it_back_with_its_attempt(command, ledger):
-    gated = Gated.perform_later(str(ledger), str(ledger.gate))
+    gated = Told.perform_later(str(ledger), str(ledger.gate))
     run = command("jobs_workoff")
     ledger.has(f"begin {gated.pk}")
     run.send(signal.SIGTERM)
+    # Of two signals that wait, Python handles the one with the lower number first.
+    ledger.has(f"told {gated.pk}")
     run.send(signal.SIGINT)
     assert run.ends() == 0
     gated.refresh_from_db()
@@ -224,6 +227,13 @@ class TestInACallersTransaction:
         with pytest.raises(CommandError, match="1 of 2 attempts failed"):
             call_command("jobs_workoff", "--fail-on-error")
         assert ", 1 failed, 1 discarded\n" in capsys.readouterr().out
+
+    def test_jobs_that_an_operator_has_ended_are_counted_apart_and_are_no_failures(self, capsys, monkeypatch):
+        monkeypatch.setattr(Stop, "is_cancelled", lambda stop: True)
+        enqueue_all([FailingForGood(), Discarded("lookup")])
+        call_command("jobs_workoff", "--fail-on-error")
+        assert "2 jobs performed" in (said := capsys.readouterr().out)
+        assert ", 0 failed, 2 cancelled\n" in said
 
     def test_failures_are_an_error_when_asked_for(self):
         FailingForGood.perform_later()

@@ -14,13 +14,13 @@ from django.utils import timezone
 from django_delayed import states
 from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.operations import Operation
-from django_delayed.states import State
+from django_delayed.states import CANCELLED, State
 from tests.playground.jobs import Note
 
 pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
-COMMANDS = ["jobs_retry", "jobs_run_now", "jobs_discard"]
+COMMANDS = ["jobs_retry", "jobs_run_now", "jobs_discard", "jobs_cancel"]
 FAILED = {"mail failed", "feed failed", "old failed"}
 
 
@@ -87,6 +87,23 @@ def test_the_failed_jobs_that_the_filters_find_are_retried(rows, flags, moved):
 @pytest.mark.parametrize(
     ("flags", "moved"),
     [
+        ([], FAILED),
+        (["--queue", "default"], FAILED - {"mail failed"}),
+        (["--error-class", "JobCancelled"], {"cancelled"}),
+        (["--fingerprint", CANCELLED], {"cancelled"}),
+    ],
+    ids=words,
+)
+def test_jobs_that_an_operator_has_ended_are_retried_only_by_their_own_error(rows, flags, moved):
+    ended = {"error_class": "JobCancelled", "error_fingerprint": CANCELLED, "failed_at": timezone.now()}
+    DelayedJob.objects.create(name="cancelled", payload="{}", **ended)
+    call_command("jobs_retry", "--no-input", *flags)
+    assert names(DelayedJob.objects.enqueued()) == {"enqueued"} | moved
+
+
+@pytest.mark.parametrize(
+    ("flags", "moved"),
+    [
         ([], {"scheduled", "retrying"}),
         (["--state", "retrying"], {"retrying"}),
         (["--state", "scheduled"], {"scheduled"}),
@@ -143,7 +160,8 @@ def test_a_dry_run_counts_and_moves_nothing(rows, capsys, name):
     assert everything() == before
     said = capsys.readouterr().out
     assert "No filter is set" not in said
-    assert sum(int(line.split()[0]) for line in said.splitlines()) >= 2
+    counted = [int(line.split()[0]) for line in said.splitlines() if line[0] == " "]
+    assert sum(counted) >= (1 if name == "jobs_cancel" else 2)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -234,7 +252,7 @@ def test_where_no_user_is_known_the_log_says_so(rows, caplog, monkeypatch):
 
 
 def test_a_move_that_is_cut_off_has_been_logged(rows, caplog, monkeypatch):
-    def cut_off(operation, ids):
+    def cut_off(operation, ids, **how):
         raise OperationalError("the connection was cut")
 
     monkeypatch.setattr(Operation, "carry_out", cut_off)
@@ -324,3 +342,45 @@ def test_a_state_is_given_once_and_the_error_says_what_there_is(name):
         call_command(name, "--state", "retrying", "--state", "retrying")
     with pytest.raises(CommandError, match=r"choose from .*retrying"):
         call_command(name, "--state", "faild")
+
+
+@pytest.mark.parametrize(
+    "spread", [["--spread", "1200"], ["--spread", "0:20:00"], ["--spread=1200.0"]], ids=words
+)
+def test_retried_jobs_can_be_spread_over_some_time(rows, caplog, spread):
+    caplog.set_level(logging.INFO, "django_delayed")
+    call_command("jobs_retry", "--no-input", *spread)
+    retried = DelayedJob.objects.filter(name__in=FAILED).order_by("run_at")
+    first, second, third = retried.values_list("run_at", flat=True)
+    assert [round((moment - first) / timedelta(seconds=400)) for moment in (second, third)] == [1, 2]
+    assert "retry: 3 of 3, spread over 1200 s: " in caplog.text
+
+
+def test_the_time_to_spread_over_may_be_a_timedelta_in_code(rows):
+    call_command("jobs_retry", interactive=False, spread=timedelta(hours=1), verbosity=0)
+    assert DelayedJob.objects.filter(name__in=FAILED).scheduled().count() == 2
+
+
+@pytest.mark.parametrize("spread", ["-1", "ten", "1e400"])
+def test_a_time_that_cannot_be_is_refused(rows, spread):
+    before = everything()
+    with pytest.raises(CommandError, match="--spread"):
+        call_command("jobs_retry", "--no-input", "--spread", spread)
+    assert everything() == before
+
+
+@pytest.mark.parametrize("name", ["jobs_run_now", "jobs_discard", "jobs_cancel"])
+def test_only_retried_jobs_are_spread(rows, name):
+    with pytest.raises(CommandError, match="--spread"):
+        call_command(name, "--no-input", "--spread", "10")
+
+
+def test_jobs_of_which_an_equal_one_waits_are_counted_apart(command, ledger):
+    rows = [Note.set(unique=True).perform_later(str(ledger), name) for name in "abc"]
+    DelayedJob.objects.update(failed_at="2026-01-01T00:00Z")
+    assert Note.set(unique=True, wait=3600).perform_later(str(ledger), "a") is not None
+    run = command("jobs_retry", "--noinput")
+    assert run.ends() == 0
+    assert run.said("2 jobs retried.")
+    assert run.said("1 job skipped: an equal job waits.")
+    assert DelayedJob.objects.failed().get() == rows[0]

@@ -28,6 +28,38 @@ def limits(*flags):
     return one.max_jobs, one.max_memory
 
 
+def name_from(*flags, **given):
+    command = Command()
+    options = {**vars(command.create_parser("manage.py", "jobs_work").parse_args(flags)), **given}
+    [name] = {one.name for one in all_of(command, options)}
+    return name
+
+
+def test_all_workers_have_the_name_that_was_given():
+    assert name_from("--processes", "2") == ""
+    assert name_from("--processes", "2", "--name", " mailer of Zürich ") == "mailer of Zürich"
+    assert name_from("--pool", "a:2", "--pool", "b", "--name", "x" * 255) == "x" * 255
+    assert name_from(name="mailer") == "mailer"
+    assert name_from(name=7) == "7"
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 256, "a\nb", "a\0b", "\x1b[31m", "\udcff"])
+def test_what_is_no_name_is_refused(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        call_command_line("--name", name)
+    assert ended.value.code == 2
+    assert "is no name" in capsys.readouterr().err
+    with pytest.raises(CommandError, match="is no name") as refused:
+        name_from(name=name)
+    assert refused.value.returncode == 2
+
+
+def call_command_line(*flags):
+    parser = Command().create_parser("manage.py", "jobs_work")
+    parser.called_from_command_line = True
+    return parser.parse_args(flags)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -91,6 +123,10 @@ def test_another_command_may_give_texts():
         (["--processes", "many"], "invalid positive value: 'many'"),
         (["--processes", "2", "--processes", "3"], "give it once"),
         (["--pool", ":2"], "':2' is no pool"),
+        (["--threads", "0"], "invalid positive value: '0'"),
+        (["--threads", "2", "--threads", "3"], "give it once"),
+        (["--threads", "2", "--queues", "mail", "--in-order"], "leave --threads out, or --in-order"),
+        (["--threads", "2", "--pool", "mail", "--in-order"], "leave --threads out, or --in-order"),
         (["--max-jobs", "0"], "invalid positive value: '0'"),
         (["--max-memory", "much"], "invalid positive value: 'much'"),
         (["--max-memory", "1"], "--max-memory 1 is not more than the"),
@@ -109,7 +145,7 @@ def test_a_bad_value_is_refused_with_a_sentence(flags, complaint):
     "given",
     [
         *({"processes": 0}, {"processes": "two"}, {"pools": ["mail:0"]}, {"pools": [":1"]}),
-        *({"max_jobs": -1}, {"max_memory": 0}),
+        *({"max_jobs": -1}, {"max_memory": 0}, {"threads": 0}),
     ],
     ids=str,
 )
@@ -121,6 +157,45 @@ def test_so_is_one_from_another_command(given):
 def test_a_worker_lives_as_long_as_it_likes_or_as_it_is_told():
     assert limits() == (None, None)
     assert limits("--max-jobs", "7", "--max-memory", "9000") == (7, 9000 * 1024 * 1024)
+
+
+def test_each_worker_has_as_many_threads_as_it_is_told():
+    def threads(*flags):
+        command = Command()
+        options = vars(command.create_parser("manage.py", "jobs_work").parse_args(flags))
+        return [one.threads for one in all_of(command, options)]
+
+    assert threads() == [1]
+    assert threads("--threads", "1", "--queues", "mail", "--in-order") == [1]
+    assert threads("--threads", "4", "--processes", "2") == [4, 4]
+    assert threads("--threads", "4", "--pool", "mail:2", "--pool", "*") == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--threads", "0"],
+        ["--threads", "2", "--queues", "mail", "--in-order"],
+        ["--threads", "2", "--isolate"],
+    ],
+)
+def test_threads_that_cannot_be_make_it_exit_with_a_sentence(command, flags):
+    run = command("jobs_work", *flags)
+    assert run.ends() == 2
+    assert run.said("--threads")
+
+
+def test_isolated_jobs_are_claimed_one_by_one_in_each_worker():
+    command = Command()
+    parser = command.create_parser("manage.py", "jobs_work")
+
+    def of(*flags):
+        found = all_of(command, vars(parser.parse_args(flags)))
+        return [(one.isolate, one.read_ahead) for one in found]
+
+    assert of("--read-ahead", "9") == [(False, 9)]
+    assert of("--read-ahead", "9", "--isolate") == [(True, 1)]
+    assert of("--pool", "mail:2", "--pool", "*", "--isolate") == [(True, 1)] * 3
 
 
 def test_too_little_memory_makes_it_exit_with_a_sentence(command):

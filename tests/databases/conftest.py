@@ -1,11 +1,13 @@
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django_delayed import claiming
 from django_delayed.databases import DatabaseNow, database, insert
 from django_delayed.models import DelayedJob
+from tests.connections import in_thread
+
+__all__ = ["in_thread"]
 
 
 @pytest.fixture(autouse=True)
@@ -46,20 +48,6 @@ def other():
     copy = connection.copy()
     yield copy
     copy.close()
-
-
-@pytest.fixture
-def in_thread():
-    """Run a function in a thread with connections of its own; returns its future, and waits at the end."""
-
-    def run(function, *arguments):
-        try:
-            return function(*arguments)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        yield lambda function, *arguments: pool.submit(run, function, *arguments)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ ODD = {
         "max_attempts of text": "max_attempts = 'all'",
         "payload of bytes": "payload = x'ff'",
         "run_at of a number": "run_at = 1",
+        "a thirteenth month": "created_at = '2026-13-45 00:00:00'",
     },
 }[connection.vendor]
 NEVER_DUE = {

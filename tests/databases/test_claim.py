@@ -8,11 +8,12 @@ import tracemalloc
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django_delayed import claiming
 from django_delayed.claiming import COLUMNS, KNOWN, REMEMBER_ABOVE
-from django_delayed.databases import DatabaseNow, Filters, Lane, insert
+from django_delayed.databases import DatabaseNow, Filters, Lane, database, insert
 from django_delayed.databases.lanes import LARGEST_PAYLOAD
-from django_delayed.models import DelayedJob
+from django_delayed.models import DelayedJob, PausedQueue
 
 pytestmark = pytest.mark.django_db
 
@@ -372,3 +373,98 @@ def test_a_short_list_of_lanes_is_never_remembered(add):
     assert claimed(limit=10) == ["first"]
     add("second", due=-1, queue="another")
     assert claimed(limit=10) == ["second"]
+
+
+def test_lanes_that_were_read_just_now_may_do_for_a_claim(add, lane_scans):
+    for number in range(3):
+        add(name=str(number), due=number - 9)
+    assert [row.name for row in DelayedJob.objects.claim(W1, recent=60)] == ["0"]
+    add(name="better", due=-1, priority=-9)
+    assert [row.name for row in DelayedJob.objects.claim(W1, recent=60)] == ["1"]
+    assert len(lane_scans) == 1
+    assert [row.name for row in DelayedJob.objects.claim(W1)] == ["better"]
+    assert len(lane_scans) == 2
+
+
+def test_lanes_in_which_nothing_is_left_are_read_anew(add, lane_scans):
+    add(name="first", due=-1)
+    assert [row.name for row in DelayedJob.objects.claim(W1, recent=60)] == ["first"]
+    add(name="other", due=-1, queue="other")
+    assert [row.name for row in DelayedJob.objects.claim(W1, recent=60)] == ["other"]
+    assert len(lane_scans) == 2
+    assert DelayedJob.objects.claim(W1, recent=60) == []
+    assert len(lane_scans) == 3
+
+
+@pytest.fixture
+def lane_scans(monkeypatch):
+    """A line for each time that the lanes are read."""
+    claiming.forget_lanes()
+    kind, scans = type(database(connection)), []
+    scan = kind.scan_lanes
+    monkeypatch.setattr(
+        kind, "scan_lanes", lambda self, *tables: (scans.append(tables), scan(self, *tables))[1]
+    )
+    return scans
+
+
+# Pauses
+
+
+def pause_queue(queue):
+    PausedQueue.objects.create(queue=queue, paused_at=timezone.now())
+
+
+def test_no_job_of_a_paused_queue_is_claimed_until_it_is_resumed(add):
+    add("mail", queue="mail", priority=-10)
+    add("another mail", queue="mail")
+    add("images", queue="images")
+    pause_queue("mail")
+    assert claimed(limit=10) == ["images"]
+    assert claimed(limit=10) == []
+    PausedQueue.objects.all().delete()
+    assert claimed(limit=10) == ["mail", "another mail"]
+
+
+@pytest.mark.parametrize(("paused", "names"), [("mail", []), ("Mail", ["job"])])
+def test_a_pause_is_of_one_name_letter_by_letter(add, paused, names):
+    add("job", queue="mail")
+    pause_queue(paused)
+    assert claimed() == names
+
+
+def test_a_worker_does_not_wait_for_a_paused_queue(add):
+    add(queue="mail", due=-60)
+    add(queue="images", due=60)
+    pause_queue("mail")
+    assert 30 < DelayedJob.objects.next_due() <= 60
+    pause_queue("images")
+    assert DelayedJob.objects.next_due() is None
+
+
+def test_a_pause_costs_a_claim_no_statement(add):
+    add(queue="mail")
+    with CaptureQueriesContext(connection) as without:
+        claimed()
+    add(queue="mail")
+    pause_queue("images")
+    with CaptureQueriesContext(connection) as beside_one:
+        claimed()
+    assert len(beside_one) == len(without)
+
+
+def test_the_lanes_of_a_paused_queue_say_so(add):
+    add(queue="mail")
+    add(queue="images")
+    pause_queue("mail")
+    lanes = claiming.lanes(DelayedJob.objects.all())
+    assert {lane.queue: bool(lane.is_paused) for lane in lanes} == {"mail": True, "images": False}
+
+
+def test_a_pause_holds_among_many_lanes_after_a_second(add, remember_for, later):
+    remember_for(1.0)
+    add("job", queue="mail")
+    assert claiming.lanes(DelayedJob.objects.all())
+    pause_queue("mail")
+    later(1.1)
+    assert claimed() == []

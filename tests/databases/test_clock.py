@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
-from django_delayed.databases import Database, DatabaseNow, virtual_time
+from django_delayed.databases import Database, DatabaseNow, aware, database_now, virtual_time
 from django_delayed.models import DelayedJob, WorkerProcess
 
 WALL_CLOCK = Path(__file__).with_name("wall_clock.py")
@@ -168,3 +168,24 @@ def test_time_is_right_again_after_an_error():
         time.advance(timedelta(days=6))
         raise LookupError
     assert timedelta(0) == Database.ahead
+
+
+@pytest.mark.django_db
+def test_the_now_of_the_database_can_be_asked_for_by_itself():
+    now = database_now(connection)
+    assert now.tzinfo is UTC
+    assert is_about(now, timezone.now())
+    with virtual_time() as time:
+        time.advance(timedelta(days=40))
+        assert is_about(database_now(connection), now + timedelta(days=40))
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+@pytest.mark.parametrize("fold", [0, 1])
+def test_an_hour_that_comes_twice_is_told_apart_without_time_zones_too(settings, use_tz, fold):
+    settings.USE_TZ, settings.TIME_ZONE = use_tz, "Europe/Paris"
+    moment = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Paris"), fold=fold)
+    said = moment if use_tz else moment.replace(tzinfo=None, fold=0)
+    with virtual_time() as time:
+        time.advance(moment.astimezone(UTC) - datetime.now(UTC))
+        assert aware(said) == moment.astimezone(UTC)

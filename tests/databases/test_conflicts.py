@@ -1,7 +1,6 @@
 """Deadlocks and locks pass: ours are tried again; in a caller's transaction they are the caller's to see."""
 
 import sqlite3
-import threading
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
@@ -12,6 +11,7 @@ from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.serialization.errors import describe
 from tests.blog.jobs import Plain
+from tests.connections import wait_for_a_lock
 
 W1 = "1" * 32
 HOUR = timedelta(hours=1)
@@ -134,13 +134,30 @@ def test_a_move_that_meets_a_lock_is_made_when_the_lock_is_gone(hold, lock, othe
     assert len(pauses) == 1
 
 
-def test_the_begin_of_a_job_is_noted_when_the_lock_on_its_row_is_gone(hold, lock, other, impatient, pauses):
-    row = hold()
-    lock(row)
+def test_performed_jobs_are_settled_together_when_the_lock_on_one_is_gone(
+    add, lock, other, impatient, pauses
+):
+    for _ in range(2):
+        add(due=-1)
+    rows = jobs.claim(W1, 2)
+    lock(rows[1])
     pauses.then = other.rollback
-    assert jobs.release_unstarted(W1, row.pk, age=HOUR) == 0
-    assert jobs.get().started_at is not None
+    ids = {row.pk for row in rows}
+    assert jobs.finish_together(W1, rows[0].lock_token, list(ids)) == ids
+    assert not jobs.exists()
     assert len(pauses) == 1
+
+
+@pytest.mark.skipif(vendor == "sqlite", reason="SQLite has one writer at a time")
+def test_settling_waits_for_no_row_of_others(add, lock, impatient, pauses):
+    # Of a small table, a database would rather read all rows.
+    for _ in range(40):
+        add(due=-1)
+    rows = jobs.claim(W1, 30)
+    lock(jobs.waiting().first())
+    ids = {row.pk for row in rows}
+    assert jobs.finish_together(W1, rows[0].lock_token, list(ids)) == ids
+    assert pauses == []
 
 
 def conflict():
@@ -361,31 +378,13 @@ def deadlock(add, other, in_thread):
             DelayedJob.objects.filter(pk=first.pk).update(name="ours")
             if len(attempts) == 1:
                 futures.append(in_thread(want_the_first))
-                wait_until_it_waits(other)
+                wait_for_a_lock()
             DelayedJob.objects.filter(pk=second.pk).update(name="ours")
 
     attempts, futures = [], []
     yield update_both, attempts
     for future in futures:
         future.result(timeout=60)
-
-
-def wait_until_it_waits(other):
-    asks = {
-        "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        " AND datname = current_database()",
-        "mysql": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
-    }
-    watcher = connection.copy()
-    try:
-        while True:
-            with watcher.cursor() as cursor:
-                cursor.execute(asks[vendor])
-                if cursor.fetchone()[0]:
-                    return
-            threading.Event().wait(0.15)  # MariaDB refreshes that table ten times a second
-    finally:
-        watcher.close()
 
 
 def test_what_ended_in_a_deadlock_is_done_again(deadlock, backend):

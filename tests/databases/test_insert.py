@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 from django_delayed.databases import DatabaseNow, Filters, insert
 from django_delayed.execution.outcomes import Failed
@@ -48,6 +48,59 @@ def test_a_time_that_is_given_is_stored_as_it_is():
     insert(connection, [row])
     assert row.run_at == given
     assert DelayedJob.objects.get().run_at == given
+
+
+# What rows may differ in, and what JSON and SQL write in their own ways.
+TEXTS = ["", "a", "'", '"', "\\", "%s %%", "\r\n\t", "\x1f", "\u2028", "é", "🦀", "null", "{}", "a" * 255]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("waits", [False, True])
+def test_rows_that_differ_in_every_column_are_stored_as_they_are(waits, django_assert_num_queries):
+    day, now = timedelta(days=1), timezone.now()
+    written = [
+        DelayedJob(
+            name=text,
+            about=text,
+            payload=text,
+            queue=text or "default",
+            priority=number - 5,
+            run_at=DatabaseNow(plus=number * day) if waits and number % 2 else now - number * day,
+            max_attempts=2**31 - 1 - number,
+            keep_for=number * day if waits and number else None,
+            extras=number,
+            created_at=DatabaseNow(),
+        )
+        for number, text in enumerate(TEXTS)
+    ]
+    with django_assert_num_queries(1):
+        insert(connection, written)
+    stored = DelayedJob.objects.in_bulk([row.pk for row in written])
+    for row in written:
+        for field in DelayedJob._meta.concrete_fields:
+            assert getattr(row, field.attname) == getattr(stored[row.pk], field.attname), field.name
+    assert [row.name for row in written] == TEXTS
+
+
+@pytest.mark.django_db
+def test_rows_that_differ_in_nothing_are_as_many_rows():
+    written = [
+        DelayedJob(name="a", payload="{}", run_at=DatabaseNow(), created_at=DatabaseNow()) for _ in "abc"
+    ]
+    insert(connection, written)
+    assert len({row.pk for row in written}) == DelayedJob.objects.count() == 3
+
+
+@pytest.mark.django_db
+def test_a_text_that_is_too_long_for_its_column_is_refused_and_not_cut():
+    if connection.vendor == "sqlite":
+        pytest.skip("has no such limit")
+    with pytest.raises(DatabaseError), transaction.atomic():
+        insert(
+            connection,
+            [DelayedJob(name=letter * 256, payload="{}", run_at=timezone.now()) for letter in "ab"],
+        )
+    assert not DelayedJob.objects.exists()
 
 
 @pytest.mark.django_db

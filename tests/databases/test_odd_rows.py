@@ -35,6 +35,16 @@ def test_an_odd_row_is_set_aside_and_the_others_are_performed(name, diary, caplo
     assert DelayedJob.objects.values_list("error_fingerprint", flat=True).get() == "unreadable row"
 
 
+@pytest.mark.parametrize("name", ODD)
+def test_a_claim_of_an_odd_row_holds_none_of_the_others_when_it_returns_none(name):
+    pk = write(ODD[name])
+    taken = DelayedJob.objects.claim("1" * 32, 10)
+    others = DelayedJob.objects.exclude(pk=pk)
+    assert others.running().count() == len(taken)
+    assert others.filter(attempts=0).enqueued().count() == 2 - len(taken)
+    assert DelayedJob.objects.failed().filter(pk=pk).exists()
+
+
 @pytest.mark.parametrize("name", NEVER_DUE)
 def test_a_row_that_is_never_due_is_left_alone_and_the_others_are_performed(name, diary):
     pk = write(NEVER_DUE[name])
@@ -71,7 +81,7 @@ def pages(*ids):
     names = ("change", "retry", "run_now", "discard", "history")
     return [
         reverse("admin:django_delayed_delayedjob_changelist"),
-        reverse("admin:django_delayed_delayedjob_causes"),
+        reverse("admin:django_delayed_failuregroup_changelist"),
         *(reverse(f"admin:django_delayed_delayedjob_{name}", args=[pk]) for pk in ids for name in names),
     ]
 

@@ -1,13 +1,16 @@
 """The number of statements that a plain job costs, from its enqueue to its end."""
 
+import math
+
 import pytest
 from django.db import connection
 from django.db.backends.signals import connection_created
 from django_delayed import DeserializationError, enqueue_all
+from django_delayed.databases import watches
 from django_delayed.execution.outcomes import decide
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
-from tests.blog.jobs import CALLS, Plain, Ruled
+from tests.blog.jobs import CALLS, Atomic, Plain, Ruled
 from tests.blog.work import perform
 from tests.connections import wrapped
 
@@ -37,9 +40,28 @@ def statements_of(function):
 
 
 @pytest.mark.parametrize("count", [1, 7])
-def test_an_enqueue_is_one_statement_for_one_job_or_many(count):
+def test_an_enqueue_is_one_statement_for_one_job_or_many(count, monkeypatch):
+    # No other has woken the workers a moment ago.
+    monkeypatch.setattr(watches, "_notified_at", -math.inf)
     statements, _ = statements_of(lambda: enqueue_all([Plain(number) for number in range(count)]))
-    assert [sql.split()[0] for sql in statements] == ["INSERT"]
+    [sql] = statements
+    assert sql.count("INSERT INTO") == 1
+    assert ("pg_notify" in sql) == (connection.vendor == "postgresql")
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_what_new_rows_have_in_common_is_written_once_and_the_rest_as_few_parameters(count):
+    given = []
+
+    def note(execute, sql, params, many, context):
+        if "INSERT INTO" in sql:
+            given.append(len(params))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        enqueue_all([Plain(number) for number in range(count)])
+    # The name and the queue; the payload, which differs.
+    assert given == [3 if count == 1 or connection.vendor == "postgresql" else 3 * count]
 
 
 @pytest.mark.parametrize(("limit", "number"), [(1, CLAIM[0]), (7, CLAIM[1])])
@@ -63,6 +85,15 @@ def test_a_plain_job_is_performed_without_a_statement_and_settled_with_one():
     statements, lost = statements_of(lambda: settle([(row, outcome)]))
     assert (len(statements), lost) == (1, [])
     assert statements[0].startswith("DELETE")
+
+
+def test_an_atomic_job_has_no_more_statements_than_a_plain_one(monkeypatch):
+    monkeypatch.setitem(CALLS, "nothing", lambda job: None)
+    Atomic.perform_later("nothing")
+    [row] = DelayedJob.objects.claim(W1)
+    statements, outcome = statements_of(lambda: perform(row))
+    assert [sql.split()[0] for sql in statements] == ["DELETE"]
+    assert statements_of(lambda: settle([(row, outcome)])) == ([], [])
 
 
 def test_a_job_with_rules_has_one_statement_more_and_the_next_failure_another(monkeypatch):

@@ -81,6 +81,41 @@ def test_a_version_is_news_when_another_connection_has_committed(watch, other):
     assert not watch.has_news()
 
 
+@on_sqlite
+def test_a_write_of_another_connection_ends_the_sleep_and_is_looked_at_until_it_is_committed(
+    watch, other, monkeypatch
+):
+    clock = [1000.0]
+    monkeypatch.setattr("django_delayed.databases.watches.time.monotonic", lambda: clock[0])
+    watch.has_news()
+    clock[0] += watches.COMMITS_WITHIN
+    assert watch.pause == watches.LOOK_EVERY
+    with other.cursor() as cursor:
+        cursor.execute("DELETE FROM blog_post")
+        cursor.execute("INSERT INTO blog_post (title) VALUES ('')")
+    assert select.select([watch.fd], [], [], 30)[0]
+    assert watch.has_news()
+    assert (watch.fd, watch.pause) == (None, watches.LOOK_AT_VERSION_EVERY)
+    clock[0] += watches.COMMITS_WITHIN
+    assert watch.pause == watches.LOOK_EVERY
+    assert select.select([watch.fd], [], [], 0)[0] == []
+
+
+@on_sqlite
+def test_where_the_system_tells_of_no_writes_the_version_is_looked_at_more_often(backend, other, monkeypatch):
+    def refuse(paths):
+        raise OSError("no inotify")
+
+    monkeypatch.setattr(watches, "FileChanges", refuse)
+    connection.ensure_connection()
+    watch = backend.watch(lambda: False)
+    watch.has_news()
+    assert (watch.fd, watch.pause) == (None, watches.LOOK_AT_VERSION_EVERY)
+    with other.cursor() as cursor:
+        cursor.execute("INSERT INTO blog_post (title) VALUES ('')")
+    assert watch.has_news()
+
+
 @on_postgresql
 def test_a_notification_is_news_and_so_is_the_time_after_it(watch, other, monkeypatch):
     clock = [1000.0]

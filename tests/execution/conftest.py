@@ -2,6 +2,7 @@
 
 import pytest
 from django_delayed.signals import (
+    job_cancelled,
     job_discarded,
     job_errored,
     job_failed,
@@ -19,7 +20,8 @@ def heard():
     def hear(signal, sender, delayed_job, **what):
         said.append((signal, sender, delayed_job.pk, what))
 
-    signals = (job_started, job_finished, job_snoozed, job_errored, job_failed, job_discarded)
+    ends = (job_finished, job_snoozed, job_errored, job_failed, job_discarded, job_cancelled)
+    signals = (job_started, *ends)
     for one in signals:
         one.connect(hear)
     yield said

@@ -1,6 +1,7 @@
 """Real alarms: a limit of some hundredths of a second, and then the next one a second later."""
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -148,6 +149,18 @@ def test_the_inner_of_two_deadlines_strikes_alone():
         return "done"
 
     assert run_within(LONG, "outer", outer) == "done"
+
+
+def test_an_alarm_that_somebody_sends_rings_neither_the_deadline_nor_that_of_the_caller():
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(True))
+    signal.setitimer(signal.ITIMER_REAL, 3600)
+    try:
+        run_within(LONG, "a job", lambda: os.kill(os.getpid(), signal.SIGALRM))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert rung == []
 
 
 def test_a_handler_of_the_job_is_taken_away_again():

@@ -49,6 +49,16 @@ def test_nothing_is_announced_as_enqueued():
 
 
 @pytest.mark.django_db
+def test_the_hook_after_the_enqueue_sees_what_the_row_would_hold(monkeypatch, diary):
+    def look(job):
+        diary.append((job.delayed_job.queue, job.delayed_job.id))
+
+    monkeypatch.setattr(Plain, "after_enqueue", look)
+    Plain.set(queue="mail").perform_later()
+    assert diary[0] == ("mail", None)
+
+
+@pytest.mark.django_db
 def test_the_error_hooks_run_and_its_only_attempt_is_the_last(diary, heard):
     with pytest.raises(ArithmeticError, match="in perform"):
         Hooked.perform_later("perform")

@@ -1,8 +1,11 @@
 """The process and its connections are put back after each job."""
 
+import faulthandler
+import logging
 import os
 import signal
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +20,7 @@ from django_delayed.execution.outcomes import Finished
 from django_delayed.execution.session import Session
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
+from django_delayed.signals import job_finished, worker_started
 from django_delayed.worker.configuration import Configuration
 from django_delayed.worker.work_off import work_off as work_off_as_a_worker
 from tests.blog.jobs import Plain
@@ -244,3 +248,239 @@ def test_a_session_may_end_in_another_thread_than_the_one_that_made_it(wakeup_fd
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(use).result() == 0
+
+
+# What is the process's.
+
+
+@pytest.fixture
+def process(monkeypatch, tmp_path):
+    """The process of the tests, which is afterwards as it was; in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", os.environ)
+    monkeypatch.setenv("TOKEN", "secret")
+    monkeypatch.setenv("TZ", "Europe/Paris")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGQUIT)}
+    mask = os.umask(0o027)
+    time.tzset()
+    yield
+    os.umask(mask)
+    monkeypatch.undo()
+    time.tzset()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def state_of_process():
+    mask = os.umask(0)
+    os.umask(mask)
+    return (
+        os.getcwd(),
+        mask,
+        dict(os.environ),
+        os.getenv("TOKEN"),
+        time.tzname,
+        signal.getsignal(signal.SIGUSR1),
+    )
+
+
+def change_directory():
+    os.mkdir("below")
+    os.chdir("below")
+
+
+def remove_the_current_directory():
+    change_directory()
+    os.rmdir(os.getcwd())
+
+
+def change_zone():
+    os.environ["TZ"] = "Asia/Tokyo"
+    time.tzset()
+
+
+def replace_environment():
+    os.environ["TOKEN"] = "stolen"
+    os.environ = {}  # noqa: B003
+
+
+def handle_signals():
+    for number in (signal.SIGUSR1, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+CHANGES = {
+    "directory": change_directory,
+    "directory removed": remove_the_current_directory,
+    "zone": change_zone,
+    "environment replaced": replace_environment,
+    "handlers": handle_signals,
+    "umask": lambda: os.umask(0),
+    "variables set": lambda: os.environ.update(NEW="here", TOKEN="stolen"),
+    "variable removed": lambda: os.environ.pop("TOKEN"),
+    "environment emptied": lambda: os.environ.clear(),
+}
+
+
+@transactional
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_job_changes_of_the_process_is_put_back(in_job, process, change):
+    found = []
+    before = state_of_process()
+    in_job(CHANGES[change])
+    in_job(lambda: found.append(state_of_process()))
+    work_off_as_a_worker(Configuration())
+    assert DelayedJob.objects.count() == 0
+    assert found == [before]
+
+
+@transactional
+def test_what_a_receiver_changes_of_the_process_is_put_back(in_job, process):
+    def receive(**_):
+        os.environ["TOKEN"] = "of the receiver"
+
+    found = []
+    in_job(lambda: None)
+    in_job(lambda: found.append(os.environ["TOKEN"]))
+    job_finished.connect(receive)
+    try:
+        work_off_as_a_worker(Configuration())
+    finally:
+        job_finished.disconnect(receive)
+    assert found == ["secret"]
+
+
+@transactional
+def test_what_a_receiver_of_the_start_of_the_worker_changes_stays(in_job, process):
+    def prepare(**_):
+        os.environ["TOKEN"] = "of the worker"
+        os.umask(0o077)
+
+    found = []
+    worker_started.connect(prepare)
+    for _ in range(2):
+        in_job(lambda: found.append(state_of_process()[1:4:2]))
+    try:
+        work_off_as_a_worker(Configuration())
+    finally:
+        worker_started.disconnect(prepare)
+    assert found == [(0o077, "of the worker")] * 2
+
+
+@transactional
+def test_a_worker_whose_directory_is_gone_says_so_once_and_goes_on(in_job, process, caplog, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chdir(home)
+
+    def leave():
+        os.chdir(tmp_path)
+        home.rmdir()
+
+    for change in (leave, lambda: None, lambda: None):
+        in_job(change)
+    work_off_as_a_worker(Configuration())
+    assert DelayedJob.objects.count() == 0
+    assert caplog.text.count("cannot be put back") == 1
+
+
+@transactional
+def test_the_stacks_can_be_dumped_after_a_job_has_replaced_the_handler_of_that(in_job, process, tmp_path):
+    before = signal.getsignal(signal.SIGQUIT)
+    with (tmp_path / "stacks").open("w+") as file:
+        faulthandler.register(signal.SIGQUIT, file)
+        try:
+            in_job(handle_signals)
+            work_off_as_a_worker(Configuration())
+            assert signal.getsignal(signal.SIGQUIT) is before
+            # Registered still: without that, this would be False.
+            assert faulthandler.unregister(signal.SIGQUIT)
+        finally:
+            faulthandler.unregister(signal.SIGQUIT)
+
+
+@transactional
+def test_a_stream_that_a_job_has_closed_is_open_again(in_job, process):
+    before = os.fstat(0)
+    in_job(lambda: os.close(0))
+    work_off_as_a_worker(Configuration())
+    assert os.fstat(0) == before
+
+
+@transactional
+def test_a_worker_in_another_thread_than_the_main_one_leaves_the_process_alone(in_job, process):
+    def work():
+        try:
+            work_off_as_a_worker(Configuration())
+        finally:
+            connections.close_all()
+
+    in_job(lambda: os.environ.update(TOKEN="stolen"))
+    with ThreadPoolExecutor() as pool:
+        pool.submit(work).result()
+    assert os.environ["TOKEN"] == "stolen"
+
+
+# Threads.
+
+
+@pytest.fixture
+def threads():
+    """Start threads that run until the test is over."""
+    over = threading.Event()
+    started = []
+
+    def start(name, daemon=False):
+        started.append(threading.Thread(target=over.wait, name=name, daemon=daemon))
+        started[-1].start()
+
+    yield start
+    over.set()
+    for thread in started:
+        thread.join()
+
+
+def said_of_threads(caplog):
+    return [record for record in caplog.records if "left threads running" in record.message]
+
+
+@transactional
+def test_threads_that_a_job_leaves_are_logged_once_with_their_names_and_its_own(in_job, threads, caplog):
+    threads("of the process")
+    for names in (["indexer", "cache"], [], ["a\nline"]):
+        in_job(lambda names=names: [threads(name) for name in names])
+    work_off_as_a_worker(Configuration())
+    first, second = said_of_threads(caplog)
+    assert first.message.endswith(" has left threads running: cache, indexer")
+    assert first.levelno == logging.WARNING
+    assert (first.job_name, first.threads) == ("call", ["cache", "indexer"])
+    assert second.message.endswith("running: a\\nline")
+
+
+@transactional
+def test_threads_that_do_not_keep_the_process_from_ending_are_no_warning(in_job, threads, caplog):
+    caplog.set_level(logging.INFO, "django_delayed")
+    in_job(lambda: threads("exporter", daemon=True))
+    work_off_as_a_worker(Configuration())
+    [said] = said_of_threads(caplog)
+    assert said.levelno == logging.INFO
+
+
+@transactional
+def test_many_threads_make_one_short_line(in_job, threads, caplog):
+    in_job(lambda: [threads(f"thread {number:02}") for number in range(15)])
+    work_off_as_a_worker(Configuration())
+    [said] = said_of_threads(caplog)
+    assert said.message.endswith("thread 08, thread 09 and 5 more")
+    assert len(said.threads) == 15
+
+
+@transactional
+def test_a_thread_that_ends_with_its_job_is_not_logged(in_job, caplog):
+    def work():
+        with ThreadPoolExecutor() as pool:
+            pool.submit(int).result()
+
+    in_job(work)
+    work_off_as_a_worker(Configuration())
+    assert said_of_threads(caplog) == []

@@ -1,19 +1,21 @@
-"""Jobs that ask to come again: snooze() and retry_job()."""
+"""Jobs that ask whether to stop, and those that ask to come again: snooze() and retry_job()."""
 
 from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
 from django.db import connection, transaction
-from django_delayed import enqueue
+from django_delayed import enqueue, testing
 from django_delayed.conf import CENTURY
 from django_delayed.databases import DatabaseNow
 from django_delayed.execution.outcomes import Failed, Rescheduled, Snoozed
+from django_delayed.execution.stopping import Stop
 from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.signals import job_errored, job_snoozed, job_started
 from tests.blog import jobs
 from tests.blog.jobs import Patient
 from tests.blog.models import Post
-from tests.blog.work import perform_next
+from tests.blog.work import claim, perform, perform_next
 
 pytestmark = pytest.mark.django_db
 
@@ -157,3 +159,38 @@ def test_a_job_that_is_performed_at_once_cannot_come_again(settings, diary, monk
         with pytest.raises(RuntimeError, match=sentence):
             enqueue(Patient())
     assert diary.count(("attempt", 1)) == 4
+
+
+def test_a_job_asks_as_often_as_it_likes_whether_to_stop_and_that_is_no_statement(
+    monkeypatch, django_assert_num_queries
+):
+    answers, heard = iter([False, False, True]), []
+
+    def ask(job):
+        with django_assert_num_queries(0):
+            heard.extend(job.should_stop() for _ in range(3))
+
+    monkeypatch.setitem(jobs.CALLS, "patient", ask)
+    Patient.perform_later()
+    perform(claim(), stop=Stop(lambda: next(answers)))
+    assert heard == [False, False, True]
+
+
+def test_a_job_that_no_worker_performs_is_never_told_to_stop(settings, monkeypatch):
+    heard = []
+    monkeypatch.setitem(jobs.CALLS, "patient", lambda job: heard.append(job.should_stop()))
+    Patient.perform_now()
+    Patient.perform_later()
+    testing.work_off()
+    settings.DJANGO_DELAYED = {"DELAY_JOBS": False}
+    enqueue(Patient())
+    assert heard == [False] * 3
+
+
+def test_a_test_may_tell_a_job_to_stop(monkeypatch):
+    heard = []
+    monkeypatch.setitem(jobs.CALLS, "patient", lambda job: heard.append(job.should_stop()))
+    Patient.perform_later()
+    with patch.object(Patient, "should_stop", side_effect=[True]):
+        testing.work_off()
+    assert heard == [True]

@@ -6,15 +6,8 @@ import pytest
 from django.db import InterfaceError, OperationalError, ProgrammingError
 from django_delayed import DeserializationError, Job, JobTimeout, RecordNotFound
 from django_delayed.conf import CENTURY
-from django_delayed.execution.outcomes import (
-    Discarded,
-    Failed,
-    Rescheduled,
-    decide,
-    decide_after_crash,
-    decide_after_kill,
-    is_given_up,
-)
+from django_delayed.execution.deaths import decide_after_crash, decide_after_kill
+from django_delayed.execution.outcomes import Discarded, Failed, Rescheduled, decide, is_given_up
 from django_delayed.models import DelayedJob
 from tests.blog.jobs import Discarded as DiscardingJob
 from tests.blog.jobs import DiscardedWithItsRecord, DiscardedWithWhateverIsGone, Impatient, Leaving, Plain

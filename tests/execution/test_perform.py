@@ -26,6 +26,8 @@ from django_delayed.calls.call import CallJob
 from django_delayed.databases import DatabaseNow
 from django_delayed.exceptions import JobInterrupted
 from django_delayed.execution.outcomes import Discarded, Failed, Finished, Released, Rescheduled
+from django_delayed.execution.perform import perform as perform_in
+from django_delayed.execution.session import Session
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.serialization import names
@@ -297,7 +299,7 @@ def test_hooks_of_the_class_run_when_the_database_is_away_while_a_job_is_loaded(
     jobs.HookedByClass.perform_later(1)
     DelayedJob.objects.update(max_attempts=2)
     away = OperationalError("away")
-    monkeypatch.setattr(Job, "load", lambda row, enter: (_ for _ in ()).throw(away))
+    monkeypatch.setattr(Job, "load", lambda row, enter, should_stop: (_ for _ in ()).throw(away))
     _, outcome = perform_next()
     assert isinstance(outcome, Rescheduled)
     assert diary == [("on_error", jobs.HookedByClass, away)]
@@ -326,6 +328,26 @@ def test_a_job_that_was_interrupted_is_released(in_job, diary):
     assert settle([(row, outcome)]) == []
     stored = DelayedJob.objects.get()
     assert (stored.state, stored.attempts, stored.last_error) == ("enqueued", 0, "")
+
+
+@transactional
+def test_the_connection_in_which_a_job_was_interrupted_is_closed(in_job):
+    used = []
+
+    def interrupt():
+        Post.objects.count()
+        used.append((connections["default"], connections["default"].connection))
+        raise JobInterrupted
+
+    in_job(interrupt)
+    session = Session()
+    assert isinstance(perform_in(claim(), session), Released)
+    with session:
+        [(wrapper, first)] = used
+        Post.objects.count()
+        assert connections["default"].connection is not first
+        assert wrapper.connection is not first
+    session.close()
 
 
 @pytest.mark.django_db

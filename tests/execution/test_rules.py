@@ -8,13 +8,8 @@ from django.db import OperationalError, connection
 from django_delayed import RecordNotFound
 from django_delayed.conf import CENTURY
 from django_delayed.databases import DatabaseNow
-from django_delayed.execution.outcomes import (
-    Failed,
-    Rescheduled,
-    decide,
-    decide_after_crash,
-    decide_after_kill,
-)
+from django_delayed.execution.deaths import decide_after_crash, decide_after_kill
+from django_delayed.execution.outcomes import Failed, Rescheduled, decide
 from django_delayed.execution.settle import settle
 from django_delayed.jobs import rules
 from django_delayed.models import DelayedJob, FailedAttempt, FailedAttemptQuerySet

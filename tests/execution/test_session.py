@@ -456,6 +456,20 @@ def test_what_is_opened_outside_of_a_session_stays_outside():
     assert connections["default"] is queue
 
 
+def test_outside_of_a_session_no_connection_is_made_for_a_database_that_nobody_has_used(monkeypatch):
+    def aliases():
+        return {one.alias for one in connections.all(initialized_only=True)} & {"default", "unused"}
+
+    monkeypatch.setitem(connections.settings, "unused", connections.settings["default"])
+    connection.ensure_connection()
+    with Session(keeps=False) as session:
+        Post.objects.count()
+        with session.outside():
+            assert aliases() == {"default"}
+        assert aliases() == {"default"}
+    assert aliases() == {"default"}
+
+
 def test_connections_in_force_are_closed_on_demand_and_those_around_stay_open():
     connection.ensure_connection()
     around = connections["default"]

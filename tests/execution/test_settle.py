@@ -16,15 +16,8 @@ from django.db import (
 )
 from django_delayed import Job, enqueue_all
 from django_delayed.databases import database
-from django_delayed.execution.outcomes import (
-    Discarded,
-    Failed,
-    Finished,
-    Released,
-    Rescheduled,
-    decide,
-    decide_after_crash,
-)
+from django_delayed.execution.deaths import decide_after_crash
+from django_delayed.execution.outcomes import Discarded, Failed, Finished, Released, Rescheduled, decide
 from django_delayed.execution.session import Session
 from django_delayed.execution.settle import _with_text, announce, settle, write_outcomes
 from django_delayed.models import DelayedJob, FailedAttempt

@@ -11,8 +11,9 @@ from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob
 from tests.faults.form import IS_LONG, PATIENCE, form
 from tests.playground.deaths import AFTER_PERFORM, POINTS
-from tests.playground.jobs import KILLERS, Killer, KillerOnce, Work, WorkAgain
+from tests.playground.jobs import KILLERS, AtomicWork, Killer, KillerOnce, Work, WorkAgain
 from tests.playground.ledger import DEATH
+from tests.playground.models import Effect
 from tests.playground.pooler import PgBouncer
 from tests.playground.processes import no_job_is_left, nothing_is_held, until
 
@@ -21,24 +22,33 @@ on_postgresql = pytest.mark.skipif(
 )
 
 
+# By a signal, without one, and by one that no handler of Python's hears.
+FEW_KILLERS = ["SIGKILL", "exit code 0", "SIGSEGV of the stack"]
+
+
 def all_is_done():
     # After its second crash, a job waits for half a minute.
     DelayedJob.objects.run_now()
     return no_job_is_left()
 
 
-def storm(hosts, ledger, figures, jobs, workers, kills, processes=1, **options):
-    rows = enqueue_all([Work(str(ledger), 0.001 * (number % 10)) for number in range(jobs)])
-    hosts.start(workers // processes, "--processes", processes, **options)
+def storm(
+    hosts, ledger, figures, jobs, workers, kills, processes=1, threads=1, kind=Work, ms=range(10), **options
+):
+    rows = enqueue_all([kind(str(ledger), 0.001 * ms[number % len(ms)]) for number in range(jobs)])
+    hosts.start(workers // processes, "--processes", processes, "--threads", threads, **options)
     for kill in range(kills):
         done = jobs * kill // (kills + 1)
         until(lambda done=done: len(ledger.effects) >= done, PATIENCE)
         hosts.kill_one_in_a_job()
     until(all_is_done, PATIENCE)
-    lost, extra = ledger.lost(rows), ledger.extra_starts(rows)
-    figures(jobs=jobs, workers=workers, kills=kills, lost=len(lost), extra=extra)
+    extra = ledger.extra_starts(rows)
+    lost, doubled = (Effect if kind.atomic else ledger).lost(rows), Effect.doubled()
+    of_atomic = {"doubled": len(doubled)} if kind.atomic else {}
+    figures(jobs=jobs, workers=workers, kills=kills, lost=len(lost), extra=extra, **of_atomic)
     assert lost == set()
-    assert extra <= kills
+    assert doubled == []
+    assert extra <= kills * threads
     assert set(hosts.stop()) == {0}
     assert nothing_is_held()
 
@@ -50,10 +60,24 @@ def test_a_storm_of_kills_loses_no_job(hosts, ledger, figures):
 
 
 @pytest.mark.slow
+@pytest.mark.fault("kills, atomic jobs")
+def test_a_storm_of_kills_loses_and_doubles_no_effect_of_an_atomic_job(hosts, ledger, figures):
+    size = {"jobs": form(200, 10_000), "workers": form(2, 8), "kills": form(5, 50)}
+    storm(hosts, ledger, figures, **size, kind=AtomicWork)
+
+
+@pytest.mark.slow
 @pytest.mark.fault("kills, four workers a supervisor")
 def test_a_storm_of_kills_loses_no_job_of_several_workers_of_one_supervisor(hosts, ledger, figures):
     size = {"jobs": form(300, 10_000), "workers": form(4, 8), "kills": form(4, 50)}
     storm(hosts, ledger, figures, **size, processes=4)
+
+
+@pytest.mark.slow
+@pytest.mark.fault("kills, four threads a worker")
+def test_a_storm_of_kills_loses_no_job_of_workers_with_threads(hosts, ledger, figures):
+    size = {"jobs": form(300, 10_000), "workers": form(2, 8), "kills": form(4, 50)}
+    storm(hosts, ledger, figures, **size, threads=4)
 
 
 @on_postgresql
@@ -63,7 +87,7 @@ def test_a_storm_of_kills_loses_no_job_of_several_workers_of_one_supervisor(host
 def test_a_storm_of_kills_loses_no_job_behind_a_pooler_of_transactions(hosts, ledger, figures):
     with PgBouncer(pool_size=3) as pooler:
         environment = {"PGPORT": str(pooler.port)}
-        size = {"jobs": form(300, 10_000), "workers": form(3, 8), "kills": form(4, 50)}
+        size = {"jobs": form(200, 10_000), "workers": form(2, 8), "kills": form(3, 50)}
         storm(hosts, ledger, figures, **size, environment=environment)
 
 
@@ -72,7 +96,7 @@ def test_a_storm_of_kills_loses_no_job_behind_a_pooler_of_transactions(hosts, le
 @pytest.mark.fault("kills with a pool")
 def test_a_storm_of_kills_loses_no_job_with_djangos_pool_of_connections(hosts, ledger, figures):
     environment = {"DATABASE_OPTIONS": json.dumps({"pool": {"min_size": 1, "max_size": 3}})}
-    size = {"jobs": form(300, 10_000), "workers": form(3, 8), "kills": form(4, 50)}
+    size = {"jobs": form(200, 10_000), "workers": form(2, 8), "kills": form(3, 50)}
     storm(hosts, ledger, figures, **size, environment=environment)
 
 
@@ -92,9 +116,9 @@ def deaths_in(ledger):
 def test_a_worker_that_dies_at_any_point_loses_no_job_and_repeats_only_what_it_had_not_settled(
     hosts, ledger, rng, figures
 ):
-    deaths, jobs = form(2, 20), form(60, 600)
-    # Every third one fails once: a failure is two statements.
-    kinds = [WorkAgain if number % 3 == 0 else Work for number in range(jobs * len(POINTS))]
+    deaths, jobs = form(1, 15), form(60, 600)
+    # A third of them fails once: a failure is two statements.
+    kinds = (WorkAgain, Work, AtomicWork) * (jobs * len(POINTS) // 3)
     rows = enqueue_all([kind(str(ledger), 0.001) for kind in kinds])
     for point in POINTS:
         given = {"DEATH_AT": point, "DEATHS": str(deaths), "DEATH_LEDGER": str(ledger)}
@@ -104,7 +128,7 @@ def test_a_worker_that_dies_at_any_point_loses_no_job_and_repeats_only_what_it_h
     def all_have_died():
         # Those who come late find work, too.
         if DelayedJob.objects.waiting().count() < jobs:
-            rows.extend(enqueue_all([kind(str(ledger), 0.001) for kind in (Work, WorkAgain)]))
+            rows.extend(enqueue_all([kind(str(ledger), 0.001) for kind in (Work, WorkAgain, AtomicWork)]))
         return len(ledger.of(DEATH)) == deaths * len(POINTS)
 
     until(all_have_died, PATIENCE)
@@ -114,26 +138,30 @@ def test_a_worker_that_dies_at_any_point_loses_no_job_and_repeats_only_what_it_h
     # One that died with the worker before it had failed may not fail at all.
     extra = {pk: count - expected[pk] for pk, count in ledger.starts.items() if count > expected[pk]}
     at = Counter(entry.job for entry in ledger.of(DEATH))
-    figures(points=len(at), deaths=sum(at.values()), lost=len(ledger.lost(rows)), extra=sum(extra.values()))
-    assert ledger.lost(rows) == set()
+    # The ledger hears of the effect of an atomic job after its commit, which has removed its row.
+    atomic = [row for row in rows if row.name == "AtomicWork"]
+    lost = Effect.lost(atomic) | ledger.lost(row for row in rows if row.name != "AtomicWork")
+    figures(points=len(at), deaths=sum(at.values()), lost=len(lost), extra=sum(extra.values()))
+    assert lost == set()
     assert {pk: count for pk, count in extra.items() if count > died[pk]} == {}
+    assert Effect.doubled() == []
     assert set(at.values()) == {deaths}
     assert hosts.stop() == [0] * len(POINTS)
     assert nothing_is_held()
 
 
-@pytest.mark.slow
-@pytest.mark.fault("killer jobs")
-def test_killer_jobs_are_given_up_after_three_crashes_and_cost_no_other_job_anything(hosts, ledger, figures):
-    kinds = [(kind, Killer) for kind in KILLERS]
+def perform_killers(hosts, ledger, figures, *arguments):
+    """Perform killer jobs among good ones; gives the processes of the workers before and after."""
+    kinds = [(kind, Killer) for kind in form(FEW_KILLERS, KILLERS)]
     kinds += [(kind, KillerOnce) for kind in form(["SIGKILL"], KILLERS)]
-    good = enqueue_all([Work(str(ledger), 0.001) for _ in range(form(200, 1000))])
+    good = enqueue_all([Work(str(ledger), 0.001) for _ in range(form(100, 1000))])
     pills = enqueue_all([killer(str(ledger), kind) for kind, killer in kinds])
     # Among the good ones.
     for pill, neighbour in zip(pills, good[:: len(good) // len(pills)], strict=False):
         DelayedJob.objects.filter(pk=pill.pk).update(run_at=neighbour.run_at)
     workers = form(2, 4)
-    hosts.start(workers)
+    started = hosts.start(workers, *arguments)
+    first = [host.child for host in started]
 
     def all_pills_are_given_up():
         DelayedJob.objects.run_now()
@@ -150,8 +178,23 @@ def test_killer_jobs_are_given_up_after_three_crashes_and_cost_no_other_job_anyt
         assert (starts[pill.pk], pill.attempts, pill.crashes) == (times, times, times), kind
         assert kind.split(" of ")[0] in pill.error_message
         assert pill.failed_attempts.count() == times
+    last = [host.child for host in started]
     assert hosts.stop() == [0] * workers
     assert nothing_is_held()
+    return first, last
+
+
+@pytest.mark.slow
+@pytest.mark.fault("killer jobs")
+def test_killer_jobs_are_given_up_after_three_crashes_and_cost_no_other_job_anything(hosts, ledger, figures):
+    perform_killers(hosts, ledger, figures)
+
+
+@pytest.mark.slow
+@pytest.mark.fault("killer jobs, isolated")
+def test_isolated_killer_jobs_cost_their_workers_nothing_either(hosts, ledger, figures):
+    first, last = perform_killers(hosts, ledger, figures, "--isolate")
+    assert first == last
 
 
 @pytest.mark.slow

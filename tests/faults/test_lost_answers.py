@@ -5,14 +5,17 @@ from django.db import connection
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob
 from tests.faults.form import PATIENCE, form
-from tests.playground.jobs import Work, WorkAgain
+from tests.playground.jobs import AtomicWork, Work, WorkAgain
+from tests.playground.models import Effect
+from tests.playground.network import COMMIT_OF_JOB
 from tests.playground.processes import no_job_is_left, nothing_is_held, until
 
+MOVE = "DELETE FROM delayedjob"
 # Those that a worker and its supervisor cannot do without; the answer to each is lost once at least.
 EACH = {
     *("INSERT INTO workerprocess", "UPDATE workerprocess", "COMMIT", "UPDATE delayedjob"),
     *(
-        "DELETE FROM delayedjob",
+        MOVE,
         "INSERT INTO failedattempt",
         "DELETE FROM failedattempt",
         "SELECT delayedjob",
@@ -20,8 +23,12 @@ EACH = {
     *{"postgresql": ("WITH RECURSIVE", "WITH picked delayedjob")}.get(connection.vendor, ()),
 }
 
+on_a_server = pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="SQLite has no connection to lose an answer with"
+)
 
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no connection to lose an answer with")
+
+@on_a_server
 @pytest.mark.slow
 @pytest.mark.fault("lost answers")
 def test_an_answer_that_is_lost_costs_no_job_and_no_second_start(hosts, ledger, network, figures):
@@ -48,6 +55,34 @@ def test_an_answer_that_is_lost_costs_no_job_and_no_second_start(hosts, ledger, 
     )
     assert ledger.lost(rows) == set()
     assert again == set()
+    assert host.process.poll() is None
+    assert hosts.stop() == [0]
+    assert nothing_is_held()
+
+
+@on_a_server
+@pytest.mark.slow
+@pytest.mark.fault("lost answers, atomic jobs")
+def test_an_answer_that_is_lost_costs_and_doubles_no_effect_of_an_atomic_job(hosts, ledger, network, figures):
+    times, kinds = form(3, 20), (MOVE, COMMIT_OF_JOB)
+    network.lose_answers(times, only=kinds)
+    [host] = hosts.start(environment=network.environment, delayed={"LEASE": 5})
+    rows = []
+
+    def all_were_lost():
+        if DelayedJob.objects.count() < 5:
+            rows.extend(enqueue_all([AtomicWork(str(ledger), 0.001) for _ in range(3)]))
+        return [network.lost[kind] for kind in kinds] == [times, times]
+
+    until(all_were_lost, PATIENCE)
+    until(no_job_is_left, PATIENCE)
+    lost, doubled, extra = Effect.lost(rows), Effect.doubled(), ledger.extra_starts(rows)
+    figures(answers=2 * times, jobs=len(rows), lost=len(lost), doubled=len(doubled), extra=extra)
+    assert lost == set()
+    assert doubled == []
+    # A job whose move had no answer is rolled back and performed again. One whose commit had none is over.
+    assert extra == times
+    assert len(host.said("is committed with what it wrote")) == times
     assert host.process.poll() is None
     assert hosts.stop() == [0]
     assert nothing_is_held()

@@ -89,7 +89,7 @@ def load(hosts, ledger, figures):
 @pytest.mark.fault("connections ended")
 def test_no_worker_ends_and_no_job_is_lost_when_all_connections_are_ended_again_and_again(load):
     load.start()
-    times = form(4, 10)
+    times = form(3, 10)
     for _ in range(times):
         assert end_all_connections()
         load.go_on()

@@ -3,7 +3,8 @@ import inspect
 from datetime import timedelta
 
 import pytest
-from django_delayed import Job, enqueue, enqueue_all
+from django_delayed import Job, enqueue, enqueue_all, every
+from django_delayed.jobs.definition import own_schedule
 from django_delayed.models import DelayedJob
 from tests.blog import jobs as blog_jobs
 
@@ -72,7 +73,8 @@ class Initialised:
         ({"after_discard": coroutine}, TypeError, r"MyJob\.after_discard\(\) is async"),
         ({"around_perform": plain}, TypeError, "must be a generator with one yield"),
         ({"around_perform": async_generator}, TypeError, "must be a generator with one yield"),
-        ({"atomic": True}, TypeError, "atomic is not supported yet"),
+        ({"atomic": 1}, TypeError, r"MyJob\.atomic must be True or False, not 1"),
+        ({"atomic": property(plain)}, TypeError, r"MyJob\.atomic must be True or False, not <property"),
         ({"retry_on": {}}, TypeError, r"MyJob\.retry_on must be a tuple like"),
         ({"retry_for": 0}, ValueError, r"MyJob\.retry_for must be longer than 0"),
         ({"expires": -5}, ValueError, r"MyJob\.expires must not be negative"),
@@ -98,13 +100,29 @@ class Initialised:
         ({"aliases": ["shop.jobs:Old"]}, TypeError, "aliases must be a tuple"),
         ({"aliases": ("shop.jobs.Old",)}, TypeError, "aliases must be a tuple"),
         ({"aliases": (Job,)}, TypeError, "aliases must be a tuple"),
+        ({"schedule": "0 3 * * *"}, TypeError, r"MyJob\.schedule must be cron\(…\) or every\(…\), not '0 3"),
+        ({"schedule": timedelta(1)}, TypeError, r"MyJob\.schedule must be cron\(…\) or every\(…\)"),
+        ({"schedule": plain}, TypeError, r"MyJob\.schedule must be cron\(…\) or every\(…\)"),
+        ({"schedule": every(60)}, TypeError, r"MyJob has a schedule and no perform\(\)"),
+        (
+            {"schedule": every(60), "perform": lambda self, post, *, dry_run=False: None},
+            TypeError,
+            r"without arguments by its schedule: missing a required argument: 'post'\. To give it some",
+        ),
+        (
+            {"schedule": every(60), "perform": plain, "__qualname__": "test.<locals>.MyJob"},
+            TypeError,
+            "has to be defined at the top of a module",
+        ),
+        ({"catch_up": "some"}, ValueError, r"MyJob\.catch_up must be one of latest, none, all, not 'some'"),
+        ({"catch_up": None}, ValueError, r"MyJob\.catch_up must be one of"),
         (
             {"aliases": ("tests.blog.jobs:OldName",)},
             TypeError,
             "OldName is an alias of tests.blog.jobs:Renamed already, and tests.jobs.test_definition:MyJob",
         ),
     ],
-    ids=range(38),
+    ids=range(47),
 )
 def test_a_mistake_in_a_job_is_an_error_at_its_definition(attributes, error, sentence):
     with pytest.raises(error, match=sentence):
@@ -291,3 +309,26 @@ def test_a_generator_that_takes_more_is_an_error_at_its_definition():
 )
 def test_a_hook_that_can_be_called_is_taken(hook):
     type("Right", (Job,), {"perform": lambda self: None, "on_failure": hook})
+
+
+def test_a_schedule_belongs_to_the_job_that_states_it_or_to_whom_a_mixin_gives_it():
+    class Nightly:
+        schedule = every(60)
+
+    # As they are alive for as long as these tests run, a supervisor would find them.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Job, "__init_subclass__", classmethod(lambda cls, **_: None))
+        parent = define(schedule=every(60))
+        mixed = define(bases=(Nightly, Job))
+        cases = {
+            parent: True,
+            define(bases=(parent,)): False,
+            define(bases=(parent,), schedule=parent.schedule): True,
+            define(bases=(parent,), schedule=None): False,
+            mixed: True,
+            define(bases=(mixed,)): False,
+            define(): False,
+        }
+        assert {job: own_schedule(job, Job) for job in cases} == cases
+        for job in cases:
+            job.schedule = None

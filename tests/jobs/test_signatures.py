@@ -1,6 +1,7 @@
 """Arguments are compared with what a function takes, without running anything."""
 
 import functools
+import inspect
 
 import pytest
 from django_delayed.jobs.signatures import check_fit
@@ -32,6 +33,30 @@ class Photo:
 )
 def test_arguments_that_fit_are_accepted(function, args, kwargs):
     check_fit("name", function, args, kwargs)
+
+
+def every(first, /, second, third=3, *, named=4): ...
+def required(first, *, named): ...
+def optional(first=1): ...
+def any_number(first, *others, named=1): ...
+def anything(*args, **kwargs): ...
+def nothing(): ...
+
+
+@pytest.mark.parametrize("count", range(6))
+@pytest.mark.parametrize("function", [every, required, optional, any_number, anything, nothing, print, int])
+def test_arguments_without_names_are_counted_as_binding_them_would(function, count):
+    args = tuple(range(count))
+    try:
+        inspect.signature(function).bind(*args)
+    except TypeError:
+        with pytest.raises(TypeError):
+            check_fit("name", function, args, {})
+    except ValueError:
+        # It has no signature.
+        check_fit("name", function, args, {})
+    else:
+        check_fit("name", function, args, {})
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from django.core.mail import EmailMessage
 from django.utils import timezone, translation
-from django_delayed import Job, delay
+from django_delayed import Job, Unique, delay
 from django_delayed.jobs.payloads import _tags
 from django_delayed.mail import deliver_later
 from django_delayed.models import DelayedJob
@@ -58,6 +58,8 @@ def enqueued(post, customer):
             "job": CleanUpJob.perform_later(post, dry_run=True),
             "values": Plain.perform_later(*VALUES),
             "max_run_time that was given": delay(resize, max_run_time=90)("b.png"),
+            "unique by a key": delay(resize, unique=Unique("d", until="finish"))("d.png"),
+            "unique by its arguments": CleanUpJob.set(unique=True).perform_later(post),
             "mail": deliver_later(message),
             "mail of a mailer": CustomerMailer.delay().welcome(customer),
             "task": DelayedJob.objects.get(pk=task.enqueue("c.png", width=6).id),
@@ -100,6 +102,8 @@ def test_the_stored_rows_are_worked_off(post, customer, diary, mailoutbox):
         ("clean up", 9, True),
         ("plain", tuple(VALUES), {}),
         ("resize", "b.png", 100),
+        ("resize", "d.png", 100),
+        ("clean up", 9, False),
         ("resize", "c.png", 6),
     ]
     assert [mail.subject for mail in mailoutbox] == ["Hello", "Welcome, Ada"]

@@ -78,16 +78,16 @@ def before_perform(death):
 
 
 def after_perform(death):
-    from django_delayed.worker import worker
+    from django_delayed.worker import performing
 
-    perform = worker.perform
+    perform = performing.perform
 
     def performed(*arguments, **options):
         outcome = perform(*arguments, **options)
         death.may_come()
         return outcome
 
-    worker.perform = performed
+    performing.perform = performed
 
 
 def during_settling(death):
@@ -101,17 +101,58 @@ def during_settling(death):
     on_every_connection(wrapper)
 
 
+def before_an_atomic_jobs_commit(death):
+    from django_delayed.execution.transaction import JobTransaction
+
+    move = JobTransaction._move
+
+    def moved(own):
+        move(own)
+        death.may_come()
+
+    JobTransaction._move = moved
+
+
+def after_an_atomic_jobs_commit(death):
+    from django.db import transaction
+    from django_delayed.execution.transaction import JobTransaction
+
+    move = JobTransaction._move
+
+    def moved(own):
+        move(own)
+        transaction.on_commit(death.may_come)
+
+    JobTransaction._move = moved
+
+
+def in_the_ledger(death):
+    """Before the jobs that are performed are settled together."""
+    from django_delayed.worker import settling
+
+    remove = settling.settle_together
+
+    def removed(*arguments):
+        death.may_come()
+        return remove(*arguments)
+
+    settling.settle_together = removed
+
+
 def after_settling(death):
-    from django_delayed.worker import worker
+    from django_delayed.worker import settling
 
-    write_outcomes = worker.write_outcomes
+    for name in ("settle_together", "write_outcomes"):
+        setattr(settling, name, dying_after(death, getattr(settling, name)))
 
-    def written(performed):
-        lost = write_outcomes(performed)
+
+def dying_after(death, settle):
+    def settled(*arguments):
+        lost = settle(*arguments)
         death.may_come()
         return lost
 
-    worker.write_outcomes = written
+    return settled
 
 
 POINTS = {
@@ -119,10 +160,13 @@ POINTS = {
     "after the claim's commit": after_the_claims_commit,
     "before perform": before_perform,
     "after perform": after_perform,
+    "before an atomic job's commit": before_an_atomic_jobs_commit,
+    "after an atomic job's commit": after_an_atomic_jobs_commit,
+    "in the ledger": in_the_ledger,
     "during settling": during_settling,
     "after settling": after_settling,
 }
-AFTER_PERFORM = ("after perform", "during settling")
+AFTER_PERFORM = ("before an atomic job's commit", "after perform", "during settling")
 
 
 class Deaths(AppConfig):

@@ -9,11 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
-from django.db import connection
+from django.db import connection, transaction
+from django.utils.timezone import get_current_timezone_name
+from django.utils.translation import get_language
 from django_delayed import Job
 from tests.playground.ledger import EFFECT, START, enter, note
+from tests.playground.models import Effect
 
 POLL = 0.01
 
@@ -46,10 +50,47 @@ class ShortGated(Gated):
     max_run_time = 0.5
 
 
+class LongGated(Gated):
+    max_run_time = 3600
+
+
+class Looking(Job):
+    """Goes on until it is told to stop, whatever the gate, and then comes again."""
+
+    def perform(self, ledger, gate=None):
+        note(ledger, "begin", self.delayed_job.id)
+        while not self.should_stop():
+            time.sleep(POLL)
+        note(ledger, "told", self.delayed_job.id)
+        self.snooze(0)
+
+
+class Stubborn(Job):
+    """Goes on, whatever it is told and whatever is raised in it."""
+
+    def perform(self, ledger, gate=None):
+        note(ledger, "begin", self.delayed_job.id)
+        while True:
+            try:
+                while True:
+                    self.should_stop()
+                    time.sleep(POLL)
+            except BaseException:
+                continue
+
+
+class ShortStubborn(Stubborn):
+    max_run_time = 0.5
+
+
 class Sleepy(Job):
     def perform(self, ledger, word, seconds):
         note(ledger, word)
         time.sleep(seconds)
+
+
+class ShortSleepy(Sleepy):
+    max_run_time = 0.5
 
 
 hoard = []
@@ -73,6 +114,69 @@ class Work(Job):
         enter(ledger, EFFECT, self.delayed_job.id)
 
 
+class AtomicWork(Job):
+    """Its effect is a row in the database; the ledger has it once that is committed."""
+
+    atomic = True
+
+    def perform(self, ledger, seconds=0.0):
+        job = self.delayed_job.id
+        enter(ledger, START, job)
+        select.select([], [], [], seconds)
+        Effect.objects.create(job=job)
+        transaction.on_commit(lambda: self.committed(ledger))
+
+    def committed(self, ledger):
+        enter(ledger, EFFECT, self.delayed_job.id)
+
+    def wait_before_retry(self, attempts, error):
+        return 0
+
+
+class SlowerAtomicWork(AtomicWork):
+    """Takes its time, and much more of it when it is tried again."""
+
+    def perform(self, ledger, seconds=0.0):
+        super().perform(ledger, seconds if self.delayed_job.attempts == 1 else 20 * seconds)
+        # Before the move of its row: from that to its commit, nobody else could take the job up.
+        enter(ledger, EFFECT, self.delayed_job.id)
+
+    def committed(self, ledger):
+        pass
+
+
+class EndlessWork(Job):
+    """Writes down that it starts, and goes on for a minute."""
+
+    def perform(self, ledger):
+        enter(ledger, START, self.delayed_job.id)
+        select.select([], [], [], 60)
+
+
+class EndlessWorkThatAsks(Job):
+    """The same, until it is told to stop; then it fails."""
+
+    def perform(self, ledger):
+        enter(ledger, START, self.delayed_job.id)
+        while not self.should_stop():
+            select.select([], [], [], POLL)
+        raise ConnectionError("it was told to stop")
+
+
+class StubbornWork(Job):
+    """The same, whatever it is told and whatever is raised in it."""
+
+    def perform(self, ledger):
+        enter(ledger, START, self.delayed_job.id)
+        while True:
+            try:
+                while True:
+                    self.should_stop()
+                    time.sleep(POLL)
+            except BaseException:
+                continue
+
+
 class WorkAgain(Work):
     """Fails once after its effect."""
 
@@ -92,12 +196,62 @@ class SlowerAgain(Work):
         super().perform(ledger, seconds if self.delayed_job.attempts == 1 else 20 * seconds)
 
 
+class Forking(Job):
+    """Its child, which has inherited a connection, comes back from the job."""
+
+    def perform(self, ledger, how):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            with warnings.catch_warnings():
+                # A process with threads should not fork.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+            if not child:
+                if how == "raises":
+                    raise LookupError("in the child")
+                return
+            _, status = os.waitpid(child, 0)
+            cursor.execute("SELECT 1")
+        note(ledger, "child", os.waitstatus_to_exitcode(status))
+
+
 class LeaveThread(Job):
     """Leaves a thread behind that runs for a minute, and that Python waits for."""
 
     def perform(self, ledger):
         threading.Thread(target=time.sleep, args=(60,), name="left behind").start()
         note(ledger, "left")
+
+
+class LeaveOrphan(Job):
+    """Leaves a program behind that ends after it, and whose own parent has ended before."""
+
+    def perform(self, ledger):
+        word = f"orphan {self.delayed_job.id}"
+        subprocess.run(["sh", "-c", '(sleep 0.2; echo "$1" >> "$0") &', ledger, word], check=True)
+
+
+class Told(Gated):
+    """Says when it is told to stop, and goes on until the gate is a file."""
+
+    def perform(self, ledger, gate):
+        note(ledger, "begin", self.delayed_job.id)
+        while not self.should_stop():
+            time.sleep(POLL)
+        note(ledger, "told", self.delayed_job.id)
+        while not Path(gate).exists():
+            time.sleep(POLL)
+        note(ledger, "end", self.delayed_job.id)
+
+
+class FailingWhenTold(Job):
+    """Fails when it is told to stop, whatever the gate."""
+
+    def perform(self, ledger, gate=None):
+        note(ledger, "begin", self.delayed_job.id)
+        while not self.should_stop():
+            time.sleep(POLL)
+        raise ConnectionError("it was told to stop")
 
 
 class HoldGil(Job):
@@ -198,6 +352,37 @@ class KillerOnce(Killer):
     max_attempts = 1
 
 
+class Whereabouts(Job):
+    """Writes down twice in which language, time zone and session of the database it is performed."""
+
+    def perform(self, ledger, gate):
+        self.write(ledger)
+        while not Path(gate).exists():
+            time.sleep(POLL)
+        self.write(ledger)
+
+    def write(self, ledger):
+        own = {"postgresql": "pg_backend_pid()", "mysql": "connection_id()"}
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {own.get(connection.vendor, '1')}")
+            [session] = cursor.fetchone()
+        note(ledger, get_language(), get_current_timezone_name(), session)
+
+
+class TooLong(Job):
+    """Goes on for ten minutes, in Python or where nothing else of its process can."""
+
+    max_run_time = 0.5
+
+    def perform(self, ledger, holds_gil):
+        enter(ledger, START, self.delayed_job.id)
+        if holds_gil:
+            ctypes.PyDLL(None).sleep(600)
+        else:
+            select.select([], [], [], 600)
+        enter(ledger, EFFECT, self.delayed_job.id)
+
+
 class Environment(Job):
     """What a program that a job starts finds: its environment, and its open files."""
 
@@ -224,3 +409,33 @@ class Ask(Job):
             cursor.execute("SELECT 1")
         note(ledger, "asked")
         time.sleep(seconds)
+
+
+class Reporting(Job):
+    """Says how far it is, waits until the gate is a file, and says more at its end."""
+
+    keep_for = 3600
+
+    def perform(self, ledger, gate):
+        Effect.objects.create(job=self.delayed_job.id)
+        self.progress(1, 3, "first")
+        note(ledger, "begin", self.delayed_job.id)
+        while not Path(gate).exists():
+            time.sleep(POLL)
+        self.progress(3, 3, "last")
+
+
+class AtomicReporting(Reporting):
+    atomic = True
+
+
+class DyingReporting(Job):
+    """Says how far it is, and kills its process in its first attempt."""
+
+    keep_for = 3600
+
+    def perform(self, ledger):
+        if self.executions == 1:
+            self.progress(1, 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        note(ledger, "again", self.delayed_job.id)

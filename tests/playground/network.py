@@ -13,11 +13,13 @@ from django.db import connection
 TABLE = rb"django_delayed_(\w+)"
 # What a request says that has a statement of ours in it, in both protocols.
 STATEMENT = re.compile(
-    rb"(?:COMMIT|ROLLBACK|WITH RECURSIVE|(?:WITH picked|SELECT|INSERT INTO|UPDATE|DELETE FROM)\b.*?"
-    + TABLE
-    + rb")",
+    rb"(?:COMMIT|ROLLBACK|WITH RECURSIVE"
+    rb"|(?:WITH picked|WITH written|SELECT|INSERT INTO|UPDATE|DELETE(?: job)? FROM)\b.*?" + TABLE + rb")",
     re.DOTALL,
 )
+
+# The COMMIT of an atomic job, behind the move of its row.
+COMMIT_OF_JOB = "COMMIT of a job"
 
 
 def at_port(port):
@@ -32,7 +34,7 @@ def kind_of(request):
     """The verb and the table of the statement in a request; None without one of ours."""
     if not (found := STATEMENT.search(request)):
         return None
-    verb = " ".join(found[0].decode().split()[:2])
+    verb = " ".join(found[0].decode().replace("DELETE job", "DELETE").split()[:2])
     table = found[1].decode() if found[1] else ""
     return " ".join(filter(None, [verb.split()[0] if verb.startswith(("SELECT", "UPDATE")) else verb, table]))
 
@@ -54,7 +56,8 @@ class Network(threading.Thread):
         self.is_silent = self.is_closed = False
         self.peers = {}
         self.seen, self.lost = Counter(), Counter()
-        self._to_lose = 0
+        self._to_lose, self._only = 0, ()
+        self._last = {}  # the kind of the last request of a client
         self._losing = set()  # sockets of servers whose next answer is lost
 
     @property
@@ -98,13 +101,19 @@ class Network(threading.Thread):
     def _look_at(self, ready, data):
         if not self._to_lose or ready.getpeername() == self.server or not (kind := kind_of(data)):
             return
+        last, self._last[ready] = self._last.get(ready), kind
+        if (kind, last) == ("COMMIT", "DELETE FROM delayedjob"):
+            kind = COMMIT_OF_JOB
+        if self._only and kind not in self._only:
+            return
         self.seen[kind] += 1
         if self.seen[kind] % 2 and self.lost[kind] < self._to_lose:
             self.lost[kind] += 1
             self._losing.add(self.peers[ready])
 
-    def lose_answers(self, times):
-        self._to_lose = times
+    def lose_answers(self, times, only=()):
+        """Those to statements of these kinds; without them, of every kind."""
+        self._to_lose, self._only = times, only
 
     def fall_silent(self):
         self.is_silent = True

@@ -30,6 +30,11 @@ def is_alive(pid):
     return bool(listed.stdout.strip()) and not listed.stdout.startswith("Z")
 
 
+def hangup(action):
+    """Start a process with this action for SIGHUP, whatever that of the tests is: nohup ignores it."""
+    return {"preexec_fn": lambda: signal.signal(signal.SIGHUP, action)}
+
+
 class Command:
     """A running manage.py, and every line that it and its children have written so far."""
 
@@ -132,6 +137,19 @@ def ledger(tmp_path):
     path = tmp_path / "ledger"
     path.touch()
     return Ledger(path)
+
+
+def workers():
+    """The ids of the workers that are there, by the ids of their processes."""
+    return {row.pid: row.pk for row in WorkerProcess.objects.all()}
+
+
+def started(run, times):
+    """The workers once so many have started; each process is ended with the test."""
+    run.has_said("Worker [0-9a-f]{32} started", times)
+    found = until(lambda: set(workers()) == set(children_of(run.pid)) and workers())
+    run.children.update(found)
+    return found
 
 
 def no_job_is_left():

@@ -1,6 +1,7 @@
 """The settings of the processes that tests start: quick to come up, and without a LOGGING of their own.
 
 DELAYED    DJANGO_DELAYED, as JSON; without another, UNKNOWN_GRACE is 0
+RECURRING  the setting of this name, as JSON, each schedule as the seconds of an interval
 LOGGING    the setting, as JSON
 LANGUAGE   the LANGUAGE_CODE
 APPS       more of INSTALLED_APPS
@@ -9,6 +10,8 @@ TASKS      more of the entry in TASKS, as JSON
 
 import json
 from os import environ
+
+from django_delayed import every
 
 from settings import *  # noqa: F403
 from settings import DATABASES, TASKS
@@ -23,6 +26,10 @@ ROOT_URLCONF = "tests.playground.urls"
 LOGGING = json.loads(environ.get("LOGGING", "{}"))
 LANGUAGE_CODE = environ.get("LANGUAGE", "en")
 DJANGO_DELAYED = {"UNKNOWN_GRACE": 0, **json.loads(environ.get("DELAYED", "{}"))}
+DJANGO_DELAYED["RECURRING"] = {
+    name: entry | {"schedule": every(entry["schedule"])}
+    for name, entry in json.loads(environ.get("RECURRING", "{}")).items()
+}
 DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | json.loads(
     environ.get("DATABASE_OPTIONS", "{}")
 )

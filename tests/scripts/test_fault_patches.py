@@ -32,10 +32,10 @@ def test_each_patch_finds_what_it_takes_out_once_and_leaves_code_that_compiles(p
             compile(source.replace(text, instead), file, "exec")
 
 
-def test_each_patch_names_a_row_of_the_suite(patches):
+def test_each_patch_names_a_test(patches):
     for patch in patches:
-        file, name = patch.row.split("::")
-        assert f"def {name}(" in (ROOT / "tests" / "faults" / file).read_text()
+        file, name = patch.test.split("::")
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text()
 
 
 def test_the_figures_of_all_databases_become_one_table(monkeypatch):

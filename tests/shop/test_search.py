@@ -1,4 +1,7 @@
+from datetime import timedelta
+
 import pytest
+from django_delayed.models import DelayedJob
 
 from shop.models import Product, SearchTerm
 from shop.search import terms_of, weighed_terms
@@ -51,3 +54,14 @@ def test_indexing_anew_forgets_the_old_words():
     product.reindex.now()
     assert found("powder") == []
     assert found("racing") == ["Racing board"]
+
+
+@pytest.mark.django_db
+def test_a_product_that_is_saved_often_is_indexed_once():
+    board, jacket = a_product("Powder board"), a_product("Powder jacket")
+    for price in range(1, 4):
+        board.price = price
+        board.save()
+    rows = DelayedJob.objects.order_by("pk")
+    assert [row.about for row in rows] == [f"shop.product:{product.pk}" for product in (jacket, board)]
+    assert {row.run_at - row.created_at for row in rows} == {timedelta(seconds=1)}

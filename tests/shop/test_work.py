@@ -11,12 +11,22 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 from django_delayed import delay
+from django_delayed.databases import virtual_time
+from django_delayed.features.recurring.definitions import definitions
+from django_delayed.features.recurring.ticker import Ticker
 from django_delayed.mail import deliver_later
 from django_delayed.models import DelayedJob
 from PIL import Image
 
+import settings as shop_settings
 from shop import demo, sample
-from shop.jobs import CleanUpOrderJob, DownloadJob, ImportProductsJob, PublishPostJob, SendNewsletterJob
+from shop.jobs import (
+    CleanUpOrderJob,
+    DownloadJob,
+    ImportProductsJob,
+    PublishPostJob,
+    SendNewsletterJob,
+)
 from shop.mailers import CustomerMailer
 from shop.models import (
     Comment,
@@ -160,7 +170,8 @@ def test_an_import_brings_products_index_collections_and_a_letter(world):
     SearchTerm.objects.index(list(Product.objects.values_list("pk", flat=True)))
     ImportProductsJob.perform_later(Supplier.objects.get())
     work_off()
-    assert not DelayedJob.objects.exists()
+    # Kept for a while, with its progress.
+    assert DelayedJob.objects.get().state == "finished"
     rows = csv.DictReader(world.web.files["/feed.csv"].decode().splitlines())
     offered = {row["sku"]: row for row in rows if row["sku"] not in sample.MISTAKEN}
     products = Product.objects.in_bulk(field_name="sku")
@@ -190,6 +201,7 @@ def test_a_changed_product_is_found_by_its_new_words(world):
     product.description = "Now with a hummingbird."
     product.save()
     assert not Product.objects.search("hummingbird").exists()
+    DelayedJob.objects.run_now()  # it waits for further changes, for a second
     work_off()
     assert Product.objects.search("hummingbird").get() == product
 
@@ -258,3 +270,24 @@ def test_with_a_new_token_the_failed_job_can_be_retried(world):
     work_off()
     assert not DelayedJob.objects.exists()
     assert len(world.web.tweets) == 1
+
+
+def test_each_morning_the_shop_is_told_what_was_ordered_and_what_runs_out(world, settings):
+    Order.objects.filter(pk=Order.objects.first().pk).update(placed_at=timezone.now() - timedelta(days=2))
+    orders = Order.objects.filter(placed_at__gte=timezone.now() - timedelta(days=1))
+    scarce = Product.objects.first()
+    Product.objects.filter(pk=scarce.pk).update(stock=1)
+    # The schedule stands in the settings of the shop, which are not those of the tests.
+    settings.DJANGO_DELAYED = shop_settings.DJANGO_DELAYED
+    with virtual_time() as time:
+        Ticker(definitions()).run()
+        time.advance(timedelta(days=1))
+        Ticker(definitions()).run()
+    [row] = DelayedJob.objects.all()
+    assert (row.name, row.queue, timezone.localtime(row.run_at).hour) == ("SendDigestJob", "mail", 7)
+    DelayedJob.objects.update(run_at=timezone.now())
+    work_off()
+    [mail] = mails_of(world)
+    text = mail.get_content()
+    assert f"{orders.count()} orders, {sum(order.total for order in orders)} in all" in text
+    assert f"{scarce}: 1 left" in text

@@ -8,6 +8,8 @@ from django_delayed.execution.outcomes import Discarded, Failed, decide
 from django_delayed.models import DelayedJob
 from tests.stories.markdown import ROOT, blocks
 
+from shop.models import Product
+
 RETRIES, HOOKS = ROOT / "docs/retries.md", ROOT / "docs/hooks.md"
 
 
@@ -45,6 +47,13 @@ def test_the_job_of_the_page_is_discarded_and_given_up_as_it_says():
     assert isinstance(decide(row, job, ValueError()), Failed)
 
 
+@pytest.mark.django_db
+def test_the_atomic_job_of_the_page_does_its_work():
+    Product.objects.create(sku="A1", name="A", vendor="V", category="C", price=1, stock=2)
+    names_of(RETRIES, "Atomic jobs")["Restock"].perform_now("A1", 3)
+    assert Product.objects.get().stock == 5
+
+
 def test_a_job_that_knows_better_cannot_say_so_without_a_worker():
     class Report:
         def is_ready(self):
@@ -53,6 +62,31 @@ def test_a_job_that_knows_better_cannot_say_so_without_a_worker():
     export = names_of(RETRIES, "When the job itself knows better")["Export"]
     with pytest.raises(RuntimeError, match="is for workers"):
         export.perform_now(Report())
+
+
+def test_a_job_that_is_told_to_stop_leaves_the_rest_to_the_next_worker(monkeypatch):
+    class Feed:
+        def __init__(self):
+            self.left = [Entry(self) for _ in range(3)]
+
+        def entries_to_fetch(self):
+            return list(self.left)
+
+    class Entry:
+        def __init__(self, feed):
+            self.feed = feed
+
+        def fetch(self):
+            self.feed.left.remove(self)
+
+    fetch_entries = names_of(RETRIES, "When the worker is being stopped")["FetchEntries"]
+    feed, told = Feed(), iter([False, True])
+    monkeypatch.setattr(fetch_entries, "should_stop", lambda self: next(told, False))
+    with pytest.raises(RuntimeError, match=r"snooze\(\) is for workers"):
+        fetch_entries.perform_now(feed)
+    assert len(feed.left) == 1
+    fetch_entries.perform_now(feed)
+    assert not feed.left
 
 
 def test_the_hooks_of_the_page_run_in_their_order(caplog, monkeypatch):

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from django_delayed.supervisor import process
+from django_delayed.worker.wakeup import Wakeup
 
 
 @pytest.fixture
@@ -14,6 +15,14 @@ def runs(monkeypatch):
         monkeypatch.setattr(process, "worker_command", lambda: [sys.executable, "-S", "-c", code])
 
     return run
+
+
+@pytest.fixture
+def wakeup():
+    """The sleep of a supervisor."""
+    wakeup = Wakeup()
+    yield wakeup
+    wakeup.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from django.db import OperationalError
 from django.utils import timezone
 from django_delayed import enqueue
 from django_delayed.conf import settings as delayed
-from django_delayed.models import DelayedJob, WorkerProcess
+from django_delayed.models import DelayedJob, FailureGroup, JobStat, Schedule, ScheduleRun, WorkerProcess
 from django_delayed.supervisor import maintenance
 from django_delayed.supervisor.maintenance import DeadWorkerCheck, remove_expired
 from tests.blog.jobs import Plain
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The wall clock of this process, which goes on by `clock.now += seconds`."""
+    """The time since boot, which goes on by `clock.now += seconds`."""
     clock = SimpleNamespace(now=1_000_000.0)
-    monkeypatch.setattr(maintenance, "time", SimpleNamespace(time=lambda: clock.now))
+    monkeypatch.setattr(maintenance, "since_boot", lambda: clock.now)
     return clock
 
 
@@ -112,3 +112,42 @@ def test_what_was_kept_long_enough_is_removed():
         DelayedJob.objects.filter(pk=row.pk).update(finished_at=now, expires_at=expires_at)
     assert remove_expired() == 1
     assert [row.pk for row in DelayedJob.objects.order_by("pk")] == [row.pk for row in rows[1:]]
+
+
+def test_the_numbers_of_old_minutes_are_removed():
+    numbers = dict.fromkeys(("processed", "failed", "waited", "ran", "longest"), 1)
+    for hours in (1, 100):
+        JobStat.objects.create(id=hours, minute=timezone.now() - timedelta(hours=hours), **numbers)
+    assert remove_expired() == 1
+    assert JobStat.objects.get().pk == 1
+
+
+@pytest.mark.parametrize(("kept_for", "known"), [(timedelta(days=30), ["c1"]), (None, [])])
+def test_a_cause_whose_last_job_expires_stays_known(settings, kept_for, known):
+    settings.DJANGO_DELAYED = {"KEEP_FAILED_FOR": kept_for}
+    failed_at = timezone.now() - timedelta(days=31)
+    for fingerprint, expires_at in [("c1", timezone.now()), ("c2", timezone.now() + timedelta(days=1))]:
+        row = enqueue(Plain(1))
+        columns = {"failed_at": failed_at, "expires_at": expires_at, "error_fingerprint": fingerprint}
+        DelayedJob.objects.filter(pk=row.pk).update(**columns)
+    assert remove_expired() == 1
+    assert list(FailureGroup.objects.values_list("pk", flat=True)) == known
+    # Nobody has settled it.
+    assert not FailureGroup.objects.exclude(settled_at=None).exists()
+
+
+def test_of_the_runs_of_each_schedule_the_last_hundred_are_kept():
+    first, other = (
+        Schedule.objects.create(name=name, job="a:B", every=timedelta(seconds=1), since=0) for name in "ab"
+    )
+    now = timezone.now()
+    ScheduleRun.objects.bulk_create(
+        ScheduleRun(schedule=schedule, tick=tick, created_at=now)
+        for tick in range(105)
+        for schedule in (first, other)
+        if schedule == first or tick < 100
+    )
+    assert remove_expired() == 5
+    assert [*first.runs.order_by("tick").values_list("tick", flat=True)] == [*range(5, 105)]
+    assert other.runs.count() == 100
+    assert remove_expired() == 0

@@ -1,21 +1,23 @@
 """What a manager does about the process of its worker, which is a small program and no worker here."""
 
 import logging
+import math
 import signal
 from datetime import timedelta
 from threading import Event
 
 import pytest
+from django.db import connection
 from django_delayed import enqueue, enqueue_all
 from django_delayed.conf import settings as delayed
-from django_delayed.models import DelayedJob, WorkerProcess
+from django_delayed.models import DelayedJob, Verb, WorkerProcess, WorkerRequest
 from django_delayed.supervisor import manager as module
 from django_delayed.supervisor.database_thread import DatabaseThread
 from django_delayed.supervisor.manager import WorkerManager
 from django_delayed.supervisor.restart import AFTER_A_CRASH, STEADY
-from django_delayed.worker.activity import GRACE, Activity
+from django_delayed.worker.activity import Activity
 from django_delayed.worker.configuration import CODE_HAS_CHANGED, DONE, Configuration
-from django_delayed.worker.heartbeat import BatchWatch
+from django_delayed.worker.slot import GRACE, Current
 from tests.blog.jobs import Plain
 from tests.playground.processes import PATIENCE, is_alive, nothing_is_held, until
 
@@ -38,12 +40,12 @@ def database():
 
 
 @pytest.fixture
-def manage_worker(database):
+def manage_worker(database, wakeup):
     """Make a manager of a worker; what it has started is ended with the test."""
     made = []
 
     def make(configuration=UNTIL_STOPPED):
-        made.append(WorkerManager(configuration, database))
+        made.append(WorkerManager(configuration, database, wakeup))
         return made[-1]
 
     yield make
@@ -63,6 +65,21 @@ def deaf(runs, tmp_path):
         f"pathlib.Path({str(ready)!r}).touch(); time.sleep(600)"
     )
     return lambda: until(ready.exists)
+
+
+@pytest.fixture
+def at_its_commit():
+    """Lock a row, as an atomic job does that stands still at its commit."""
+    other = connection.copy()
+
+    def lock(row):
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {DelayedJob._meta.db_table} WHERE id = {row.pk}")
+
+    yield lock
+    other.rollback()
+    other.close()
 
 
 def ticking(manager, holds):
@@ -119,14 +136,70 @@ def test_what_was_claimed_with_a_job_that_has_become_long_is_released(runs, mana
     enqueue_all([Plain(number) for number in range(3)])
     first, *_ = DelayedJob.objects.claim(process.worker, 3)
     for _ in range(2):
-        process.activity.begin(first.pk, timedelta(hours=1))
+        process.activity.slots[0].claim(first.lock_token)
+        process.activity.slots[0].begin(first.pk, timedelta(hours=1))
         ticking(manager, lambda: DelayedJob.objects.running().count() == 1)
         assert DelayedJob.objects.running().get() == first
         # The next batch of the same worker.
-        process.activity.end()
+        process.activity.slots[0].end()
         manager.tick()
         assert DelayedJob.objects.finish(first)
         first, *_ = DelayedJob.objects.claim(process.worker, 3)
+
+
+def send_heartbeats(manager):
+    """Tick until three more heartbeats of the worker are written."""
+    seen = set()
+
+    def see():
+        seen.add(WorkerProcess.objects.get(pk=manager.worker).heartbeat_at)
+        return len(seen) > 3
+
+    ticking(manager, see)
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no single rows")
+def test_the_heartbeats_go_on_while_a_job_of_a_batch_is_at_its_commit(
+    runs, manage_worker, settings, at_its_commit
+):
+    settings.DJANGO_DELAYED = {"LEASE": timedelta(seconds=0.6)}
+    runs(SLEEP)
+    manager = manage_worker()
+    process = started(manager)
+    enqueue_all([Plain(number) for number in range(3)])
+    first, *_ = DelayedJob.objects.claim(process.worker, 3)
+    process.activity.slots[0].claim(first.lock_token)
+    at_its_commit(first)
+    process.activity.slots[0].begin(first.pk, timedelta(hours=1))
+    ticking(manager, lambda: DelayedJob.objects.running().count() == 1)
+    send_heartbeats(manager)
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no single rows")
+@pytest.mark.parametrize("ended", ["overlong", "cancelled"])
+def test_the_heartbeats_go_on_while_a_job_of_a_thread_that_is_ended_is_at_its_commit(
+    deaf, manage_worker, settings, at_its_commit, ended
+):
+    settings.DJANGO_DELAYED = {"LEASE": timedelta(seconds=0.6), "SHUTDOWN_TIMEOUT": timedelta(hours=1)}
+    manager = manage_worker(Configuration(threads=2))
+    process = started(manager)
+    deaf()
+    enqueue_all([Plain(number) for number in range(2)])
+    rows = DelayedJob.objects.claim(process.worker, 2)
+    limits = (timedelta(hours=ended != "overlong"), timedelta(hours=1))
+    for slot, row, limit in zip(process.activity.slots, rows, limits, strict=True):
+        slot.claim(row.lock_token)
+        slot.begin(row.pk, limit)
+    at_its_commit(rows[0])
+    if ended == "cancelled":
+        request = WorkerRequest(worker=process.worker, verb=Verb.CANCEL, delayed_job_id=rows[0].pk)
+        request.lock_token = rows[0].lock_token
+        manager.cancel(request)
+        [asked] = process.cancelled._asked.values()
+        asked.at -= 2 * 3600  # longer ago than SHUTDOWN_TIMEOUT
+    ticking(manager, lambda: not manager.is_up)
+    send_heartbeats(manager)
+    assert process.exit_code is None
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -184,7 +257,7 @@ def test_a_worker_that_ended_in_a_job_has_crashed_it_and_the_rest_is_released(ru
     for number in range(3):
         enqueue(Plain(number))
     rows = DelayedJob.objects.claim(running.worker, 3)
-    running.activity.begin(rows[1].pk, timedelta(hours=1))
+    running.activity.slots[0].begin(rows[1].pk, timedelta(hours=1))
     running.send_signal(signal.SIGSEGV)
     exited(manager)
     found = DelayedJob.objects.order_by("pk")
@@ -226,7 +299,7 @@ def test_a_job_that_ends_its_process_with_0_does_not_end_the_work(runs, manage_w
     first.activity.be_ready()
     enqueue(Plain(1))
     [row] = DelayedJob.objects.claim(first.worker, 1)
-    first.activity.begin(row.pk, timedelta(hours=1))
+    first.activity.slots[0].begin(row.pk, timedelta(hours=1))
     exited(manager)
     assert not manager.has_ended
 
@@ -294,7 +367,7 @@ def test_a_worker_that_does_not_stop_is_killed_after_the_timeout(deaf, manage_wo
     deaf()
     enqueue(Plain(1))
     [row] = DelayedJob.objects.claim(running.worker, 1)
-    running.activity.begin(row.pk, timedelta(hours=1))
+    running.activity.slots[0].begin(row.pk, timedelta(hours=1))
     manager.stop()
     ticking(manager, lambda: manager.has_ended)
     assert not is_alive(running._popen.pid)
@@ -338,12 +411,12 @@ def test_a_stop_before_anything_asks_nothing_of_the_database(manage_worker, data
     assert database._requests == []
 
 
-def test_after_a_stop_a_database_that_does_not_answer_is_not_waited_for(runs, settings, monkeypatch):
+def test_after_a_stop_a_database_that_does_not_answer_is_not_waited_for(runs, settings, monkeypatch, wakeup):
     settings.DJANGO_DELAYED = {"SHUTDOWN_TIMEOUT": timedelta(hours=1)}
     monkeypatch.setattr(module, "GRACE", timedelta(0))
     runs(SLEEP)
     database = DatabaseThread([])
-    manager = WorkerManager(Configuration(), database)
+    manager = WorkerManager(Configuration(), database, wakeup)
     manager.tick()
     database._requests[0][0].function()
     database._requests[0][1].set()  # and from here on it does nothing
@@ -378,6 +451,7 @@ class StandIn:
 
     tasks = ()
     was_killed = had_left = False
+    long_job_in = math.inf
     exit_code = None
 
     def __init__(self, worker, started):
@@ -385,12 +459,18 @@ class StandIn:
         self.started = started
         self.activity = Activity()
         self.activity.be_ready()
-        self.batch = BatchWatch(worker, self.activity)
+        self.currents = []
 
-    def decision(self, current, code):
-        return None
+    def removal(self, currents, code):
+        return lambda: None
+
+    def overdue_threads(self):
+        return []
 
     def watch(self):
+        pass
+
+    def end_child(self):
         pass
 
     def send_signal(self, signum):
@@ -419,16 +499,16 @@ class AtOnce:
 
 
 @pytest.fixture
-def life(clock, monkeypatch):
+def life(clock, monkeypatch, wakeup):
     """Let the worker live so long and end with this code; returns the seconds until the next is started."""
     started = []
 
-    def start(worker, configuration):
+    def start(worker, configuration, wakeup, quiet):
         started.append(StandIn(worker, clock.now))
         return started[-1]
 
     monkeypatch.setattr(module, "Process", start)
-    managed = WorkerManager(Configuration(), AtOnce())
+    managed = WorkerManager(Configuration(), AtOnce(), wakeup)
 
     def start_next():
         count, since = len(started), clock.now
@@ -441,7 +521,7 @@ def life(clock, monkeypatch):
         worker = started[-1]
         clock.now = worker.started + lived
         if in_a_job:
-            worker.activity.begin(7, timedelta(hours=1))
+            worker.currents = [Current(7, timedelta(0), timedelta(hours=1))]
         worker.exit_code = code
         return start_next()
 
@@ -467,10 +547,10 @@ def test_a_worker_that_ended_as_it_should_is_replaced_at_once(life, code):
 
 
 @pytest.mark.parametrize("end", [WorkerManager.stop, WorkerManager.kill])
-def test_a_process_that_not_even_a_kill_ends_is_not_waited_for(clock, monkeypatch, end):
+def test_a_process_that_not_even_a_kill_ends_is_not_waited_for(clock, monkeypatch, wakeup, end):
     made = []
     monkeypatch.setattr(module, "Process", lambda *what: made.append(StandIn(W1, clock.now)) or made[0])
-    managed = WorkerManager(UNTIL_STOPPED, AtOnce())
+    managed = WorkerManager(UNTIL_STOPPED, AtOnce(), wakeup)
     while not made:
         managed.tick()
     end(managed)
@@ -482,4 +562,79 @@ def test_a_process_that_not_even_a_kill_ends_is_not_waited_for(clock, monkeypatc
     clock.now += 0.02
     managed.tick()
     assert managed.has_ended
+    managed.abandon()
+
+
+def test_a_manager_is_idle_while_its_worker_is_up_and_has_nothing_to_do(clock, monkeypatch, wakeup):
+    made = []
+    monkeypatch.setattr(module, "Process", lambda *what: made.append(StandIn(W1, clock.now)) or made[-1])
+    managed = WorkerManager(UNTIL_STOPPED, AtOnce(), wakeup)
+    assert not managed.is_idle
+    while not made:
+        managed.tick()
+    worker = made[0]
+    assert managed.is_idle
+    worker.activity.begin_work()
+    assert not managed.is_idle
+    worker.currents.append(Current(7, timedelta(0), None))
+    worker.activity.end_work()
+    assert not managed.is_idle
+    worker.currents.clear()
+    assert managed.is_idle
+    worker.exit_code = DONE
+    managed.tick()
+    assert not managed.is_idle
+    managed.tick()
+    while len(made) == 1:
+        assert not managed.is_idle
+        managed.tick()
+    assert managed.is_idle
+    managed.stop()
+    assert not managed.is_idle
+    made[-1].exit_code = DONE
+    while not managed.has_ended:
+        assert not managed.is_idle
+        managed.tick()
+    assert not managed.is_idle
+
+
+def test_a_manager_whose_worker_is_to_be_replaced_is_not_idle(clock, monkeypatch, wakeup):
+    worker = StandIn(W1, clock.now)
+    monkeypatch.setattr(module, "Process", lambda *what: worker)
+    managed = WorkerManager(UNTIL_STOPPED, AtOnce(), wakeup)
+    while managed._process is None:
+        managed.tick()
+    assert managed.is_idle
+    managed.replace()
+    assert not managed.is_idle
+    managed.abandon()
+
+
+def test_the_release_of_a_batch_is_requested_once_while_the_database_has_not_done_it(
+    clock, monkeypatch, wakeup
+):
+    worker, requests = StandIn(W1, clock.now), []
+
+    class InTime(AtOnce):
+        def request(self, operation):
+            if operation == worker.release_batches:
+                requests.append(Event())
+                return requests[-1]
+            return super().request(operation)
+
+    worker.release_batches = lambda: None
+    worker.long_job_in = 0
+    monkeypatch.setattr(module, "Process", lambda *what: worker)
+    managed = WorkerManager(UNTIL_STOPPED, InTime(), wakeup)
+    for _ in range(9):
+        managed.tick()
+    assert len(requests) == 1
+    requests[0].set()
+    managed.tick()
+    managed.tick()
+    assert len(requests) == 2
+    requests[1].set()
+    worker.long_job_in = 1
+    managed.tick()
+    assert len(requests) == 2
     managed.abandon()

@@ -14,9 +14,9 @@ from django_delayed.execution.outcomes import Crashed, Failed, Rescheduled
 from django_delayed.models import DelayedJob
 from django_delayed.supervisor import process as module
 from django_delayed.supervisor.process import OVERDUE, SHUTDOWN, Process
-from django_delayed.worker.activity import Current
 from django_delayed.worker.configuration import ENVIRONMENT_VARIABLE, Configuration, Start
 from django_delayed.worker.heartbeat import register
+from django_delayed.worker.slot import Current
 from tests.blog.jobs import Plain
 from tests.playground.processes import PATIENCE, until
 
@@ -28,9 +28,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def process(runs):
+def process(runs, wakeup):
     runs(SLEEP)
-    process = Process(W1, Configuration())
+    process = Process(W1, Configuration(), wakeup.fd)
     yield process
     process._popen.kill()
     process._popen.wait()
@@ -41,7 +41,7 @@ def files():
     return set(os.listdir("/dev/fd"))
 
 
-def test_its_process_is_told_all_it_has_to_know(runs, tmp_path):
+def test_its_process_is_told_all_it_has_to_know(runs, wakeup, tmp_path):
     told = tmp_path / "told"
     runs(
         "import json, os, pathlib\n"
@@ -49,15 +49,17 @@ def test_its_process_is_told_all_it_has_to_know(runs, tmp_path):
         "start = json.loads(text)\n"
         "size = os.fstat(start['activity']).st_size\n"
         "os.fstat(start['supervisor'])\n"
+        "os.write(start['wakeup'], b'0')\n"
         f"pathlib.Path({str(told)!r}).write_text(text)\n"
         "raise SystemExit(size > 0)"
     )
     configuration = Configuration(Filters(("mail",), 1, 9, in_order=True), timedelta(seconds=0.25), 7)
     before = time.time()
-    process = Process(W1, configuration)
+    process = Process(W1, configuration, wakeup.fd)
     assert process._popen.wait(PATIENCE) == 1
     start = Start.load(told.read_text())
     assert (start.worker, start.configuration, start.activity) == (W1, configuration, process.activity.fd)
+    assert wakeup.wait(0)
     assert before <= start.started <= time.time()
     process.close()
 
@@ -67,24 +69,24 @@ def test_control_c_in_the_terminal_does_not_reach_it(process):
     assert process.exit_code is None
 
 
-def test_a_process_leaves_no_file_open(runs):
+def test_a_process_leaves_no_file_open(runs, wakeup):
     runs("pass")
     before = files()
-    process = Process(W1, Configuration())
+    process = Process(W1, Configuration(), wakeup.fd)
     assert process._popen.wait(PATIENCE) == process.exit_code == 0
     process.close()
     assert files() == before
 
 
 def test_its_heartbeat_is_sent_six_times_a_lease(process):
-    heartbeat, unknown = (timedelta(seconds=task.every) for task in process.tasks)
+    heartbeat, unknown, _ = (timedelta(seconds=task.every) for task in process.tasks)
     assert (heartbeat, unknown) == (delayed.LEASE / 6, delayed.LEASE)
     assert not process.activity.is_stale(timedelta(seconds=60))
 
 
 def test_a_process_that_works_is_left_alone(process):
-    process.activity.begin(7, HOUR)
-    process.activity.begin_statement()
+    process.activity.slots[0].begin(7, HOUR)
+    process.activity.slots[0].begin_statement()
     process.watch()
     assert not process.was_killed
     assert process.exit_code is None
@@ -97,15 +99,15 @@ def current(age, limit=HOUR):
 @pytest.mark.parametrize("case", ["lost", "overdue", "left", "stuck"])
 def test_a_process_that_will_not_come_to_an_end_is_killed(process, monkeypatch, case, caplog):
     if case == "lost":
-        process._send_heartbeat()  # there is no row of this worker
+        process.send_heartbeat()  # there is no row of this worker
     elif case == "overdue":
-        monkeypatch.setattr(process.activity, "current", current(HOUR + 4 * SECOND))
+        monkeypatch.setattr(process.activity.slots[0], "current", current(HOUR + 4 * SECOND))
     elif case == "left":
         monkeypatch.setattr(module, "GRACE", timedelta(0))
         process.activity.leave()
     else:
         monkeypatch.setattr(module, "STATEMENT_LIMIT", timedelta(0))
-        process.activity.begin_statement()
+        process.activity.slots[0].begin_statement()
     until(lambda: process.watch() or process.was_killed)
     assert process._popen.wait(PATIENCE) == -signal.SIGKILL
     assert process.had_left is (case == "left")
@@ -120,7 +122,7 @@ def test_a_process_that_will_not_come_to_an_end_is_killed(process, monkeypatch, 
 
 
 def test_a_process_whose_job_is_within_the_grace_is_left_alone(process, monkeypatch):
-    monkeypatch.setattr(process.activity, "current", current(HOUR + 3 * SECOND))
+    monkeypatch.setattr(process.activity.slots[0], "current", current(HOUR + 3 * SECOND))
     process.watch()
     assert not process.was_killed
 
@@ -137,27 +139,27 @@ def row(attempts=1):
 
 
 def test_a_job_in_which_a_process_ended_has_crashed(process):
-    assert process.decision(None, -9) is None
-    outcome = process.decision(Current(7, SECOND, HOUR), -9)(row())
+    assert process.decision([], -9) is None
+    outcome = process.decision([Current(7, SECOND, HOUR)], -9)(row())
     assert isinstance(outcome, Crashed)
     assert "its worker was killed by SIGKILL, perhaps out of memory" in outcome.error.message
 
 
 @pytest.mark.parametrize(("attempts", "kind"), [(1, Rescheduled), (25, Failed)])
 def test_a_job_whose_process_was_killed_as_it_was_overdue_has_timed_out(process, monkeypatch, attempts, kind):
-    monkeypatch.setattr(process.activity, "current", current(HOUR + 4 * SECOND))
+    monkeypatch.setattr(process.activity.slots[0], "current", current(HOUR + 4 * SECOND))
     process.watch()
-    outcome = process.decision(Current(7, HOUR, HOUR), -9)(row(attempts))
+    outcome = process.decision([Current(7, HOUR, HOUR)], -9)(row(attempts))
     assert isinstance(outcome, kind)
     assert "longer than its max_run_time of 3600 s" in outcome.error.message
     # The alarm had ended it in the last moment, and the kill met the next one.
-    assert process.decision(Current(8, SECOND, HOUR), -9) is None
+    assert process.decision([Current(8, SECOND, HOUR)], -9) is None
 
 
 @pytest.mark.parametrize("why", [SHUTDOWN, "lost", "stuck", "left"])
 def test_a_job_whose_process_was_killed_for_another_reason_is_released(process, why):
     process.kill(why)
-    assert process.decision(Current(7, SECOND, HOUR), -9) is None
+    assert process.decision([Current(7, SECOND, HOUR)], -9) is None
 
 
 def claim(worker, count=2):
@@ -175,13 +177,29 @@ def test_rows_that_a_worker_holds_without_knowing_are_released_after_a_lease(pro
     claim(W2)
     claim(W1)
     known = claim(W1)
-    process.activity.claim(known[0].lock_token)
+    process.activity.slots[0].claim(known[0].lock_token)
     process._release_unknown()
     assert {row.pk for row in DelayedJob.objects.running().filter(locked_by=W1)} == {row.pk for row in known}
     assert held_by(W2) == 2
     assert caplog.messages == [f"Worker {W1} held 2 jobs that it did not know; released"]
     process._release_unknown()
     assert len(caplog.messages) == 1
+
+
+def test_rows_of_all_its_threads_are_known(runs):
+    runs(SLEEP)
+    process = Process(W1, Configuration(threads=3), wakeup=2)
+    try:
+        known = [claim(W1), claim(W1)]
+        for slot, rows in zip(process.activity.slots, known, strict=False):
+            slot.claim(rows[0].lock_token)
+        claim(W1)
+        process._release_unknown()
+        assert {row.pk for row in DelayedJob.objects.running()} == {row.pk for rows in known for row in rows}
+    finally:
+        process._popen.kill()
+        process._popen.wait()
+        process.close()
 
 
 def test_rows_that_were_claimed_within_a_lease_are_not_released(process):
@@ -191,20 +209,21 @@ def test_rows_that_were_claimed_within_a_lease_are_not_released(process):
     assert held_by(W1) == 2
 
 
-def test_nothing_is_released_while_the_worker_may_be_claiming(process):
+def test_nothing_is_released_while_a_claim_may_last_for_as_long(process, settings):
+    settings.DJANGO_DELAYED = {"LEASE": timedelta(seconds=0.2)}
     claim(W1)
-    process.activity.begin_statement()
-    until(lambda: process.activity.in_statement_for)
+    process.activity.slots[0].begin_statement()
+    until(lambda: process.activity.slots[0].in_statement_for > delayed.LEASE / 2)
     process._release_unknown()
     assert held_by(W1) == 2
-    process.activity.end_statement()
+    process.activity.slots[0].end_statement()
     process._release_unknown()
     assert held_by(W1) == 0
 
 
 def test_a_worker_with_a_heartbeat_is_not_lost(process):
     register(W1, Configuration())
-    process._send_heartbeat()
+    process.send_heartbeat()
     process.watch()
     assert not process.was_killed
     assert not process.activity.is_stale(timedelta(seconds=60))

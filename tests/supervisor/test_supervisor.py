@@ -1,42 +1,34 @@
 """A supervisor of several workers, as processes."""
 
 import signal
+import sys
+from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from django_delayed import enqueue_all
-from django_delayed.models import DelayedJob, WorkerProcess
-from tests.playground.jobs import Gated, Hoard, Note
+from django_delayed.models import DelayedJob, JobStat, WorkerProcess
+from django_delayed.supervisor import manager
+from django_delayed.supervisor.supervisor import Supervisor
+from django_delayed.worker.configuration import Configuration
+from django_delayed.worker.heartbeat import TICK
+from django_delayed.worker.wakeup import Wakeup
+from tests.playground.jobs import FailingForGood, Gated, Hoard, KillerOnce, Looking, Note
 from tests.playground.processes import (
-    children_of,
     command,
+    hangup,
     is_alive,
     ledger,
     no_job_is_left,
     nothing_is_held,
+    started,
     until,
     work,
+    workers,
 )
 
 __all__ = ["command", "ledger", "work"]
-
-
-def hangup(action):
-    """Start a process with this action for SIGHUP, whatever that of the tests is: nohup ignores it."""
-    return {"preexec_fn": lambda: signal.signal(signal.SIGHUP, action)}
-
-
-def workers():
-    """The ids of the workers that are there, by the ids of their processes."""
-    return {row.pid: row.pk for row in WorkerProcess.objects.all()}
-
-
-def started(run, times):
-    """The workers once so many have started; each process is ended with the test."""
-    run.has_said("Worker [0-9a-f]{32} started", times)
-    found = until(lambda: set(workers()) == set(children_of(run.pid)) and workers())
-    run.children.update(found)
-    return found
 
 
 def test_jobs_are_shared_among_the_workers(work, ledger):
@@ -71,6 +63,49 @@ def test_each_pool_serves_its_queues(work, ledger):
     assert ledger.lines.count("other") == 0
 
 
+def test_the_row_of_a_worker_says_what_it_is_and_does(work, ledger):
+    run = work("--name", "the mailer", delayed={"LEASE": 2})
+    started(run, 1)
+    assert run.said(r"Supervisor started: name:the mailer host:")
+    assert run.said(r"Worker [0-9a-f]{32} started: name:the mailer host:")
+    enqueue_all([Note(str(ledger), "done"), FailingForGood(), FailingForGood()])
+    until(lambda: DelayedJob.objects.failed().count() == 2 and "done" in ledger.lines)
+    row = Gated.perform_later(str(ledger), str(ledger.gate))
+    ledger.has(f"begin {row.pk}")
+
+    def shown():
+        worker = WorkerProcess.objects.get()
+        # The heartbeat before may have met one of the others.
+        return worker if worker.current_jobs[0] and worker.current_jobs[0][0] == row.pk else None
+
+    worker = until(shown)
+    [(_, since)] = worker.current_jobs
+    assert (worker.name, worker.processed, worker.failed) == ("the mailer", 3, 2)
+    assert row.created_at - timedelta(seconds=1) <= since <= worker.heartbeat_at
+    ledger.open_gate()
+    until(
+        lambda: (
+            (WorkerProcess.objects.get().processed, WorkerProcess.objects.get().current_jobs) == (4, [None])
+        )
+    )
+    assert run.stop() == 0
+
+
+def test_what_its_workers_perform_is_in_the_numbers_of_its_minutes(work, ledger):
+    run = work("--processes", "2")
+    started(run, 2)
+    enqueue_all([Note(str(ledger), "done") for _ in range(20)] + [FailingForGood()])
+    KillerOnce.perform_later(str(ledger), "SIGKILL")
+    until(lambda: DelayedJob.objects.failed().count() == 2 and DelayedJob.objects.count() == 2)
+    assert run.stop() == 0
+    rows = list(JobStat.objects.all())
+    assert sum(row.processed for row in rows) == 22
+    assert sum(row.failed for row in rows) == 2
+    for row in rows:
+        assert 0 <= row.longest <= row.waited
+        assert timedelta(0) <= timezone.now() - row.minute < timedelta(hours=1)
+
+
 def test_a_worker_that_dies_is_replaced_and_the_others_go_on(work):
     run = work("--processes", "2")
     before = started(run, 2)
@@ -91,7 +126,7 @@ def test_a_second_signal_ends_all_of_them_at_once(work, ledger):
         ledger.has(f"begin {row.pk}")
     run.send(signal.SIGTERM)
     run.has_said("was told to stop", 2)
-    assert run.stop() == 0
+    assert run.stop(signal.SIGINT) == 0
     assert nothing_is_held()
     assert [row.attempts for row in DelayedJob.objects.all()] == [0, 0]
 
@@ -110,9 +145,9 @@ def test_hangup_replaces_the_workers_one_by_one_and_their_jobs_end_first(work, l
     assert not set(after) & set(before)
     assert f"end {row.pk}" in ledger.lines
     until(no_job_is_left)
-    # The second is told when the successor of the first is up.
+    # One by one: the first has ended when the second is told.
     told_twice = [n for n, line in enumerate(run.lines) if "is replaced" in line][1]
-    assert sum("started: " in line and "Worker" in line for line in run.lines[:told_twice]) == 3
+    assert sum(line.rstrip().endswith(" stopped") for line in run.lines[:told_twice]) == 1
     assert run.stop() == 0
 
 
@@ -128,6 +163,19 @@ def test_a_worker_that_is_replaced_in_a_job_that_does_not_end_is_killed_and_the_
     assert DelayedJob.objects.get().attempts == 1
     ledger.open_gate()
     until(no_job_is_left)
+    assert run.stop() == 0
+
+
+def test_a_job_that_asks_whether_to_stop_is_told_when_its_worker_is_replaced(work, ledger):
+    run = work("--processes", "1", **hangup(signal.SIG_DFL))
+    started(run, 1)
+    row = Looking.perform_later(str(ledger))
+    ledger.has(f"begin {row.pk}")
+    run.send(signal.SIGHUP)
+    # The next worker is not being stopped, and has the same job in its first attempt.
+    ledger.has(f"begin {row.pk}", times=2)
+    assert ledger.lines == [f"begin {row.pk}", f"told {row.pk}", f"begin {row.pk}"]
+    assert DelayedJob.objects.get().attempts == 1
     assert run.stop() == 0
 
 
@@ -182,3 +230,42 @@ def test_idle_workers_have_one_connection_each_and_the_supervisor_one(work):
     started(run, 3)
     until(lambda: sessions() - before == 4)
     assert run.stop() == 0
+
+
+FOREVER = 10**12  # seconds: a sleep that ends has been ended by something
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_supervisor_of_an_idle_worker_sleeps_until_the_worker_has_work_or_ends(
+    runs, tmp_path, monkeypatch
+):
+    asleep, awake = tmp_path / "asleep", tmp_path / "awake"
+    runs(
+        f"import os, sys, time; sys.path[:] = {sys.path!r}\n"
+        "from django_delayed.worker.activity import Activity\n"
+        "from django_delayed.worker.configuration import ENVIRONMENT_VARIABLE, Start\n"
+        "from django_delayed.worker.wakeup import wake\n"
+        "start = Start.load(os.environ[ENVIRONMENT_VARIABLE])\n"
+        "activity = Activity(start.activity)\n"
+        "def wait_for(path):\n"
+        "    while not os.path.exists(path): time.sleep(0.01)\n"
+        "    os.unlink(path)\n"
+        "activity.be_ready()\n"
+        f"wait_for({str(asleep)!r})\n"
+        "activity.begin_work(); wake(start.wakeup)\n"
+        f"wait_for({str(awake)!r})\n"
+        "activity.end_work()\n"
+        f"wait_for({str(asleep)!r})\n"
+    )
+    pauses = []
+
+    def wait(wakeup, seconds, fd=None, real=Wakeup.wait):
+        if seconds != (pauses or [TICK])[-1]:
+            pauses.append(seconds)
+            (asleep if seconds == FOREVER else awake).touch()
+        real(wakeup, seconds, fd)
+
+    monkeypatch.setattr(manager, "IDLE_TICK", FOREVER)
+    monkeypatch.setattr(Wakeup, "wait", wait)
+    Supervisor([Configuration(sleep_delay=timedelta(0))], check=lambda: None).run()
+    assert pauses == [FOREVER, TICK, FOREVER, TICK]

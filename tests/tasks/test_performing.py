@@ -9,9 +9,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
+from django_delayed.exceptions import JobCancelled
 from django_delayed.execution.settle import settle
-from django_delayed.jobs.results import Kept
+from django_delayed.execution.stopping import Stop
 from django_delayed.models import DelayedJob
+from django_delayed.serialization.results import Kept
 from django_delayed.tasks import DelayedBackend
 from tests.blog import tasks
 from tests.blog.models import Post
@@ -239,6 +241,19 @@ def test_a_task_is_discarded_for_no_other_error():
     tasks.discarding.enqueue("value")
     perform_next()
     assert DelayedJob.objects.get().state == "retrying"
+
+
+def test_a_task_that_an_operator_has_ended_has_failed_and_says_who_it_was(heard):
+    result = tasks.fail.enqueue()
+    row = claim()
+    settle([(row, perform(row, stop=Stop(is_cancelled=lambda: True, by=lambda: "ann")))])
+    result.refresh()
+    assert result.status == TaskResultStatus.FAILED
+    [error] = result.errors
+    assert error.exception_class is JobCancelled
+    assert error.traceback.endswith("JobCancelled: Ended by ann.\n")
+    name, _, status, finished = heard[-1]
+    assert (name, status, finished.id) == ("finished", TaskResultStatus.FAILED, result.id)
 
 
 def test_a_failed_task_that_is_not_kept_is_announced_too(settings, heard):

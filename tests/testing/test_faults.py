@@ -4,7 +4,7 @@ import pytest
 from django_delayed.models import DelayedJob
 from django_delayed.signals import job_errored, job_failed, job_finished, job_started
 from django_delayed.testing import crash, deliver_twice, enqueued, work_off
-from tests.blog.jobs import CleanUpJob, Hooked, HookedOnce, Plain
+from tests.blog.jobs import CALLS, Atomic, CleanUpJob, Hooked, HookedOnce, Plain
 from tests.blog.models import Post
 
 pytestmark = pytest.mark.django_db
@@ -78,6 +78,15 @@ def test_the_error_of_either_delivery_is_raised(in_job, diary):
     with pytest.raises(LookupError, match="done before"):
         deliver_twice(args=("0",))
     assert DelayedJob.objects.latest("pk").attempts == 2
+
+
+def test_an_atomic_job_is_not_delivered_again_when_its_row_is_gone(monkeypatch, heard):
+    monkeypatch.setitem(CALLS, "post", lambda job: Post.objects.create(title="once"))
+    Atomic.perform_later("post")
+    deliver_twice(Atomic)
+    assert Post.objects.filter(title="once").count() == 1
+    assert [signal for signal, *_ in heard] == [job_started, job_finished]
+    assert not DelayedJob.objects.exists()
 
 
 def test_a_job_with_one_attempt_is_not_delivered_twice(diary):

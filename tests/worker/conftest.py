@@ -1,5 +1,12 @@
+from datetime import timedelta
+
 import pytest
+from django.db import DatabaseError, connection
+from django_delayed.worker.activity import Activity
+from django_delayed.worker.configuration import Configuration
+from django_delayed.worker.shutdown import Shutdown
 from django_delayed.worker.wakeup import Wakeup
+from django_delayed.worker.worker import Worker
 from tests.playground.processes import command, ledger, work
 
 __all__ = ["command", "ledger", "work"]
@@ -10,3 +17,23 @@ def wakeup():
     wakeup = Wakeup()
     yield wakeup
     wakeup.close()
+
+
+@pytest.fixture
+def worker():
+    """A worker that claims ten rows at once, and ends when nothing is ready."""
+    wakeup, activity = Wakeup(), Activity()
+    with Shutdown() as shutdown:
+        worker = Worker("1" * 32, Configuration(sleep_delay=timedelta(0)), wakeup, shutdown, activity)
+        worker.batch_size.size = 10
+        yield worker
+    activity.close()
+    wakeup.close()
+
+
+@pytest.fixture
+def refusal():
+    """The error of a statement that this database refuses until somebody repairs something."""
+    with pytest.raises(DatabaseError) as caught, connection.cursor() as cursor:
+        cursor.execute("SELECT a_column_that_is_not_there FROM django_delayed_delayedjob")
+    return caught.value

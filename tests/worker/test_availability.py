@@ -122,6 +122,16 @@ def test_periodic_task_is_repeated_a_little_sooner_than_its_interval_and_not_in_
 
 
 @pytest.mark.django_db(transaction=True)
+def test_periodic_task_says_in_how_many_seconds_it_is_due(clock):
+    task = PeriodicTask(lambda: None, timedelta(seconds=10))
+    assert task.due_in == 0
+    task.run_if_due()
+    assert 7.9 < task.due_in <= 10
+    clock.now += 11
+    assert task.due_in == 0
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("every", "earliest", "latest"), [(0, 0, 0.14), (1, 0.99, 1.02), (3600, 4.99, 5.02)])
 def test_periodic_task_that_failed_is_tried_again_after_its_interval_or_five_seconds(
     clock, every, earliest, latest

@@ -5,7 +5,6 @@ import signal
 import socket
 import time
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
 from django.db import connection, connections
@@ -14,17 +13,14 @@ from django_delayed import enqueue_all
 from django_delayed.databases import Filters
 from django_delayed.execution.outcomes import Failed, Rescheduled
 from django_delayed.models import DelayedJob, WorkerProcess
-from django_delayed.worker import heartbeat
-from django_delayed.worker.activity import GRACE, Activity, Current
+from django_delayed.worker import batch_watch, heartbeat
+from django_delayed.worker.activity import Activity
 from django_delayed.worker.configuration import Configuration
-from django_delayed.worker.heartbeat import (
-    RELEASE_AFTER,
-    BatchWatch,
-    HeartbeatThread,
-    register,
-    send_heartbeat,
-)
+from django_delayed.worker.heartbeat import HeartbeatThread, register, send_heartbeat
+from django_delayed.worker.ledger import Unsettled
 from django_delayed.worker.shutdown import Shutdown
+from django_delayed.worker.slot import GRACE, Current
+from django_delayed.worker.tally import Tally
 from tests.blog.jobs import Plain
 from tests.playground.processes import until
 
@@ -75,8 +71,9 @@ def test_a_worker_is_registered_once_when_the_answer_of_the_database_was_lost():
 def test_a_worker_is_registered_with_what_it_serves(monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "h" * 300)
     register(W1, Configuration(Filters(("mail", "tweets"), min_priority=-3, max_priority=7)))
-    register(W2, Configuration())
+    register(W2, Configuration(name="mailer"))
     first, second = WorkerProcess.objects.order_by("pk")
+    assert (first.name, second.name) == ("", "mailer")
     assert (first.pk, first.hostname, first.pid) == (W1, "h" * 255, os.getpid())
     assert (first.queues, first.min_priority, first.max_priority) == ("mail,tweets", -3, 7)
     assert (second.queues, second.min_priority, second.max_priority) == ("", None, None)
@@ -99,70 +96,50 @@ def test_a_heartbeat_is_written_to_the_row_of_its_worker_and_to_the_page(activit
     assert not activity.is_stale(timedelta(seconds=60))
 
 
+def test_a_heartbeat_says_what_each_slot_performs_since_when_and_what_was_done():
+    activity = Activity(slots=3)
+    register(W1, Configuration(), quiet=True)
+    assert WorkerProcess.objects.get().quiet
+    for slot, id in zip(activity.slots, (7, 8), strict=False):
+        slot.begin(id, HOUR)
+        slot.count(Tally(2, failed=int(id == 8)))
+    send_heartbeat(W1, 42, activity)
+    row = WorkerProcess.objects.get()
+    assert (row.quiet, row.processed, row.failed) == (False, 4, 1)
+    [(one, since), (other, _), nothing] = row.current_jobs
+    assert (one, other, nothing) == (7, 8, None)
+    assert timedelta(0) <= row.heartbeat_at - since < timedelta(seconds=60)
+    activity.be_quiet(True)
+    activity.slots[0].end()
+    send_heartbeat(W1, 42, activity)
+    row = WorkerProcess.objects.get()
+    assert row.quiet
+    assert [job and job[0] for job in row.current_jobs] == [None, 8, None]
+    activity.close()
+
+
+def test_a_heartbeat_is_one_statement(activity, django_assert_num_queries):
+    register(W1, Configuration())
+    with django_assert_num_queries(1):
+        send_heartbeat(W1, 42, activity)
+
+
 def test_a_worker_that_was_declared_dead_has_no_heartbeat(activity):
     assert send_heartbeat(W1, 42, activity) is False
     assert not activity.is_stale(-SECOND)
     assert not WorkerProcess.objects.exists()
 
 
-def watched():
-    """The activity of a worker whose job is set as `current`, and a watch over it."""
-    seen = SimpleNamespace(current=None)
-
-    def begin(row, age):
-        seen.current = row and Current(row.pk, age, HOUR)
-
-    return begin, BatchWatch(W1, SimpleNamespace(current=lambda: seen.current))
-
-
-def test_a_long_job_releases_what_was_claimed_with_it():
-    begin, watch = watched()
-    rows = claim(3)
-    watch.release()
-    begin(rows[1], RELEASE_AFTER - timedelta(microseconds=1))
-    watch.release()
-    assert states() == ["running"] * 3
-    begin(rows[1], RELEASE_AFTER)
-    watch.release()
-    assert states() == ["enqueued", "running", "enqueued"]
-    assert DelayedJob.objects.get(pk=rows[1].pk).started_at is not None
-
-
-def test_a_job_that_was_noted_costs_no_statement_more(django_assert_num_queries):
-    begin, watch = watched()
-    rows = claim(2)
-    with django_assert_num_queries(0):
-        begin(rows[0], timedelta(0))
-        watch.release()
-    begin(rows[0], SECOND)
-    watch.release()
-    with django_assert_num_queries(0):
-        for seconds in range(2, 5):
-            begin(rows[0], seconds * SECOND)
-            watch.release()
-
-
-def test_a_job_is_noted_again_in_its_next_attempt():
-    begin, watch = watched()
-    [row] = claim(1)
-    for _ in range(2):
-        DelayedJob.objects.update(started_at=None)
-        begin(row, SECOND)
-        watch.release()
-        assert DelayedJob.objects.get().started_at is not None
-        begin(None, SECOND)
-        watch.release()
-
-
 def test_the_thread_sends_heartbeats_notes_long_jobs_and_closes_its_connection(activity, monkeypatch):
     closed = []
     close_all = connections.close_all
     monkeypatch.setattr(connections, "close_all", lambda: (closed.append(1), close_all()))
-    monkeypatch.setattr(heartbeat, "RELEASE_AFTER", timedelta(0))
+    monkeypatch.setattr(batch_watch, "RELEASE_AFTER", timedelta(0))
     rows = claim(3)
     thread = started(activity, Shutdown())
     WorkerProcess.objects.update(pid=1)
-    activity.begin(rows[0].pk, HOUR)
+    activity.slots[0].claim(rows[0].lock_token)
+    activity.slots[0].begin(rows[0].pk, HOUR)
     until(lambda: states() == ["running", "enqueued", "enqueued"])
     until(lambda: WorkerProcess.objects.get().pid == os.getpid())
     assert thread.daemon
@@ -221,12 +198,13 @@ def test_a_job_that_outlives_its_limit_and_the_grace_ends_the_process(
     activity, exits, monkeypatch, attempts, kind
 ):
     current = Current(7, HOUR + GRACE + SECOND, HOUR)
-    monkeypatch.setattr(activity, "current", lambda: current)
+    monkeypatch.setattr(activity.slots[0], "current", lambda: current)
     thread = started(activity, Shutdown())
     until(lambda: exits)
     thread.stop()
-    worker, id, decide = exits[0]
-    assert (worker, id) == (W1, 7)
+    worker, ids, decide, unsettled = exits[0]
+    assert unsettled == [Unsettled(0, ())]
+    assert (worker, ids) == (W1, [7])
     outcome = decide(DelayedJob(name="a job", attempts=attempts, max_attempts=25))
     assert isinstance(outcome, kind)
     assert "longer than its max_run_time of 3600 s" in outcome.error.message
@@ -239,7 +217,7 @@ def test_a_job_that_outlives_its_limit_and_the_grace_ends_the_process(
 )
 def test_nothing_else_ends_the_process(activity, exits, monkeypatch, current):
     asked = []
-    monkeypatch.setattr(activity, "current", lambda: asked.append(1) or current)
+    monkeypatch.setattr(activity.slots[0], "current", lambda: asked.append(1) or current)
     thread = started(activity, Shutdown())
     until(lambda: len(asked) > 4)
     thread.stop()

@@ -72,6 +72,19 @@ def test_a_row_that_was_written_meanwhile_ends_the_sleep(idle):
     assert DelayedJob.objects.exists()
 
 
+def test_the_connection_is_tried_after_a_sleep_that_something_has_ended_and_not_after_another(
+    idle, wakeup, monkeypatch
+):
+    idle.sleep(0.2)
+    tried = []
+    monkeypatch.setattr("django_delayed.worker.idle.close_broken", tried.append)
+    idle.sleep(0.05)
+    assert tried == []
+    threading.Timer(0.05, wakeup.wake).start()
+    idle.sleep(FOREVER)
+    assert len(tried) == 1
+
+
 def test_a_wake_ends_the_sleep(idle, wakeup):
     threading.Timer(0.05, wakeup.wake).start()
     idle.sleep(FOREVER)

@@ -9,8 +9,10 @@ import pytest
 from django.db import OperationalError
 from django_delayed.models import WorkerProcess
 from django_delayed.worker import availability, main
+from django_delayed.worker.activity import Activity
 from django_delayed.worker.configuration import Configuration
 from django_delayed.worker.heartbeat import register
+from django_delayed.worker.ledger import Unsettled
 from django_delayed.worker.main import SupervisorWatch
 from django_delayed.worker.recovery import release_and_deregister
 from django_delayed.worker.shutdown import Shutdown
@@ -32,20 +34,37 @@ def worker():
 
 
 @pytest.fixture
-def supervisor(worker, monkeypatch):
+def activity():
+    """What a worker is doing that has performed two jobs, whose rows are not removed yet."""
+    activity = Activity()
+    [slot] = activity.slots
+    slot.claim(7)
+    slot.ledger.add(1)
+    slot.ledger.add(2)
+    yield activity
+    activity.close()
+
+
+@pytest.fixture
+def supervisor(worker, activity, monkeypatch):
     """A supervisor that is gone after `close()`, and its watch, which sets `ended` and ends nothing."""
     reader, writer = os.pipe()
     ended, with_what = threading.Event(), []
-    monkeypatch.setattr(main, "release_and_exit", lambda *what: (with_what.append(what), ended.set()))
-    watch = SupervisorWatch(reader, worker)
-    watch.start()
-    supervisor = SimpleNamespace(
-        watch=watch, close=lambda: os.close(writer), ended=ended, with_what=with_what
+    monkeypatch.setattr(
+        main, "release_and_exit", lambda *what, **more: (with_what.append((what, more)), ended.set())
     )
-    yield supervisor
-    if watch.is_alive():
-        supervisor.close()
-        assert ended.wait(PATIENCE)
+    watch = SupervisorWatch(reader, worker, activity)
+    watch.start()
+    open_ends = [writer]
+
+    def close():
+        # Once: the number may belong to another file by then.
+        if open_ends:
+            os.close(open_ends.pop())
+
+    yield SimpleNamespace(watch=watch, close=close, ended=ended, with_what=with_what)
+    close()
+    assert ended.wait(PATIENCE)
     watch.join(PATIENCE)
     os.close(reader)
 
@@ -62,7 +81,7 @@ def test_a_worker_whose_supervisor_is_gone_is_told_to_stop_and_woken(at_once, su
     worker.wakeup.wait(FOREVER)
     assert worker.shutdown.requested
     assert supervisor.ended.wait(PATIENCE)
-    assert supervisor.with_what == [(W1,)]
+    assert supervisor.with_what == [((W1,), {"unsettled": [Unsettled(7, (1, 2))]})]
 
 
 def test_a_job_may_end_while_its_worker_is_told_to_stop(settings, supervisor, worker):
@@ -79,17 +98,17 @@ def test_a_worker_that_ends_without_its_supervisor_removes_its_row_itself(
     monkeypatch.setattr(availability, "backoff", lambda: iter([0.001] * 9))
     tried = []
 
-    def fail_once(id):
-        tried.append(id)
+    def fail_once(id, unsettled):
+        tried.append((id, unsettled))
         if len(tried) == 1:
             raise OperationalError("away")
-        release_and_deregister(id)
+        release_and_deregister(id, unsettled=unsettled)
 
     monkeypatch.setattr(main, "release_and_deregister", fail_once)
     supervisor.close()
     assert supervisor.ended.wait(PATIENCE)
     supervisor.watch.worker_has_ended()
-    assert tried == [W1, W1]
+    assert tried == [(W1, [Unsettled(7, (1, 2))])] * 2
     assert not WorkerProcess.objects.exists()
 
 

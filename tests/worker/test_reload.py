@@ -167,7 +167,7 @@ def test_unchanged_code_is_not_loaded_again(develop, code, ledger):
     worker = develop()
     code.enqueue("Tell", ledger, times=250)
     until(no_job_is_left)
-    worker.has_said("COMPLETED", times=250)
+    assert len(ledger.lines) == 250
     assert len(worker.said("Worker .* started")) == 1
     assert worker.stop() == 0
 

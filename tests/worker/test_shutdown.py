@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from django_delayed.worker.shutdown import Shutdown
+from django_delayed.worker.shutdown import REPEATED_WITHIN, Shutdown
 
 FORK = """
 import os, signal, time
@@ -25,6 +25,26 @@ def test_what_a_job_forks_can_be_ended_by_a_signal():
     # As multiprocessing.Pool does, and then waits for it.
     run = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=50)
     assert run.stdout.split() == [str(-signal.SIGTERM), "False"], run.stderr
+
+
+FORK_AND_QUIET = """
+import os, signal, time
+from django_delayed.worker.quiet import quiet_by_signal
+
+said = []
+with quiet_by_signal(said.append):
+    if not (pid := os.fork()):
+        time.sleep(60)
+    os.kill(pid, signal.SIGUSR2)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said)
+    signal.raise_signal(signal.SIGUSR2)
+    print(said)
+"""
+
+
+def test_what_a_job_forks_does_not_make_the_worker_quiet():
+    run = subprocess.run([sys.executable, "-c", FORK_AND_QUIET], capture_output=True, text=True, timeout=50)
+    assert run.stdout.split() == [str(-signal.SIGUSR2), "[]", "[True]"], run.stderr
 
 
 FORK_AND_STOP = """
@@ -49,14 +69,66 @@ def test_a_worker_whose_job_has_forked_can_be_stopped():
     assert run.stdout.split() == ["0", "False", "True"] * 2, run.stderr
 
 
-def test_the_second_signal_means_at_once_whichever_it_is():
-    before = signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def clock(monkeypatch):
+    """The monotonic clock, which goes on by `clock.now += seconds` alone."""
+
+    class Clock:
+        now = 1000.0
+
+    monkeypatch.setattr("time.monotonic", lambda: Clock.now)
+    return Clock
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("second", "after", "immediate"),
+    [
+        (signal.SIGTERM, 0, False),
+        (signal.SIGTERM, REPEATED_WITHIN - 0.01, False),
+        (signal.SIGTERM, REPEATED_WITHIN, True),
+        (signal.SIGINT, 0, True),
+        (signal.SIGINT, REPEATED_WITHIN, True),
+    ],
+)
+def test_a_second_signal_means_at_once_unless_it_is_the_first_once_more(
+    clock, first, second, after, immediate
+):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with Shutdown() as shutdown:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(first)
         assert (shutdown.requested, shutdown.immediate) == (True, False)
+        clock.now += after
+        signal.raise_signal(second)
+        assert (shutdown.requested, shutdown.immediate) == (True, immediate)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_repeats_are_counted_from_the_first_signal(clock):
+    with Shutdown() as shutdown:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)
+            assert not shutdown.immediate
+            clock.now += REPEATED_WITHIN / 2 - 0.01
+        clock.now += 0.03
         signal.raise_signal(signal.SIGTERM)
         assert shutdown.immediate
-    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_first_signal_after_a_request_is_the_first(clock):
+    shutdown = Shutdown()
+    shutdown.request()
+    with shutdown:
+        signal.raise_signal(signal.SIGINT)
+        assert not shutdown.immediate
+
+
+def test_in_a_worker_with_a_supervisor_no_signal_means_at_once(clock):
+    with Shutdown(is_supervised=True) as shutdown:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(number)
+            clock.now += REPEATED_WITHIN
+        assert (shutdown.requested, shutdown.immediate) == (True, False)
 
 
 def test_insisting_from_a_thread_interrupts_the_main_thread():

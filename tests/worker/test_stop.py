@@ -3,12 +3,14 @@
 import os
 import signal
 import sys
+import time
 
 import pytest
 from django.db import connection
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, WorkerProcess
-from tests.playground.jobs import Gated, HoldGil, Note
+from django_delayed.worker.shutdown import REPEATED_WITHIN
+from tests.playground.jobs import Gated, HoldGil, Looking, Note
 from tests.playground.processes import MANAGE, children_of, is_alive, nothing_is_held, until
 
 
@@ -82,11 +84,50 @@ def test_a_job_that_outlasts_the_shutdown_timeout_is_released(at_work, ledger):
     assert nothing_is_held()
 
 
+@pytest.mark.parametrize("name", ["jobs_work", "jobs_workoff"])
+def test_a_job_that_asks_whether_to_stop_ends_in_time_and_spends_no_attempt(command, ledger, name):
+    row = Looking.perform_later(str(ledger))
+    worker = command(name)
+    ledger.has(f"begin {row.pk}")
+    assert worker.stop() == 0
+    assert comes_again_after_it_was_told(row, ledger)
+
+
+def test_a_job_that_asks_whether_to_stop_is_told_when_the_supervisor_is_gone(at_work, ledger):
+    worker, row = at_work(Looking)
+    child = worker.child
+    worker.send(signal.SIGKILL)
+    worker.process.wait()
+    until(lambda: not is_alive(child))
+    assert comes_again_after_it_was_told(row, ledger)
+
+
+def comes_again_after_it_was_told(row, ledger):
+    row.refresh_from_db()
+    again = (row.state, row.attempts, row.crashes, row.last_error) == ("enqueued", 0, 0, "")
+    return again and ledger.lines == [f"begin {row.pk}", f"told {row.pk}"] and nothing_is_held()
+
+
 def test_a_second_signal_ends_it_now(at_work, ledger):
     worker, row = at_work()
     worker.send(signal.SIGTERM)
+    # Of two signals that wait, Python handles the one with the lower number first.
+    worker.has_said("was told to stop")
     worker.send(signal.SIGINT)
     assert worker.ends() == 0
+    row.refresh_from_db()
+    assert (row.attempts, row.crashes) == (0, 0)
+    assert ledger.lines == [f"begin {row.pk}"]
+    assert nothing_is_held()
+
+
+@pytest.mark.slow
+def test_a_second_sigterm_ends_it_now_if_it_is_no_repeat_of_the_first(at_work, ledger):
+    worker, row = at_work()
+    worker.send(signal.SIGTERM)
+    worker.has_said("was told to stop")
+    time.sleep(REPEATED_WITHIN)
+    assert worker.stop() == 0
     row.refresh_from_db()
     assert (row.attempts, row.crashes) == (0, 0)
     assert ledger.lines == [f"begin {row.pk}"]
@@ -143,6 +184,19 @@ def test_no_process_is_left_when_only_the_supervisor_is_killed(at_work, ledger):
     until(lambda: not is_alive(child))
     assert nothing_is_held()  # the child has cleared up behind itself
     assert [job.attempts for job in DelayedJob.objects.all()] == [0, 0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the C library of Linux")
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_child_without_a_parent_ends_in_time_although_its_job_holds_the_gil(work, ledger, threads):
+    worker = work("--threads", threads, delayed={"SHUTDOWN_TIMEOUT": 0.3})
+    row = HoldGil.perform_later(str(ledger), 600)
+    until(lambda: row.pk in ledger.starts)
+    child = worker.child
+    worker.send(signal.SIGKILL)
+    worker.process.wait()
+    until(lambda: not is_alive(child))
+    assert row.pk not in ledger.effects
 
 
 def test_an_idle_child_ends_by_itself_when_its_parent_is_killed(command):

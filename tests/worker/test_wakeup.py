@@ -5,7 +5,7 @@ import signal
 import threading
 
 from django_delayed.worker.shutdown import Shutdown
-from django_delayed.worker.wakeup import Wakeup
+from django_delayed.worker.wakeup import Wakeup, wake
 
 FOREVER = 10**12  # seconds: a wait that ends has been woken
 
@@ -23,6 +23,23 @@ def test_a_wake_before_the_sleep_is_not_lost_and_good_for_one(wakeup):
     wakeup.wait(FOREVER)
     threading.Timer(0.01, wakeup.wake).start()
     wakeup.wait(FOREVER)
+
+
+def test_another_process_wakes_it_by_its_file_descriptor(wakeup):
+    if not (pid := os.fork()):
+        wake(wakeup.fd)
+        os._exit(0)
+    wakeup.wait(FOREVER)
+    os.waitpid(pid, 0)
+
+
+def test_one_that_is_closed_is_woken_without_an_error():
+    closed = Wakeup()
+    fd = os.dup(closed.fd)
+    closed.close()
+    wake(fd)
+    os.close(fd)
+    wake(fd)
 
 
 def test_it_can_be_woken_however_often(wakeup):
@@ -78,3 +95,19 @@ def test_the_handling_of_signals_is_put_back_at_its_end():
         outer.wait(FOREVER)
     outer.close()
     assert signal.set_wakeup_fd(-1) == before
+
+
+def test_the_end_of_a_pipe_ends_a_sleep_once_and_is_told(wakeup):
+    reader, writer = os.pipe()
+    ended = []
+    wakeup.on_end_of(reader, lambda: ended.append(reader))
+    try:
+        assert wakeup.wait(0) is False
+        assert ended == []
+        os.close(writer)
+        assert wakeup.wait(FOREVER) is False
+        assert ended == [reader]
+        wakeup.wait(0.01)
+        assert ended == [reader]
+    finally:
+        os.close(reader)

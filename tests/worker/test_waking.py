@@ -8,6 +8,7 @@ from django.utils import timezone
 from django_delayed import enqueue_all
 from django_delayed.databases import watches
 from django_delayed.models import DelayedJob
+from django_delayed.operations import pause, resume
 from tests.blog.jobs import Plain
 from tests.connections import needs_server, wrapped
 from tests.playground.jobs import Note
@@ -99,6 +100,21 @@ def test_none_of_many_jobs_that_come_one_by_one_is_slept_through(idle, ledger):
         time.sleep(0.013)  # so that most come while the one before has been performed
     until(no_job_is_left)
     assert len([line for line in ledger.lines if line.startswith("job")]) == 60
+    assert worker.stop() == 0
+
+
+def test_a_paused_queue_is_left_alone_and_served_at_once_when_it_is_resumed(idle, ledger):
+    worker = idle()
+    pause(["mail"], "ann")
+    Note.set(queue="mail", priority=-10).perform_later(str(ledger), "of the paused queue")
+    Note.perform_later(str(ledger), "of another")
+    ledger.has("of another")
+    until(lambda: DelayedJob.objects.count() == 1)
+    # The worker sleeps, and what wakes it is that the queue is resumed.
+    resume(["mail"])
+    ledger.has("of the paused queue")
+    assert ledger.lines.index("of another") < ledger.lines.index("of the paused queue")
+    until(no_job_is_left)
     assert worker.stop() == 0
 
 

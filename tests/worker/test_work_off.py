@@ -13,6 +13,7 @@ from django_delayed.execution.outcomes import Finished, Released
 from django_delayed.models import DelayedJob, WorkerProcess
 from django_delayed.worker import work_off as module
 from django_delayed.worker.configuration import Configuration
+from django_delayed.worker.settling import Settling
 from django_delayed.worker.work_off import work_off
 from tests.blog.jobs import Plain
 from tests.playground.processes import nothing_is_held
@@ -28,7 +29,7 @@ def stop():
 
 def stop_at_once():
     stop()
-    stop()
+    signal.raise_signal(signal.SIGINT)
     raise AssertionError("it was not interrupted")
 
 
@@ -79,14 +80,14 @@ def test_a_second_signal_interrupts_the_job_which_gets_its_attempt_back(in_job):
 
 
 def test_a_second_signal_while_an_outcome_is_written_interrupts_nothing(in_job, monkeypatch):
-    write = module.Worker._write
+    write = Settling._write
 
-    def write_meanwhile(worker, row, outcome):
+    def write_meanwhile(settling, performed, move):
         stop()
         stop()
-        return write(worker, row, outcome)
+        return write(settling, performed, move)
 
-    monkeypatch.setattr(module.Worker, "_write", write_meanwhile)
+    monkeypatch.setattr(Settling, "_write", write_meanwhile)
     in_job(lambda: None)
     assert work_off(Configuration()) is False
     assert not DelayedJob.objects.exists()
@@ -141,7 +142,7 @@ def test_a_database_that_goes_away_without_a_stop_is_an_error(monkeypatch):
         raise OperationalError("away")
 
     monkeypatch.setattr(module, "register", fail)
-    monkeypatch.setattr(module.Worker, "gives_up", lambda worker, error: True)
+    monkeypatch.setattr("django_delayed.worker.statements.Statements.gives_up", lambda *what: True)
     with pytest.raises(OperationalError):
         work_off(Configuration())
 

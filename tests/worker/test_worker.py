@@ -3,20 +3,15 @@
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, DataError, IntegrityError, OperationalError, connection
+from django.db import OperationalError
 from django_delayed import enqueue_all
 from django_delayed.conf import settings
-from django_delayed.execution.outcomes import Finished
-from django_delayed.execution.settle import write_outcomes
 from django_delayed.models import DelayedJob, WorkerProcess
 from django_delayed.signals import queue_empty, worker_started, worker_stopped
 from django_delayed.states import DelayedJobQuerySet
-from django_delayed.worker.activity import Activity
 from django_delayed.worker.configuration import CODE_HAS_CHANGED, DONE, Configuration
-from django_delayed.worker.shutdown import Shutdown
-from django_delayed.worker.wakeup import Wakeup
+from django_delayed.worker.waiting import SHORTEST_SLEEP
 from django_delayed.worker.work_off import work_off
-from django_delayed.worker.worker import SHORTEST_SLEEP, Worker
 from tests.blog.jobs import Plain
 from tests.blog.models import Post
 from tests.connections import wrapped
@@ -48,18 +43,6 @@ def test_rows_of_a_claim_whose_answer_was_lost_are_released_and_performed(diary,
 
 
 @pytest.fixture
-def worker():
-    """A worker that claims ten rows at once, and ends when nothing is ready."""
-    wakeup, activity = Wakeup(), Activity()
-    with Shutdown() as shutdown:
-        worker = Worker("1" * 32, Configuration(sleep_delay=timedelta(0)), wakeup, shutdown, activity)
-        worker.batch_size.size = 10
-        yield worker
-    activity.close()
-    wakeup.close()
-
-
-@pytest.fixture
 def released(monkeypatch):
     """The ids of the rows that each release was asked for."""
     release, asked = DelayedJobQuerySet.release, []
@@ -75,8 +58,8 @@ def released(monkeypatch):
 
 @pytest.fixture
 def release_after(monkeypatch):
-    """Set how long a batch may take before the rest of it is released."""
-    return lambda **span: monkeypatch.setattr("django_delayed.worker.worker.RELEASE_AFTER", timedelta(**span))
+    """Set how many seconds a batch may take before the rest of it is released."""
+    return lambda seconds: monkeypatch.setattr("django_delayed.worker.worker.BATCH_SECONDS", seconds)
 
 
 def numbers(diary):
@@ -88,7 +71,7 @@ def ids(rows):
 
 
 def test_a_batch_that_is_short_releases_nothing(worker, released, release_after, diary):
-    release_after(hours=1)
+    release_after(3600)
     enqueue_all([Plain(number) for number in range(10)])
     assert worker.run() == DONE
     assert numbers(diary) == list(range(10))
@@ -98,7 +81,7 @@ def test_a_batch_that_is_short_releases_nothing(worker, released, release_after,
 def test_a_batch_that_has_taken_long_is_released_after_the_present_job(
     worker, released, release_after, diary
 ):
-    release_after(hours=0)
+    release_after(0)
     rows = enqueue_all([Plain(number) for number in range(5)])
     worker.run()
     assert released[0] == ids(rows[1:])
@@ -107,7 +90,7 @@ def test_a_batch_that_has_taken_long_is_released_after_the_present_job(
 
 
 def test_a_stop_releases_the_rest_of_the_batch_at_once(worker, released, release_after, in_job, diary):
-    release_after(hours=1)
+    release_after(3600)
     in_job(worker.shutdown.request)
     rows = enqueue_all([Plain(number) for number in range(3)])
     assert worker.run() == DONE
@@ -117,7 +100,7 @@ def test_a_stop_releases_the_rest_of_the_batch_at_once(worker, released, release
 
 
 def test_jobs_that_have_crashed_a_worker_come_last_in_their_batch(worker, release_after, diary):
-    release_after(hours=1)
+    release_after(3600)
     rows = enqueue_all([Plain(number) for number in range(4)])
     DelayedJob.objects.filter(pk__in=ids([rows[0], rows[2]])).update(crashes=1)
     worker.run()
@@ -127,7 +110,7 @@ def test_jobs_that_have_crashed_a_worker_come_last_in_their_batch(worker, releas
 def test_a_job_that_has_crashed_a_worker_is_performed_when_its_worker_holds_no_other(
     worker, released, release_after, in_job
 ):
-    release_after(hours=1)
+    release_after(3600)
     held = []
     rows = [in_job(lambda: held.append(ids(DelayedJob.objects.running().order_by("pk")))) for _ in range(3)]
     first, second, third = ids(rows)
@@ -137,15 +120,18 @@ def test_a_job_that_has_crashed_a_worker_is_performed_when_its_worker_holds_no_o
     assert released == [[second]]
 
 
+def test_it_counts_its_jobs_and_those_that_failed(worker, in_job):
+    def fail():
+        raise LookupError
+
+    for function in (fail, lambda: None, fail, lambda: None, lambda: None):
+        in_job(function)
+    DelayedJob.objects.filter(pk=DelayedJob.objects.earliest("pk").pk).update(max_attempts=1)
+    worker.run()
+    assert worker.slot.tally[:2] == (5, 2)
+
+
 # Its life.
-
-
-@pytest.fixture
-def refusal():
-    """The error of a statement that this database refuses until somebody repairs something."""
-    with pytest.raises(DatabaseError) as caught, connection.cursor() as cursor:
-        cursor.execute("SELECT a_column_that_is_not_there FROM django_delayed_delayedjob")
-    return caught.value
 
 
 def claimed_by(worker):
@@ -192,6 +178,20 @@ def test_a_worker_that_has_nothing_more_to_do_says_so_once(worker, diary, heard_
     assert len(diary) == 26
 
 
+def test_a_worker_says_once_that_it_has_found_work_and_is_idle_when_the_queue_is_empty(worker, diary):
+    said = []
+    worker.on_work = lambda: said.append(worker.activity.is_working)
+    enqueue_all([Plain(number) for number in range(25)])
+    assert worker.run() == DONE
+    assert said == [True]
+    assert not worker.activity.is_working
+    assert worker.run() == DONE
+    assert said == [True]
+    Plain.perform_later("later")
+    assert worker.run() == DONE
+    assert said == [True, True]
+
+
 def test_a_receiver_that_fills_an_empty_queue_hears_of_it_again(worker, diary, heard_empty):
     waiting = [Plain(2), Plain(3)]
 
@@ -202,7 +202,9 @@ def test_a_receiver_that_fills_an_empty_queue_hears_of_it_again(worker, diary, h
     queue_empty.connect(refill)
     try:
         Plain.perform_later(1)
-        worker.configuration = Configuration(sleep_delay=timedelta(seconds=5))
+        worker.configuration = worker._waiting._configuration = Configuration(
+            sleep_delay=timedelta(seconds=5)
+        )
         stop_when(worker, lambda: len(diary) == 6)
         worker.run()
     finally:
@@ -212,12 +214,12 @@ def test_a_receiver_that_fills_an_empty_queue_hears_of_it_again(worker, diary, h
 
 def stop_when(worker, condition):
     """Have the worker stop as soon as the condition holds when it would wait."""
-    wait = worker._wait
+    wait = worker._waiting.wait
 
     def wait_or_stop():
         wait() if not condition() else setattr(worker.shutdown, "requested", True)
 
-    worker._wait = wait_or_stop
+    worker._waiting.wait = wait_or_stop
 
 
 def test_an_empty_queue_at_the_start_is_not_announced(worker, diary, heard_empty):
@@ -346,8 +348,8 @@ def test_code_that_has_changed_ends_it_after_a_sleep(worker, monkeypatch, change
         if len(slept) == 3:
             worker.shutdown.request()
 
-    monkeypatch.setattr(worker._idle, "sleep", sleep)
-    worker.configuration = Configuration()
+    monkeypatch.setattr(worker._waiting._idle, "sleep", sleep)
+    worker.configuration = worker._waiting._configuration = Configuration()
     worker._ending.code = Code(changes_at=2 if changes else 9)
     assert worker.run() == (CODE_HAS_CHANGED if changes else DONE)
     assert slept == [5, 5] if changes else [5, 5, 5]
@@ -359,10 +361,11 @@ def waits(worker, monkeypatch):
 
     def wait(due_in):
         slept = []
-        monkeypatch.setattr(worker, "_due_in", lambda: due_in)
-        monkeypatch.setattr(worker._idle, "sleep", lambda seconds, is_one_due: slept.append(seconds))
-        monkeypatch.setattr(worker, "configuration", Configuration(sleep_delay=timedelta(seconds=5)))
-        worker._wait()
+        monkeypatch.setattr(worker._waiting, "_due_in", lambda recent: due_in)
+        waiting = worker._waiting
+        monkeypatch.setattr(waiting._idle, "sleep", lambda seconds, is_one_due: slept.append(seconds))
+        monkeypatch.setattr(waiting, "_configuration", Configuration(sleep_delay=timedelta(seconds=5)))
+        waiting.wait()
         return slept[0]
 
     return wait
@@ -387,55 +390,7 @@ def test_rows_that_are_due_and_locked_by_others_are_asked_for_ever_more_rarely(w
 
 def test_a_worker_that_ends_when_nothing_is_ready_waits_for_rows_that_others_lock(worker, monkeypatch):
     pauses, due = [], iter([-1, -1, -1, -1, 3600])
-    monkeypatch.setattr(worker, "_due_in", lambda: next(due))
+    monkeypatch.setattr(worker._waiting, "_due_in", lambda recent=0: next(due))
     monkeypatch.setattr(worker.wakeup, "wait", pauses.append)
     assert worker.run() == DONE
     assert pauses == [SHORTEST_SLEEP * 2, SHORTEST_SLEEP * 4]
-
-
-def test_an_outcome_that_cannot_be_written_before_it_has_to_end_is_lost(worker, monkeypatch, in_job, caplog):
-    settled = []
-
-    def fail(performed):
-        worker.shutdown.requested = worker.shutdown.immediate = True
-        raise OperationalError("away")
-
-    monkeypatch.setattr("django_delayed.worker.worker.write_outcomes", fail)
-    worker.on_settled = settled.append
-    in_job(lambda: None)
-    assert worker.run() == DONE
-    assert "its outcome is lost; it will run again" in caplog.text
-    assert settled == []
-
-
-@pytest.mark.parametrize("error", [DataError, IntegrityError])
-def test_an_error_that_says_nothing_about_the_database_is_raised(worker, monkeypatch, in_job, caplog, error):
-    def fail(performed):
-        raise error("broken")
-
-    monkeypatch.setattr("django_delayed.worker.worker.write_outcomes", fail)
-    in_job(lambda: None)
-    with pytest.raises(error):
-        worker.run()
-    assert "its outcome is lost" not in caplog.text
-
-
-@pytest.mark.parametrize("is_refused", [False, True], ids=["unavailable", "refused"])
-def test_an_outcome_is_written_again_until_it_is_accepted(worker, monkeypatch, refusal, is_refused):
-    tried, settled, error = [], [], refusal if is_refused else OperationalError("away")
-
-    def fail_twice(performed):
-        tried.append(performed)
-        if len(tried) < 3:
-            worker.shutdown.request()
-            raise error
-        return write_outcomes(performed)
-
-    monkeypatch.setattr("django_delayed.worker.worker.write_outcomes", fail_twice)
-    monkeypatch.setattr("django_delayed.worker.availability.backoff", lambda: iter([0.001] * 9))
-    worker.on_settled = settled.append
-    enqueue_all([Plain(1)])
-    worker.run()
-    assert len(tried) == 3
-    assert not DelayedJob.objects.exists()
-    assert [type(outcome) for outcome in settled] == [Finished]

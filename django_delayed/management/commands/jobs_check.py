@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseError
+from django.db import connections
 
-from ...databases import Filters
+from ...conf import settings
+from ...databases import Filters, database, missing_parts, unapplied_migrations
+from ...models import DelayedJob
 from ...stats import lanes, latency
+from ...worker.availability import migrate_command
 from ..arguments import add_queues, queues_of, seconds, span_of
 from ..base import QueueCommand, require_tables
 from ..queues import warn_of_unknown_queues
 
 WARN_ABOVE_LANES = 200  # claims get slower from there on
+OLD_TRANSACTION = timedelta(minutes=5)  # a worker may have performed a million jobs meanwhile
 LATE, UNKNOWN = 1, 2  # exit codes
 
 
@@ -43,18 +50,17 @@ class Command(QueueCommand):
         """Check the lanes. Scheduled, running and failed jobs are in none, so they are never late."""
         try:
             filters = Filters(queues_of(options))
-            number, waited = len(lanes()), latency(filters)
+            waited = latency(filters)
             warn_of_unknown_queues(filters)
+            self.warn_of_lanes()
+            self.warn_of_pauses(filters)
+            self.warn_of_transaction()
+            self.warn_of_schema()
         except DatabaseError as error:
             require_tables()
+            with suppress(DatabaseError):
+                self.warn_of_schema()
             raise CommandError(f"The queue cannot be read: {error}", returncode=UNKNOWN) from error
-        if number > WARN_ABOVE_LANES:
-            self.stderr.write(
-                self.style.WARNING(
-                    f"{number} pairs of queue and priority have waiting jobs;"
-                    f" beyond {WARN_ABOVE_LANES}, claims slow down."
-                )
-            )
         if waited > (most := span_of(options["max_age"], "max_age")):
             raise CommandError(
                 f"A job has been due for {waited.total_seconds():,.0f} s, more than "
@@ -65,3 +71,37 @@ class Command(QueueCommand):
             self.stdout.write(f"No job is late; the oldest has been due for {waited.total_seconds():,.0f} s.")
         else:
             self.stdout.write("No job is late; none is due.")
+
+    def warn_of_lanes(self) -> None:
+        """Warn of more lanes than a claim should look through."""
+        if (number := len(lanes())) > WARN_ABOVE_LANES:
+            self.warn(
+                f"{number} pairs of queue and priority have waiting jobs; beyond {WARN_ABOVE_LANES}, claims"
+                " slow down."
+            )
+
+    def warn_of_pauses(self, filters: Filters) -> None:
+        """Warn of paused queues: jobs that wait there for too long are late as any others."""
+        if paused := sorted({lane.queue for lane in lanes(filters) if lane.is_paused}):
+            self.warn(f"Paused, with waiting jobs: {', '.join(paused)}.")
+
+    def warn_of_transaction(self) -> None:
+        """Warn of a transaction because of which the rows of performed jobs are kept."""
+        oldest = database(connections[settings.DATABASE]).oldest_transaction()
+        if oldest and oldest.age > OLD_TRANSACTION:
+            self.warn(
+                f"A transaction has been open for {oldest.age.total_seconds():,.0f} s ({oldest.session})."
+                " Until it ends, the database keeps the rows of performed jobs, and claims slow down."
+            )
+
+    def warn_of_schema(self) -> None:
+        """Warn of tables that are not as the migrations make them."""
+        connection, app = connections[settings.DATABASE], DelayedJob._meta.app_label
+        for name in unapplied_migrations(connection, app):
+            self.warn(f"The migration {name} of {app} is not applied: run `{migrate_command()}`.")
+        for sentence in missing_parts(connection, apps.get_app_config(app).get_models()):
+            self.warn(sentence)
+
+    def warn(self, sentence: str) -> None:
+        """Write a warning, which does not change the exit code."""
+        self.stderr.write(self.style.WARNING(sentence))

@@ -16,7 +16,7 @@ from ...worker.main import run_worker
 from ..base import WorkerCommand, require_tables, require_worker
 from ..queues import warn_of_unknown_queues
 from ..terminal import log_in_terminal
-from ..workers import add_limits, add_workers, configurations
+from ..workers import add_limits, add_name, add_ways, add_workers, configurations
 
 
 class Command(WorkerCommand):
@@ -28,7 +28,9 @@ class Command(WorkerCommand):
         """The filters of the workers, and how many there are."""
         super().add_arguments(parser)
         add_workers(parser)
+        add_ways(parser)
         add_limits(parser)
+        add_name(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run as the supervisor, or as the worker that it started."""

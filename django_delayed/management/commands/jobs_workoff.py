@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser, OutputWrapper
 
-from ...execution.outcomes import Discarded, Finished, Outcome, Released, Snoozed
+from ...execution.outcomes import Cancelled, Discarded, Finished, Outcome, Released, Snoozed
 from ...worker.work_off import work_off
 from ..base import WorkerCommand, require_tables, require_worker
 from ..queues import warn_of_unknown_queues
@@ -48,27 +48,29 @@ class Command(WorkerCommand):
 
 
 class Progress:
-    """How many jobs were performed, and how many of them failed or were discarded, on one line."""
+    """How many jobs were performed, and how many failed, were discarded or cancelled, on one line."""
 
     def __init__(self, terminal: OutputWrapper | None) -> None:
         self.terminal = terminal
-        self.performed = self.failed = self.discarded = 0
+        self.performed = self.failed = self.discarded = self.cancelled = 0
         self._began = time.monotonic()
         self._draw()
 
     def __str__(self) -> str:
         took = time.monotonic() - self._began
         jobs = "job" if self.performed == 1 else "jobs"
-        discarded = f", {self.discarded} discarded" if self.discarded else ""
-        return f"{self.performed} {jobs} performed in {took:.1f} s, {self.failed} failed{discarded}"
+        rare = {"discarded": self.discarded, "cancelled": self.cancelled}
+        others = "".join(f", {number} {how}" for how, number in rare.items() if number)
+        return f"{self.performed} {jobs} performed in {took:.1f} s, {self.failed} failed{others}"
 
     def count(self, outcome: Outcome) -> None:
         """One more attempt has ended."""
         if isinstance(outcome, Released | Snoozed):
             return
         self.performed += 1
-        self.failed += not isinstance(outcome, Finished | Discarded)
+        self.failed += not isinstance(outcome, Finished | Discarded | Cancelled)
         self.discarded += isinstance(outcome, Discarded)
+        self.cancelled += isinstance(outcome, Cancelled)
         if time.monotonic() - self._drawn > REDRAW:
             self._draw()
 

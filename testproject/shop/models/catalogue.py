@@ -2,7 +2,7 @@
 
 from django.db import models, transaction
 from django.db.models import Count, Q, Sum
-from django_delayed import DelayMixin, handle_asynchronously
+from django_delayed import DelayMixin, Unique, handle_asynchronously
 
 from shop.search import terms_of, weighed_terms
 
@@ -43,7 +43,8 @@ class Product(DelayMixin, models.Model):
         super().save(*args, **kwargs)
         self.reindex()
 
-    @handle_asynchronously(queue="index", priority=20)
+    # Once, when it has not been saved for a second.
+    @handle_asynchronously(queue="index", priority=20, wait=1, unique=Unique(on_duplicate="replace"))
     def reindex(self):
         SearchTerm.objects.index([self.pk])
 

@@ -1,0 +1,90 @@
+"""Failed jobs by cause: the pages, and who may do what there."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import URLPattern
+
+from ..models import DelayedJob
+from . import cause_page, causes, downloads
+from .filters import CauseFilter
+from .operating import operate_on_cause, retry_one_of_cause
+from .readonly import ReadOnlyAdmin
+from .wording import DISCARD_WORDING, RETRY_WORDING, Wording
+
+
+class FailureGroupAdmin(ReadOnlyAdmin):
+    """Failed jobs by cause: to read, to retry, to discard, to download, to write a note about.
+
+    It belongs to the admin of delayed jobs on the same site: who may view those and move them may do so here.
+    """
+
+    class Media:
+        css = {"all": ["django_delayed/admin.css"]}
+
+    @property
+    def jobs(self) -> Any:
+        """The admin of delayed jobs on this site."""
+        return self.admin_site.get_model_admin(DelayedJob)
+
+    # Who may do what.
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.admin_site.is_registered(DelayedJob) and self.jobs.has_view_permission(request)
+
+    def has_note_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may write notes."""
+        return self.has(request, "note")
+
+    def may(self, request: HttpRequest, wording: Wording) -> bool:
+        """Whether this user may make this move."""
+        return bool(self.jobs.may(request, wording))
+
+    def rows(self, request: HttpRequest) -> Any:
+        """The delayed jobs that this user may look at."""
+        return self.jobs.rows(request)
+
+    # Pages.
+
+    def get_urls(self) -> list[URLPattern]:
+        # Before the others, to which these would be ids.
+        return [
+            self.url_of("cause/", "cause", self._for_viewers(cause_page.page)),
+            self.url_of("note/", "note", self._for_viewers(cause_page.write_note)),
+            self.url_of("download/", "download", self._for_viewers(downloads.failed_jobs)),
+            self.url_of("retry_one/", "retry_one", partial(retry_one_of_cause, self)),
+            *(
+                self.url_of(f"{wording.name}/", wording.name, view)
+                for wording in (RETRY_WORDING, DISCARD_WORDING)
+                for view in [partial(operate_on_cause, self, wording=wording)]
+            ),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        response: HttpResponse = self._for_viewers(causes.page)(request)
+        return response
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        # The admin's log leads here.
+        query = CauseFilter.query_for(unquote(object_id))
+        return HttpResponseRedirect(f"{self.url(request, 'cause')}?{query}")
+
+    def _for_viewers(self, view: Any) -> Any:
+        def refuse_others(request: HttpRequest) -> HttpResponseBase:
+            if not self.has_view_permission(request):
+                raise PermissionDenied
+            response: HttpResponseBase = view(self, request)
+            return response
+
+        return refuse_others
+
+    def page_context(self, request: HttpRequest) -> dict[str, Any]:
+        return super().page_context(request) | {"jobs": self.jobs.opts}

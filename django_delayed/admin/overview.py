@@ -1,0 +1,159 @@
+"""The page of the overview: the queue in numbers, what is wrong in words, and its queues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
+
+from django.core import checks
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+
+from .. import stats
+from ..conf import settings
+from ..databases import LANES_INDEX, DatabaseNow, Filters, Lane
+from ..models import DelayedJob, WorkerProcess, all_paused, all_rows
+from ..states import State
+from .display import ago, count_text, duration_text
+from .filters import MomentRangeFilter
+from .throughput import performed
+
+if TYPE_CHECKING:
+    from .queues import PausedQueueAdmin
+
+MOST_QUEUES = 100
+HOUR = timedelta(hours=1)
+
+
+class Number(NamedTuple):
+    """A number with what it counts, and the query of the list that has these jobs."""
+
+    label: Any
+    text: str
+    query: str | None
+
+
+class QueueLine(NamedTuple):
+    """A queue as the page shows it; each number with the query of its jobs."""
+
+    name: str
+    numbers: list[tuple[str, str]]
+    oldest: str
+    paused: str | None
+    paused_by: str
+
+
+def page(queue_admin: PausedQueueAdmin, request: HttpRequest) -> TemplateResponse:
+    """The overview."""
+    workers, lanes = _workers(), stats.lanes()
+    queues = stats.queue_numbers(lanes, MOST_QUEUES)
+    numbers = list(_numbers(workers, queues))
+    context = queue_admin.page_context(request) | {
+        "title": _("Overview"),
+        "performed": performed(request),
+        "jobs": DelayedJob._meta,
+        "numbers": numbers,
+        "problems": [*_without_worker(workers, lanes), *_silent(workers), *failing_checks()],
+        "queues": list(_lines(queues)),
+        "newest": stats.MOST_COUNTED if numbers[0].text.endswith("+") else None,
+        "most": MOST_QUEUES if len(queues) == MOST_QUEUES else None,
+        "may_pause": queue_admin.has_pause_permission(request),
+    }
+    return TemplateResponse(request, "admin/django_delayed/pausedqueue/overview.html", context)
+
+
+@cache
+def failing_checks() -> list[str]:
+    """What `manage.py check` says is wrong with the queue; it stays so while the process runs."""
+    found = checks.run_checks()
+    return [f"{message.id}: {message.msg}" for message in found if _is_ours(message)]
+
+
+def _is_ours(message: checks.CheckMessage) -> bool:
+    return str(message.id).startswith("django_delayed.") and message.level >= checks.WARNING
+
+
+def _workers() -> list[Any]:
+    """All workers; `alive` says whether the last heartbeat is recent."""
+    workers = WorkerProcess.objects.using(settings.DATABASE).with_alive(settings.LEASE)
+    return list(workers.order_by("hostname", "pid"))
+
+
+def _claiming(workers: Sequence[Any]) -> list[Any]:
+    return [worker for worker in workers if worker.alive and not worker.quiet]
+
+
+def _numbers(workers: Sequence[Any], queues: dict[str, stats.QueueNumbers]) -> Iterator[Number]:
+    rows, hour_ago = all_rows(), timezone.now() - HOUR
+    all_failed = stats.by_index(rows.failed(), "delayed_job_failed")
+    recent = all_failed.filter(failed_at__gt=DatabaseNow(plus=-HOUR))
+    all_retrying = stats.by_index(rows.retrying(), "delayed_job_retrying")
+    all_waiting = stats.by_index(rows.waiting(), LANES_INDEX)
+    counted = [all_failed, recent, all_retrying, rows.running(), all_waiting]
+    failed, failed_lately, retrying, running, waiting = map(count_text, stats.capped_counts(counted))
+    slots = sum(len(worker.current_jobs) for worker in _claiming(workers))
+    oldest = max((numbers.oldest for numbers in queues.values()), default=timedelta(0))
+    yield Number(_("Failed"), failed, _query(state=State.FAILED))
+    lately = MomentRangeFilter.since("failed_at", hour_ago)
+    yield Number(_("Failed in the last hour"), failed_lately, _query(state=State.FAILED, **lately))
+    yield Number(_("Retrying"), retrying, _query(state=State.RETRYING))
+    of_slots = _("%(running)s of %(slots)s") % {"running": running, "slots": slots}
+    yield Number(_("Running"), of_slots, _query(state=State.RUNNING))
+    yield Number(_("Waiting"), waiting, None)
+    yield Number(_("The oldest waits for"), duration_text(oldest), None)
+
+
+def _without_worker(workers: Sequence[Any], lanes: Sequence[Lane]) -> Iterator[str]:
+    """The queues that have due jobs and are neither paused nor served."""
+    filters = [_filters_of(worker) for worker in _claiming(workers)]
+    due = [lane for lane in lanes if lane.due_in <= 0 and not lane.is_paused]
+    left = sorted({lane.queue for lane in due if not any(each.serve(lane) for each in filters)})
+    if left and not filters:
+        yield _("Jobs are due, and no worker claims any.")
+    elif left:
+        for queue in left[:MOST_QUEUES]:
+            yield _("The queue “%(queue)s” has jobs that are due, and no worker.") % {"queue": queue}
+
+
+def _silent(workers: Sequence[Any]) -> Iterator[str]:
+    for worker in workers:
+        if not worker.alive:
+            what = {
+                "worker": f"{worker.hostname}:{worker.pid}",
+                "time": timesince(worker.heartbeat_at, depth=1),
+            }
+            yield _("The worker %(worker)s has sent no heartbeat for %(time)s.") % what
+
+
+def _filters_of(worker: WorkerProcess) -> Filters:
+    queues = tuple(worker.queues.split(",")) if worker.queues else ()
+    return Filters(queues, worker.min_priority, worker.max_priority)
+
+
+def _lines(queues: dict[str, stats.QueueNumbers]) -> Iterator[QueueLine]:
+    pauses = {pause.pk: pause for pause in all_paused()}
+    others = {name: stats.QueueNumbers() for name in sorted(set(pauses).difference(queues))}
+    for name, numbers in (queues | others).items():
+        pause = pauses.get(name)
+        yield QueueLine(
+            name,
+            [
+                (count_text(numbers.waiting), _query(queue=name)),
+                (count_text(numbers.due), _query(queue=name, state=State.ENQUEUED)),
+                (count_text(numbers.running), _query(queue=name, state=State.RUNNING)),
+                (count_text(numbers.failed), _query(queue=name, state=State.FAILED)),
+            ],
+            duration_text(numbers.oldest),
+            ago(pause.paused_at) if pause else None,
+            pause.paused_by if pause else "",
+        )
+
+
+def _query(**values: str) -> str:
+    return urlencode({name: str(value) for name, value in values.items()})

@@ -1,0 +1,6 @@
+"""Jobs are written down: from a Job to its row, one or many with one INSERT, in which transaction."""
+
+from .jobs import enqueue, enqueue_all, enqueue_at_once, enqueue_in_transaction, enqueue_many
+from .rows import all_rows
+
+__all__ = ["all_rows", "enqueue", "enqueue_all", "enqueue_at_once", "enqueue_in_transaction", "enqueue_many"]

@@ -1,0 +1,140 @@
+"""What a job says about its progress, written while it runs: apart from its own connections."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+
+from django.db import Error, connections, transaction
+
+from ..conf import settings
+from ..databases.sessions import close, close_broken
+from ..features.progress.said import Said
+from ..models import DelayedJob, all_progress
+from ..serialization.errors import printable
+from ..signals import fields_of
+from .deadline import undisturbed
+from .session import Session
+
+logger = logging.getLogger("django_delayed")
+
+WRITE_EVERY = 1.0  # seconds
+
+
+class Reporter:
+    """The progress of one attempt, which is this `with` block. Raises no error of the database.
+
+    It is written when it is said, but once a second at most, and at the end. Others see it at once: the
+    thread of the job writes on the connection of the queue, others of its threads on one of their own, and
+    so does whoever says something when the attempt is over. On SQLite, nothing can be written beside an open
+    transaction of the job: it is written when that is over.
+    """
+
+    def __init__(self, row: DelayedJob, session: Session, thread: int) -> None:
+        """`thread` is the one that performs the job."""
+        self._row = row
+        self._session = session
+        self._thread = thread
+        self._is_over = False
+        self._has_written = False
+        self._has_warned = False
+        self._unwritten: Said | None = None
+        self._written_at = -WRITE_EVERY
+        # Whoever finds it taken leaves what was said to the next who writes.
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with undisturbed(), self._lock:
+            if error is None and self._row.keep_for is None:
+                # Its row goes next.
+                self._unwritten = None
+                if self._has_written:
+                    self._forget()
+            self._write()
+            self._is_over = True
+
+    def say(self, said: Said) -> None:
+        """The job is so far."""
+        self._unwritten = said
+        if not self._is_over and time.monotonic() - self._written_at < WRITE_EVERY:
+            return
+        with undisturbed():
+            if self._lock.acquire(blocking=False):
+                try:
+                    self._write()
+                finally:
+                    self._lock.release()
+
+    def _write(self) -> None:
+        said = self._unwritten
+        if said is None or not self._can_write():
+            return
+        self._unwritten, self._written_at = None, time.monotonic()
+        # The text last: a database may have a charset that lacks a character of it.
+        in_ascii = replace(said, note=said.note.encode("ascii", "replace").decode())
+        for text in dict.fromkeys((said, in_ascii)):
+            if (error := self._try(partial(self._put, text))) is None:
+                self._has_written = True
+                return
+        if self._unwritten is None:
+            self._unwritten = said
+        if not self._has_warned:
+            self._has_warned = True
+            what = "%s: its progress cannot be written now: %s"
+            logger.warning(what, self._row, printable(str(error)), extra=fields_of(self._row))
+
+    def _put(self, said: Said) -> None:
+        all_progress().put(self._row, said)
+
+    def _forget(self) -> None:
+        self._try(lambda: all_progress().filter(pk=self._row.pk).delete())
+
+    def _try(self, statements: Callable[[], object]) -> Error | None:
+        """Run these in a transaction; the error of the database, if there is one."""
+        with self._connection():
+            try:
+                with transaction.atomic(using=settings.DATABASE):
+                    statements()
+            except Error as error:
+                close_broken(connections[settings.DATABASE])
+                return error
+        return None
+
+    def _can_write(self) -> bool:
+        # SQLite has one writer at a time: beside a transaction of the job, we would wait for ourselves.
+        is_beside = connections[settings.DATABASE].features.has_select_for_update
+        if self._is_at_home():
+            is_free = is_beside or settings.DATABASE not in self._session.open_blocks()
+            return is_free or self._session.is_shared
+        return (is_beside or self._is_over) and not self._session.is_shared
+
+    def _is_at_home(self) -> bool:
+        """Whether this is the thread that performs the job, while the session of the job is open."""
+        return threading.get_ident() == self._thread and not self._is_over
+
+    def _connection(self) -> AbstractContextManager[None]:
+        return self._session.outside() if self._is_at_home() else _another_connection()
+
+
+@contextmanager
+def _another_connection() -> Iterator[None]:
+    """A block in which this thread has a new connection to the database of the queue."""
+    alias = settings.DATABASE
+    present = connections[alias]
+    connections[alias] = another = present.copy()
+    try:
+        yield
+    finally:
+        connections[alias] = present
+        close([another])

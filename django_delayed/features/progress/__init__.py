@@ -1,0 +1,1 @@
+"""How far running jobs are: said by the jobs, and shown to those who wait for them."""

@@ -1,0 +1,33 @@
+"""Signed tokens: who has one may see the progress of one job, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from django.core import signing
+
+from ...conf import positive_duration
+
+# One of another purpose is none.
+SALT = "django_delayed.progress"
+
+
+class TokenExpired(Exception):
+    """The token was for a shorter time."""
+
+
+def sign(row_id: int, max_age: timedelta | float | None) -> str:
+    """A token for the job of the row of this id; without `max_age`, for as long as the row is there."""
+    until = 0
+    if max_age is not None:
+        until = int(time.time() + positive_duration(max_age, "max_age").total_seconds())
+    return signing.Signer(salt=SALT).sign_object([row_id, until])
+
+
+def row_id_in(token: str) -> int:
+    """The id that was signed. Raises BadSignature for what nobody has signed, TokenExpired."""
+    row_id, until = signing.Signer(salt=SALT).unsign_object(token)
+    if until and until <= time.time():
+        raise TokenExpired
+    return int(row_id)

@@ -1,0 +1,1 @@
+"""Unique jobs: of equal ones, one waits."""

@@ -1,0 +1,23 @@
+"""`manage.py jobs_pause`: no worker claims jobs of these queues until jobs_resume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...operations import pause
+from ..moves import operator
+from ..pauses import PauseCommand
+
+
+class Command(PauseCommand):
+    """Pauses queues."""
+
+    help = (
+        "Pause queues: no worker claims their jobs until jobs_resume. Jobs are enqueued as ever, and those"
+        " that run are performed to their end."
+    )
+    done = "paused"
+
+    def change(self, queues: Sequence[str]) -> list[str]:
+        """Pause them."""
+        return pause(queues, operator())

@@ -1,0 +1,38 @@
+"""`manage.py jobs_resume`: workers claim jobs of these queues again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from ...models import all_paused
+from ...operations import resume
+from ..pauses import PauseCommand
+
+
+class Command(PauseCommand):
+    """Resumes queues."""
+
+    help = "Resume queues that jobs_pause, or somebody in the admin, has paused."
+    done = "resumed"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The names of queues, or that all are meant."""
+        parser.add_argument("queues", nargs="*", metavar="QUEUE", help="The name of a queue.")
+        parser.add_argument("--all", action="store_true", help="All queues that are paused.")
+
+    def queues(self, options: dict[str, Any]) -> list[str]:
+        """Those that are named, or all that are paused."""
+        if options["all"] == bool(options["queues"]):
+            raise CommandError("Name queues, or give --all for all that are paused; not both.")
+        return (
+            [str(queue) for queue in all_paused().order_by("pk")]
+            if options["all"]
+            else super().queues(options)
+        )
+
+    def change(self, queues: Sequence[str]) -> list[str]:
+        """Resume them."""
+        return resume(queues)

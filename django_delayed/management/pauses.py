@@ -1,0 +1,58 @@
+"""What the commands that pause and resume queues have in common: which queues, the report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.core.management.base import CommandError, CommandParser
+from django.db import Error as DatabaseError
+
+from ..databases import Filters
+from .base import QueueCommand, require_tables
+from .moves import UNKNOWN, operator
+from .queues import warn_of_unknown_queues
+from .terminal import log_in_terminal
+
+logger = logging.getLogger("django_delayed")
+
+
+class PauseCommand(QueueCommand):
+    """Changes whether workers claim jobs of some queues.
+
+    Exit code 0: it is so now, for all that are named; 2: the database is unavailable.
+    """
+
+    requires_system_checks: list[str] = []
+
+    done: ClassVar[str]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The names of queues."""
+        parser.add_argument("queues", nargs="+", metavar="QUEUE", help="The name of a queue.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Change it, and say for which queues it was otherwise before."""
+        require_tables()
+        with log_in_terminal(options["verbosity"], quiet=options["verbosity"] == 0):
+            try:
+                queues = self.queues(options)
+                changed = self.change(queues)
+                warn_of_unknown_queues(Filters(tuple(queues)))
+            except DatabaseError as error:
+                raise CommandError(f"The queues cannot be read: {error}", returncode=UNKNOWN) from error
+            except (TypeError, ValueError) as error:
+                raise CommandError(str(error)) from error
+            if changed:
+                logger.info("Queues %s: %s, by %s in a terminal", self.done, ", ".join(changed), operator())
+        for queue in queues:
+            self.stdout.write(f"{queue}: {self.done}{'' if queue in changed else ' already'}")
+
+    def queues(self, options: dict[str, Any]) -> list[str]:
+        """The queues that are meant."""
+        return list(dict.fromkeys(options["queues"]))
+
+    def change(self, queues: Sequence[str]) -> list[str]:
+        """Change it, and return the names of the queues for which it was otherwise."""
+        raise NotImplementedError

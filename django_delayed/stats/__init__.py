@@ -1,0 +1,45 @@
+"""The numbers about the queue that the admin and the commands show."""
+
+from .counts import MOST_COUNTED, by_index, capped_counts, count_by_state, ids_by_state
+from .failures import (
+    DAY,
+    MOST_RETRYING,
+    NEWEST,
+    SORTED_BY,
+    Cause,
+    RetryingCause,
+    cause,
+    causes,
+    failed_on,
+    retrying_causes,
+)
+from .throughput import SPANS, Performed, Span, throughput, total
+from .waiting import QueueNumbers, lanes, latency, queue_numbers, queues
+
+__all__ = [
+    "DAY",
+    "MOST_COUNTED",
+    "MOST_RETRYING",
+    "NEWEST",
+    "SORTED_BY",
+    "SPANS",
+    "Cause",
+    "Performed",
+    "QueueNumbers",
+    "RetryingCause",
+    "Span",
+    "by_index",
+    "capped_counts",
+    "cause",
+    "causes",
+    "count_by_state",
+    "failed_on",
+    "ids_by_state",
+    "lanes",
+    "latency",
+    "queue_numbers",
+    "queues",
+    "retrying_causes",
+    "throughput",
+    "total",
+]

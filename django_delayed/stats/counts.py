@@ -1,0 +1,68 @@
+"""How many rows there are, in each state or as far as they are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connections
+from django.db.models import Case, CharField, Count, Value, When
+
+from ..conf import settings
+from ..databases import database
+from ..models import DelayedJob, all_rows
+from ..states import STATES, DelayedJobQuerySet, State, batches
+
+# Rows that one of the capped counts reads.
+MOST_COUNTED = 10_000
+
+
+def count_by_state(rows: DelayedJobQuerySet | None = None) -> dict[State, int]:
+    """How many of `rows` (all by default) are in each state. Reads each of them."""
+    rows = all_rows() if rows is None else rows
+    counted = dict(
+        rows.annotate(in_state=_state_column()).values_list("in_state").annotate(Count("pk")).order_by()
+    )
+    return {state: counted.get(state.value, 0) for state in State}
+
+
+def ids_by_state(ids: Sequence[int]) -> dict[State, list[int]]:
+    """The ids of rows by the states that these are in, in their order. Reads each row."""
+    states = dict(
+        all_rows().filter(pk__in=ids).annotate(in_state=_state_column()).values_list("pk", "in_state")
+    )
+    found = {state: [pk for pk in ids if states.get(pk) == state.value] for state in State}
+    return {state: ids for state, ids in found.items() if ids}
+
+
+def capped_counts(counted: Sequence[Any]) -> list[int]:
+    """How many rows each of these querysets finds, up to MOST_COUNTED + 1; a statement for 500 of them.
+
+    Each of many rows is to be one of `by_index`.
+    """
+    connection = connections[settings.DATABASE]
+    counts: list[int] = []
+    for some in batches(counted):
+        parts, params = [], []
+        for rows in some:
+            query = rows.values("pk")[: MOST_COUNTED + 1].query
+            sql, values = query.get_compiler(connection=connection).as_sql()
+            parts.append(f"(SELECT COUNT(*) FROM ({sql}) counted)")
+            params += values
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {', '.join(parts)}", params)
+            counts += cursor.fetchone()
+    return counts
+
+
+def by_index(rows: DelayedJobQuerySet, name: str) -> DelayedJobQuerySet:
+    """The rows for `capped_counts`, which is to find them by the index of this name."""
+    index = next(index for index in DelayedJob._meta.indexes if index.name == name)
+    found: Any = database(connections[settings.DATABASE]).by_index(rows, index)
+    return found
+
+
+def _state_column() -> Case:
+    """The state as a column, to count all six in one pass over the rows."""
+    whens = [When(condition, then=Value(state.value)) for state, (condition, _) in STATES.items()]
+    return Case(*whens, output_field=CharField())

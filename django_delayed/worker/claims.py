@@ -1,0 +1,82 @@
+"""The claims of one thread of a worker, and what becomes of a claim whose answer is lost."""
+
+from __future__ import annotations
+
+from django.db import connections
+
+from ..conf import settings
+from ..databases import in_callers_transaction
+from ..databases.sessions import close_old
+from ..models import DelayedJob, all_rows
+from .activity import Activity
+from .batch_size import BATCH_SECONDS
+from .configuration import Configuration
+from .shutdown import Shutdown
+from .slot import Slot
+from .statements import Statements
+from .wakeup import Wakeup
+
+# Seconds between two looks whether the supervisor sends heartbeats again.
+LOOK_EVERY = 0.1
+
+
+class Claims:
+    """Takes rows for the worker of this id."""
+
+    def __init__(
+        self,
+        worker: str,
+        configuration: Configuration,
+        activity: Activity,
+        slot: Slot,
+        statements: Statements,
+        wakeup: Wakeup,
+        shutdown: Shutdown,
+    ) -> None:
+        self._worker = worker
+        self._filters = configuration.filters
+        self._activity = activity
+        self._slot = slot
+        self._ask = statements.ask
+        self._wakeup = wakeup
+        self._shutdown = shutdown
+        self._answer_is_missing = False  # that of the last claim
+        self._was_full = False  # whether the last claim has taken as many rows as it was to take
+
+    def take(self, limit: int) -> list[DelayedJob]:
+        """Claim at most so many rows; none once a stop is requested."""
+        # The supervisor sends no heartbeats. Others may soon declare this worker dead, and what it claimed
+        # and performed then would be performed again.
+        while self._activity.is_stale(settings.LEASE / 2) and not self._shutdown.requested:
+            self._wakeup.wait(LOOK_EVERY)
+        if self._shutdown.requested:
+            return []
+        if self._answer_is_missing:
+            self._ask(self._release_unknown)
+        queue = connections[settings.DATABASE]
+        close_old(queue)
+        if not in_callers_transaction(queue):
+            # With DEBUG on, a connection remembers its last 9,000.
+            queue.queries_log.clear()
+        self._answer_is_missing = True
+        rows = self._ask(lambda: self._claim(limit))
+        self._answer_is_missing = False
+        return rows
+
+    def _claim(self, limit: int) -> list[DelayedJob]:
+        # While there is more than enough to do, the lanes need not be read for each claim.
+        recent = BATCH_SECONDS if self._was_full else 0.0
+        rows = all_rows().claim(self._worker, limit, self._filters, recent)
+        self._was_full = len(rows) == limit
+        if rows:
+            self._slot.claim(rows[0].lock_token)
+        return rows
+
+    def _release_unknown(self) -> None:
+        # The connection may have been lost between the commit of the last claim and its answer: then this
+        # worker holds rows that it does not know of, and would hold them for as long as it lives. Other
+        # threads know theirs: they claimed before this one had its turn.
+        held = all_rows().running().filter(locked_by=self._worker)
+        if others := [slot.claimed for slot in self._activity.slots if slot is not self._slot]:
+            held = held.exclude(lock_token__in=others)
+        all_rows().release(held.only("locked_by", "lock_token"))

@@ -1,0 +1,44 @@
+"""Memory that several processes share: a file without a name, with times and numbers in it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+import time
+from datetime import timedelta
+
+# Native formats: they are copied eight bytes at a time, so that a reader never sees half of a number.
+# A time, 0 for none; a number.
+TIME, NUMBER = "@d", "@q"
+WORD = struct.calcsize(NUMBER)
+
+
+def new_file(size: int) -> int:
+    """The descriptor of a new file of so many zeros that has no name. Raises OSError if none can be made."""
+    try:
+        # In memory: it needs no folder that can be written.
+        fd = os.memfd_create("django_delayed")
+    except (AttributeError, OSError):
+        # Only Linux has it, and some sandboxes refuse it.
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, size)
+    return fd
+
+
+def read(page: mmap.mmap, offset: int) -> float:
+    """The time at this offset."""
+    return float(struct.unpack_from(TIME, page, offset)[0])
+
+
+def write(page: mmap.mmap, offset: int, at: float) -> None:
+    """Write a time."""
+    struct.pack_into(TIME, page, offset, at)
+
+
+def since(page: mmap.mmap, offset: int) -> timedelta:
+    """How long ago the time at this offset was; 0 if there is none."""
+    now, at = time.monotonic(), read(page, offset)
+    return timedelta(seconds=max(now - at, 0) if at else 0)

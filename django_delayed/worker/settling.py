@@ -1,0 +1,127 @@
+"""Settles what one thread of a worker has performed: most jobs together, the others at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from django.db import Error
+
+from ..execution.outcomes import Outcome
+from ..execution.settle import Performed, is_plain, settle_together, write_outcomes
+from ..models import DelayedJob
+from ..signals import fields_of
+from .availability import repeat_while_unavailable
+from .children import Children
+from .performing import Performing
+from .shutdown import Shutdown
+from .slot import Slot
+from .statements import Statements
+from .tally import tally_of
+from .wakeup import Wakeup
+
+logger = logging.getLogger("django_delayed")
+
+
+class Settling:
+    """The outcomes of one thread: written, then announced.
+
+    Most rows are removed, or kept with no more than a result, by one statement for many. Until then they
+    stand in the ledger of the slot. Before anything else is written, they are settled.
+    """
+
+    def __init__(
+        self,
+        slot: Slot,
+        performing: Performing | Children,
+        statements: Statements,
+        wakeup: Wakeup,
+        shutdown: Shutdown,
+        on_settled: Callable[[Outcome], None] | None = None,
+    ) -> None:
+        self._slot = slot
+        self._performing = performing
+        self._ask = statements.ask
+        self._wakeup = wakeup
+        self._shutdown = shutdown
+        self._on_settled = on_settled
+        self._unsettled: list[Performed] = []
+
+    def add(self, row: DelayedJob, outcome: Outcome) -> None:
+        """The current job of the slot has this outcome, and is it no longer."""
+        if self._performing.settles_together and is_plain(row, outcome) and self._enter(row):
+            self._slot.end()
+            self._unsettled.append((row, outcome))
+            return
+        self.settle()
+        lost = self._write([(row, outcome)], lambda: write_outcomes([(row, outcome)]))
+        self._slot.end()
+        self._announce([] if lost is None or lost else [(row, outcome)])
+
+    def _enter(self, row: DelayedJob) -> bool:
+        """Whether the ledger has taken the job, after what stands in it was settled if it was full.
+
+        It may not when the database is unavailable at an immediate stop, and if the result is large.
+        """
+        result = row.result.encode()
+        for _ in range(2):
+            try:
+                self._slot.ledger.add(row.pk, result)
+            except OverflowError:
+                self.settle()
+            else:
+                return True
+        return False
+
+    def settle(self) -> None:
+        """Settle what stands in the ledger."""
+        if not self._unsettled:
+            return
+        performed, self._unsettled = self._unsettled, []
+        tries = 0
+
+        def move() -> list[DelayedJob]:
+            nonlocal tries
+            tries += 1
+            # The answer to the first may be lost.
+            return settle_together(performed, lambda: tries > 1 or self._is_settled_by_another)
+
+        lost = self._write(performed, move)
+        if lost is not None:
+            self._slot.ledger.clear()
+            self._announce([(row, outcome) for row, outcome in performed if row not in lost])
+
+    @property
+    def _is_settled_by_another(self) -> bool:
+        return self._slot.ledger.was_settled_by_another(self._slot.claimed)
+
+    def _write(
+        self, performed: Sequence[Performed], write: Callable[[], list[DelayedJob]]
+    ) -> list[DelayedJob] | None:
+        """The rows whose claim is lost; None when the database is unavailable at an immediate stop."""
+        try:
+            return repeat_while_unavailable(
+                lambda: self._ask(write),
+                self._wakeup,
+                # Nor after a permanent error: the job would be performed again.
+                give_up=lambda error: self._shutdown.immediate,
+            )
+        except Error:
+            if not self._shutdown.immediate:
+                raise
+            lost = "%s: the database is unavailable and its outcome is lost; it will run again"
+            if performed[0][0].pk in self._slot.ledger.ids:
+                lost = "%s: the database is unavailable; its row is left to who looks after this worker"
+            for row, _ in performed:
+                logger.error(lost, row, extra=fields_of(row))
+            return None
+
+    def _announce(self, written: Sequence[Performed]) -> None:
+        if not written:
+            return
+        # Before a receiver can change the rows.
+        self._slot.count(tally_of(written))
+        self._ask(lambda: self._performing.announce(written))
+        if self._on_settled:
+            for _, outcome in written:
+                self._on_settled(outcome)

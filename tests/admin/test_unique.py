@@ -1,0 +1,84 @@
+"""Unique jobs in the admin: their key on their page, and those that are left out of a move."""
+
+import pytest
+from django.contrib.messages import get_messages
+from django_delayed import Unique, enqueue, enqueue_all
+from django_delayed.models import DelayedJob
+from django_delayed.states import State
+from tests.blog.jobs import Plain
+
+
+def said(response):
+    return [str(message) for message in get_messages(response.wsgi_request)]
+
+
+@pytest.fixture
+def retry(operator, page):
+    """Retry these jobs from the list; gives what the operator is told."""
+
+    def answer(rows, **headers):
+        chosen = {"action": "retry", "confirmed": "yes", "_selected_action": [row.pk for row in rows]}
+        return said(operator.post(page(), chosen, **headers))[-1]
+
+    return answer
+
+
+@pytest.fixture
+def failed(db, job):
+    """Unique jobs that have failed, and equal ones that wait for some."""
+
+    def write(count, equal):
+        rows = enqueue_all([Plain(n) for n in range(count)], unique=True)
+        DelayedJob.objects.update(failed_at="2026-01-01T00:00Z")
+        enqueue_all([Plain(n) for n in range(equal)], unique=True)
+        return rows
+
+    return write
+
+
+def test_those_of_which_an_equal_job_waits_are_counted_apart(retry, failed, job):
+    rows = failed(5, equal=2)
+    assert retry([*rows, job()]) == "4 jobs retried. 2 skipped: equal jobs wait."
+
+
+def test_others_that_are_skipped_are_counted_too(retry, failed, job):
+    rows = [*failed(2, equal=1), job(), job(State.RUNNING)]
+    what = "2 retried, 1 skipped: only failed jobs can be retried."
+    assert retry(rows) == f"{what} 1 skipped: an equal job waits."
+
+
+def test_it_is_said_in_german(retry, failed):
+    said = retry(failed(1, equal=1), headers={"accept-language": "de"})
+    assert said.endswith("1 übersprungen: Ein gleicher Job wartet.")
+
+
+def test_a_retry_from_the_page_of_the_job_says_so(operator, page, failed):
+    [row] = failed(1, equal=1)
+    response = operator.post(page(row.pk, of="retry"), {"confirmed": "yes"})
+    assert said(response) == ["0 jobs retried. 1 skipped: an equal job waits."]
+    assert DelayedJob.objects.failed().get() == row
+
+
+@pytest.mark.parametrize(
+    ("unique", "text"),
+    [
+        (Unique("index of <b>9</b>"), "index of &lt;b&gt;9&lt;/b&gt;, until it begins"),
+        (Unique(("shop", 9), until="finish"), ", until it ends"),
+        (Unique(), "by its arguments, until it begins"),
+    ],
+)
+def test_the_page_of_a_job_shows_its_key(operator, page, db, unique, text):
+    row = enqueue(Plain(1), unique=unique)
+    assert text in operator.get(page(row.pk, of="change")).text
+
+
+def test_whoever_may_not_see_arguments_sees_no_key(client, staff, page, db):
+    row = enqueue(Plain(1), unique=Unique("a secret"))
+    client.force_login(staff("view_delayedjob"))
+    text = client.get(page(row.pk, of="change")).text
+    assert "a secret" not in text
+    assert "Unique" not in text
+
+
+def test_the_page_of_a_plain_job_says_nothing_of_keys(operator, page, job):
+    assert "Unique" not in operator.get(page(job().pk, of="change")).text

@@ -1,0 +1,116 @@
+"""The page of a job's progress in a real browser, under a strict content security policy."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_delayed.models import DelayedJob, Progress
+from django_delayed.states import State
+from django_delayed.urls import progress_url
+from playwright.sync_api import expect
+from tests.playground.browser import PATIENCE, REPORT_VIOLATIONS, chromium
+
+__all__ = ["chromium"]
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def open_page(chromium, live_server, settings):
+    """Open a page for somebody without cookies; the test fails if its console complains."""
+    settings.MIDDLEWARE = ["tests.features.progress.policy.StrictPolicy", *settings.MIDDLEWARE]
+    contexts, complaints = [], []
+
+    def open_in_tab(path, scripts=True):
+        context = chromium.new_context(base_url=live_server.url, java_script_enabled=scripts)
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        context.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+        tab = context.new_page()
+        tab.add_init_script(REPORT_VIOLATIONS)
+        tab.clock.install()
+        tab.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto(path)
+        return tab
+
+    yield open_in_tab
+    for context in contexts:
+        context.close()
+    # Of a row that is gone, the browser says that it is.
+    assert [text for text in complaints if "410" not in text] == []
+
+
+def say(row, done, total=None, note=""):
+    columns = {"done": done, "total": total, "note": note, "updated_at": timezone.now()}
+    Progress.objects.update_or_create(pk=row.pk, defaults=columns)
+
+
+def test_the_page_follows_the_job_without_being_loaded_again(job, open_page):
+    row = job(State.ENQUEUED)
+    tab = open_page(progress_url(row))
+    expect(tab.get_by_role("status")).to_have_text("It waits for its turn.")
+    expect(tab.get_by_text("Look again")).to_be_hidden()
+    tab.evaluate("window.isTheSame = true")
+    bar = tab.get_by_role("progressbar", name="Progress")
+
+    DelayedJob.objects.filter(pk=row.pk).update(locked_at=timezone.now(), locked_by="w", attempts=1)
+    expect(tab.get_by_role("status")).to_have_text("It is in progress.")
+    assert bar.get_attribute("value") is None
+    say(row, 1200, 5000, "<img src=x onerror=alert(1)>")
+    expect(tab.get_by_text("1,200 of 5,000").last).to_be_visible()
+    expect(tab.get_by_text("<img src=x onerror=alert(1)>")).to_be_visible()
+    assert bar.get_attribute("value") == "0.24"
+
+    columns = {"locked_at": None, "locked_by": "", "finished_at": timezone.now(), "keep_for": timedelta(1)}
+    DelayedJob.objects.filter(pk=row.pk).update(**columns)
+    expect(tab.get_by_role("status")).to_have_text("It is done.")
+    assert bar.get_attribute("value") == "1"
+    assert tab.evaluate("window.isTheSame")
+
+
+def test_the_page_says_so_when_the_row_goes_and_asks_no_more(job, open_page):
+    row = job(State.RUNNING, 1, 2)
+    tab = open_page(progress_url(row))
+    asked = []
+    tab.on("request", lambda request: asked.append(request.url))
+    row.delete()
+    expect(tab.get_by_role("status")).to_have_text("It has ended, and nothing is kept of it.")
+    number = len(asked)
+    tab.clock.run_for(120_000)
+    assert len(asked) == number
+
+
+def test_a_page_that_is_not_looked_at_asks_nothing(job, open_page):
+    row = job(State.RUNNING, 1, 2)
+    tab = open_page(progress_url(row))
+    tab.evaluate("Object.defineProperty(document, 'hidden', {get: () => window.away, configurable: true})")
+    tab.evaluate("window.away = true")
+    say(row, 2, 2)
+    asked = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.clock.run_for(120_000)
+    assert asked == []
+    tab.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+    expect(tab.get_by_text("2 of 2").last).to_be_visible()
+
+
+def test_an_error_of_the_server_is_waited_out(job, open_page):
+    row = job(State.RUNNING, 1, 2)
+    tab = open_page(progress_url(row))
+    answers = iter(["abort", "abort"])
+    tab.route(
+        "**/jobs/progress/**",
+        lambda route: route.fulfill(status=200, body="<html>") if next(answers, None) else route.continue_(),
+    )
+    say(row, 2, 2)
+    expect(tab.get_by_text("2 of 2").last).to_be_visible()
+
+
+def test_without_scripts_a_link_looks_again(job, open_page):
+    row = job(State.RUNNING, 1, 4)
+    tab = open_page(progress_url(row), scripts=False)
+    expect(tab.get_by_text("1 of 4").last).to_be_visible()
+    say(row, 3, 4)
+    tab.get_by_role("link", name="Look again").click()
+    expect(tab.get_by_text("3 of 4").last).to_be_visible()
