@@ -15,6 +15,9 @@ SOURCES = {
 }
 
 
+PATIENCE = 240  # seconds
+
+
 class Unavailable(Exception):
     """The tests cannot be had; says why."""
 
@@ -42,7 +45,7 @@ def _download(version, digest, folder):
     required = folder / "django.txt"
     required.write_text(f"Django=={version} --hash=sha256:{digest}\n")
     command = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--retries", "1"),
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--retries", "1", "--timeout", "20"),
         *(
             "--disable-pip-version-check",
             "--no-deps",
@@ -55,6 +58,9 @@ def _download(version, digest, folder):
             folder,
         ),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"Django's source distribution was not downloaded within {PATIENCE} s.") from error
     if done.returncode:
         raise Unavailable(f"Django's source distribution cannot be downloaded: {done.stderr[-500:]}")
