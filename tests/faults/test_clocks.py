@@ -33,7 +33,7 @@ def test_hosts_whose_clocks_are_wrong_start_nothing_early_and_take_nothing_away(
     until(lambda: len(ledger.starts) == len(long))
     due, began = {}, time.monotonic_ns()
     for number in range(form(60, 1000)):
-        wait = 4 + 6 * number / form(60, 1000)
+        wait = 2 + form(4, 6) * number / form(60, 1000)
         due[Work.set(wait=wait).perform_later(str(ledger)).pk] = began + int(wait * 1e9)
     until(no_job_is_left, PATIENCE)
     early = [entry.job for entry in ledger.of(START) if entry.at < due.get(entry.job, 0)]

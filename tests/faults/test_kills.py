@@ -62,21 +62,21 @@ def test_a_storm_of_kills_loses_no_job(hosts, ledger, figures):
 @pytest.mark.slow
 @pytest.mark.fault("kills, atomic jobs")
 def test_a_storm_of_kills_loses_and_doubles_no_effect_of_an_atomic_job(hosts, ledger, figures):
-    size = {"jobs": form(200, 10_000), "workers": form(2, 8), "kills": form(5, 50)}
+    size = {"jobs": form(200, 10_000), "workers": form(2, 8), "kills": form(3, 50)}
     storm(hosts, ledger, figures, **size, kind=AtomicWork)
 
 
 @pytest.mark.slow
 @pytest.mark.fault("kills, four workers a supervisor")
 def test_a_storm_of_kills_loses_no_job_of_several_workers_of_one_supervisor(hosts, ledger, figures):
-    size = {"jobs": form(300, 10_000), "workers": form(4, 8), "kills": form(4, 50)}
+    size = {"jobs": form(300, 10_000), "workers": form(4, 8), "kills": form(3, 50)}
     storm(hosts, ledger, figures, **size, processes=4)
 
 
 @pytest.mark.slow
 @pytest.mark.fault("kills, four threads a worker")
 def test_a_storm_of_kills_loses_no_job_of_workers_with_threads(hosts, ledger, figures):
-    size = {"jobs": form(300, 10_000), "workers": form(2, 8), "kills": form(4, 50)}
+    size = {"jobs": form(300, 10_000), "workers": form(2, 8), "kills": form(3, 50)}
     storm(hosts, ledger, figures, **size, threads=4)
 
 
@@ -87,7 +87,7 @@ def test_a_storm_of_kills_loses_no_job_of_workers_with_threads(hosts, ledger, fi
 def test_a_storm_of_kills_loses_no_job_behind_a_pooler_of_transactions(hosts, ledger, figures):
     with PgBouncer(pool_size=3) as pooler:
         environment = {"PGPORT": str(pooler.port)}
-        size = {"jobs": form(200, 10_000), "workers": form(2, 8), "kills": form(3, 50)}
+        size = {"jobs": form(200, 10_000), "workers": form(2, 8), "kills": form(2, 50)}
         storm(hosts, ledger, figures, **size, environment=environment)
 
 
@@ -96,7 +96,7 @@ def test_a_storm_of_kills_loses_no_job_behind_a_pooler_of_transactions(hosts, le
 @pytest.mark.fault("kills with a pool")
 def test_a_storm_of_kills_loses_no_job_with_djangos_pool_of_connections(hosts, ledger, figures):
     environment = {"DATABASE_OPTIONS": json.dumps({"pool": {"min_size": 1, "max_size": 3}})}
-    size = {"jobs": form(200, 10_000), "workers": form(2, 8), "kills": form(3, 50)}
+    size = {"jobs": form(200, 10_000), "workers": form(2, 8), "kills": form(2, 50)}
     storm(hosts, ledger, figures, **size, environment=environment)
 
 
@@ -120,8 +120,10 @@ def test_a_worker_that_dies_at_any_point_loses_no_job_and_repeats_only_what_it_h
     # A third of them fails once: a failure is two statements.
     kinds = (WorkAgain, Work, AtomicWork) * (jobs * len(POINTS) // 3)
     rows = enqueue_all([kind(str(ledger), 0.001) for kind in kinds])
-    for point in POINTS:
-        given = {"DEATH_AT": point, "DEATHS": str(deaths), "DEATH_LEDGER": str(ledger)}
+    count = form(3, len(POINTS))
+    for number in range(count):
+        points = ";".join([*POINTS][number::count])
+        given = {"DEATH_AT": points, "DEATHS": str(deaths), "DEATH_LEDGER": str(ledger)}
         given |= {"APPS": "tests.playground.deaths.Deaths", "SEED": str(rng.random())}
         hosts.start(environment=given)
 
@@ -146,7 +148,7 @@ def test_a_worker_that_dies_at_any_point_loses_no_job_and_repeats_only_what_it_h
     assert {pk: count for pk, count in extra.items() if count > died[pk]} == {}
     assert Effect.doubled() == []
     assert set(at.values()) == {deaths}
-    assert hosts.stop() == [0] * len(POINTS)
+    assert hosts.stop() == [0] * count
     assert nothing_is_held()
 
 

@@ -54,7 +54,7 @@ class Load:
 
     def start(self, **options):
         self.go_on()
-        self.hosts.start(form(2, 4), **options)
+        self.hosts.start(form(1, 4), **options)
         self.is_performed(10)
 
     def go_on(self):

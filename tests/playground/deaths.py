@@ -1,12 +1,11 @@
-"""An app that lets workers die at one point in the life of a job.
+"""An app that lets workers die at points in the life of a job: each at one, and the next ones at the next.
 
-DEATH_AT      the point, a key of POINTS
-DEATHS        how many workers die there at most, of all that write into this ledger
+DEATH_AT      the points, keys of POINTS, with a semicolon between them
+DEATHS        how many workers die at each at most, of all that write into this ledger
 DEATH_LEDGER  where they write that they do
 SEED          which of the first passes of a worker is its last
 """
 
-import math
 import os
 import random
 import signal
@@ -23,18 +22,18 @@ class Death:
     def __init__(self, point):
         self.point = point.replace(" ", "_")
         self.ledger = Path(os.environ["DEATH_LEDGER"])
-        self.most = int(os.environ["DEATHS"])
+        self.left = int(os.environ["DEATHS"]) - self._deaths()
         self.passes = random.Random(f"{os.environ['SEED']} {os.getpid()}").randint(1, 4)
 
     def may_come(self):
         self.passes -= 1
         if self.passes > 0:
             return
-        if self.ledger.read_text().count(f"{DEATH} {self.point} ") >= self.most:
-            self.passes = math.inf
-            return
         enter(self.ledger, DEATH, self.point)
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def _deaths(self):
+        return self.ledger.read_text().count(f"{DEATH} {self.point} ")
 
 
 def on_every_connection(wrapper):
@@ -174,5 +173,8 @@ class Deaths(AppConfig):
 
     def ready(self):
         # The supervisor, which has no such variable, stays alive.
-        if (point := os.environ.get("DEATH_AT")) and "DJANGO_DELAYED_WORKER" in os.environ:
-            POINTS[point](Death(point))
+        if "DJANGO_DELAYED_WORKER" not in os.environ:
+            return
+        for point in filter(None, os.environ.get("DEATH_AT", "").split(";")):
+            if (death := Death(point)).left > 0:
+                return POINTS[point](death)
