@@ -344,9 +344,7 @@ class Job:
         """The job that a row holds.
 
         `enter` is called first, with the context of its enqueue, to load and to perform the job in. `attempt`
-        is who performs it.
-        `enter` is called first, with the context of its enqueue, to load and to perform the job in.
-        `attempt` is what the job may ask of who performs it.
+        is what the job may ask of who performs it.
 
         Raises DeserializationError when its code or a record is gone. What the project's own code raises, a
         model's while it is fetched for example, is raised as it is.
