@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
+from django.views.debug import SafeExceptionReporterFilter
 from django_delayed import every
 from django_delayed.conf import FIELDS, duration, problems
 from django_delayed.conf import settings as delayed
@@ -42,6 +43,7 @@ def test_the_defaults_are_those_of_the_documentation():
             "MAIL_QUEUE": None,
             "SHUTDOWN_TIMEOUT": timedelta(seconds=25),
             "LEASE": timedelta(seconds=60),
+            "METRICS_TOKEN": None,
             "RELOAD": False,
         }
 
@@ -106,6 +108,10 @@ WRONG = [
         (name, value)
         for name in ("DEFAULT_QUEUE", "MAIL_QUEUE")
         for value in ("q" * 256, "a\nb", "\0", "a,b", "mail_*", "!mail", 7)
+    ),
+    *(
+        ("METRICS_TOKEN", value)
+        for value in ("", "short", "x" * 15, "ü" * 16, "a b" * 9, "x" * 16 + "\n", 5, b"x" * 16)
     ),
     *(("DELAY_JOBS", value) for value in (1, "yes", None)),
     *(("ENQUEUE", value) for value in ("commit", False, True, ["transaction"])),
@@ -242,3 +248,20 @@ def test_a_duration_out_of_range_is_a_value_error(value):
 def test_anything_else_is_no_duration(value):
     with pytest.raises(TypeError, match="wait must be a timedelta or a number of seconds"):
         duration(value, "wait")
+
+
+@pytest.mark.parametrize(
+    "value", ["a-secret", "a secret that is long enough", b"a-secret-of-16-bytes", ["a-secret"]]
+)
+def test_what_is_wrong_with_a_token_is_said_without_the_token(value):
+    with override_settings(DJANGO_DELAYED={"METRICS_TOKEN": value}):
+        [sentence] = problems()
+    assert "METRICS_TOKEN" in sentence
+    assert "a-secret" not in sentence
+    assert "a secret" not in sentence
+
+
+def test_djangos_page_of_an_error_hides_the_token():
+    with override_settings(DJANGO_DELAYED={"METRICS_TOKEN": "a-secret-of-16-characters"}):
+        shown = SafeExceptionReporterFilter().get_safe_settings()["DJANGO_DELAYED"]
+    assert shown == {"METRICS_TOKEN": SafeExceptionReporterFilter.cleansed_substitute}

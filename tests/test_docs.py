@@ -29,6 +29,7 @@ TYPES = {
     "_text": "text",
     "queue_name": "text",
     "_optional_queue_name": "text or None",
+    "_optional_token": "text or None",
     "_modules": "list of texts",
     "_providers": "dict of texts",
     "_queue_attributes": "dict",
@@ -112,7 +113,8 @@ def test_every_dict_of_settings_is_one_that_is_accepted(page, settings):
             r"^DJANGO_DELAYED = \{.*?^\}|^DJANGO_DELAYED = \{.*\}", block.text, re.M | re.S
         ):
             given = {}
-            exec(f"from datetime import timedelta\nfrom django_delayed import cron, every\n{written}", given)
+            imports = "import os\nfrom datetime import timedelta\nfrom django_delayed import cron, every"
+            exec(f"{imports}\n{written}", given)
             settings.DJANGO_DELAYED = given["DJANGO_DELAYED"]
             assert list(conf.problems()) == []
 

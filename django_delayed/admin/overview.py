@@ -16,9 +16,8 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from .. import stats
-from ..conf import settings
-from ..databases import LANES_INDEX, DatabaseNow, Filters, Lane
-from ..models import DelayedJob, WorkerProcess, all_paused, all_rows
+from ..databases import Lane
+from ..models import DelayedJob, all_paused
 from ..states import State
 from .display import ago, count_text, duration_text
 from .filters import MomentRangeFilter
@@ -51,7 +50,7 @@ class QueueLine(NamedTuple):
 
 def page(queue_admin: PausedQueueAdmin, request: HttpRequest) -> TemplateResponse:
     """The overview."""
-    workers, lanes = _workers(), stats.lanes()
+    workers, lanes = stats.workers(), stats.lanes()
     queues = stats.queue_numbers(lanes, MOST_QUEUES)
     numbers = list(_numbers(workers, queues))
     context = queue_admin.page_context(request) | {
@@ -79,25 +78,10 @@ def _is_ours(message: checks.CheckMessage) -> bool:
     return str(message.id).startswith("django_delayed.") and message.level >= checks.WARNING
 
 
-def _workers() -> list[Any]:
-    """All workers; `alive` says whether the last heartbeat is recent."""
-    workers = WorkerProcess.objects.using(settings.DATABASE).with_alive(settings.LEASE)
-    return list(workers.order_by("hostname", "pid"))
-
-
-def _claiming(workers: Sequence[Any]) -> list[Any]:
-    return [worker for worker in workers if worker.alive and not worker.quiet]
-
-
 def _numbers(workers: Sequence[Any], queues: dict[str, stats.QueueNumbers]) -> Iterator[Number]:
-    rows, hour_ago = all_rows(), timezone.now() - HOUR
-    all_failed = stats.by_index(rows.failed(), "delayed_job_failed")
-    recent = all_failed.filter(failed_at__gt=DatabaseNow(plus=-HOUR))
-    all_retrying = stats.by_index(rows.retrying(), "delayed_job_retrying")
-    all_waiting = stats.by_index(rows.waiting(), LANES_INDEX)
-    counted = [all_failed, recent, all_retrying, rows.running(), all_waiting]
-    failed, failed_lately, retrying, running, waiting = map(count_text, stats.capped_counts(counted))
-    slots = sum(len(worker.current_jobs) for worker in _claiming(workers))
+    hour_ago = timezone.now() - HOUR
+    failed, failed_lately, retrying, running, waiting = map(count_text, stats.totals())
+    slots = stats.slots(stats.claiming(workers))
     oldest = max((numbers.oldest for numbers in queues.values()), default=timedelta(0))
     yield Number(_("Failed"), failed, _query(state=State.FAILED))
     lately = MomentRangeFilter.since("failed_at", hour_ago)
@@ -111,10 +95,10 @@ def _numbers(workers: Sequence[Any], queues: dict[str, stats.QueueNumbers]) -> I
 
 def _without_worker(workers: Sequence[Any], lanes: Sequence[Lane]) -> Iterator[str]:
     """The queues that have due jobs and are neither paused nor served."""
-    filters = [_filters_of(worker) for worker in _claiming(workers)]
+    claiming = stats.claiming(workers)
     due = [lane for lane in lanes if lane.due_in <= 0 and not lane.is_paused]
-    left = sorted({lane.queue for lane in due if not any(each.serve(lane) for each in filters)})
-    if left and not filters:
+    left = sorted({lane.queue for lane in due if not stats.served_by(lane, claiming)})
+    if left and not claiming:
         yield _("Jobs are due, and no worker claims any.")
     elif left:
         for queue in left[:MOST_QUEUES]:
@@ -129,11 +113,6 @@ def _silent(workers: Sequence[Any]) -> Iterator[str]:
                 "time": timesince(worker.heartbeat_at, depth=1),
             }
             yield _("The worker %(worker)s has sent no heartbeat for %(time)s.") % what
-
-
-def _filters_of(worker: WorkerProcess) -> Filters:
-    queues = tuple(worker.queues.split(",")) if worker.queues else ()
-    return Filters(queues, worker.min_priority, worker.max_priority)
 
 
 def _lines(queues: dict[str, stats.QueueNumbers]) -> Iterator[QueueLine]:

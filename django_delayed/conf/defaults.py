@@ -11,7 +11,16 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from .values import CATCH_UP, CODE_NAME, bounded_duration, count, integer, positive_duration, queue_name
+from .values import (
+    CATCH_UP,
+    CODE_NAME,
+    bounded_duration,
+    count,
+    integer,
+    positive_duration,
+    queue_name,
+    token,
+)
 
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
@@ -49,6 +58,10 @@ def _text(value: Any, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError(f"{name} must be a non-empty string, not {value!r}.")
     return value
+
+
+def _optional_token(value: Any, name: str) -> str | None:
+    return None if value is None else token(value, name)
 
 
 def _enqueue_mode(value: Any, name: str) -> str | None:
@@ -170,6 +183,8 @@ class Settings:
     MAIL_QUEUE: str | None = _setting(None, _optional_queue_name)
     SHUTDOWN_TIMEOUT: timedelta = _setting(timedelta(seconds=25), bounded_duration)
     LEASE: timedelta = _setting(timedelta(seconds=60), positive_duration)
+    # None: there are no pages of metrics.
+    METRICS_TOKEN: str | None = _setting(None, _optional_token)
     # None: as DEBUG says.
     RELOAD: bool | None = _setting(None, _optional_boolean)
 

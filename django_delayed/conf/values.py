@@ -14,6 +14,8 @@ INTEGERS = range(-(2**31), 2**31)
 CODE_NAME = re.compile(r"[\w.]+:[\w.]+")
 # Which of the ticks that a schedule has missed become jobs.
 CATCH_UP = ("latest", "none", "all")
+# What a header "Authorization: Bearer …" may have; a shorter one could be found by trying.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
 _OF_PATTERNS = frozenset("*?[")
 
 
@@ -82,3 +84,14 @@ def count(value: Any, name: str) -> int:
     if (number := integer(value, name)) < 1:
         raise ValueError(f"{name} must be at least 1, got {value}.")
     return number
+
+
+def token(value: Any, name: str) -> str:
+    """A secret that a header can have. Raises TypeError or ValueError, in which it does not stand."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}.")
+    if not _TOKEN.fullmatch(value):
+        raise ValueError(
+            f"{name} must be at least 16 characters, each a letter, a digit or one of . _ ~ + / = -."
+        )
+    return value

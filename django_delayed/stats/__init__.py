@@ -1,6 +1,6 @@
 """The numbers about the queue that the admin and the commands show."""
 
-from .counts import MOST_COUNTED, by_index, capped_counts, count_by_state, ids_by_state
+from .counts import MOST_COUNTED, Totals, by_index, capped_counts, count_by_state, ids_by_state, totals
 from .failures import (
     DAY,
     MOST_RETRYING,
@@ -13,8 +13,10 @@ from .failures import (
     failed_on,
     retrying_causes,
 )
+from .snapshots import Snapshot, WorkerNumbers, snapshot
 from .throughput import SPANS, Performed, Span, throughput, total
 from .waiting import QueueNumbers, lanes, latency, queue_numbers, queues
+from .workers import claiming, served_by, slots, workers
 
 __all__ = [
     "DAY",
@@ -27,11 +29,15 @@ __all__ = [
     "Performed",
     "QueueNumbers",
     "RetryingCause",
+    "Snapshot",
     "Span",
+    "Totals",
+    "WorkerNumbers",
     "by_index",
     "capped_counts",
     "cause",
     "causes",
+    "claiming",
     "count_by_state",
     "failed_on",
     "ids_by_state",
@@ -40,6 +46,11 @@ __all__ = [
     "queue_numbers",
     "queues",
     "retrying_causes",
+    "served_by",
+    "slots",
+    "snapshot",
     "throughput",
     "total",
+    "totals",
+    "workers",
 ]

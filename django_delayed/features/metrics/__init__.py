@@ -1,0 +1,1 @@
+"""The numbers of the queue for Prometheus and for scripts."""
