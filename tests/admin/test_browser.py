@@ -64,9 +64,9 @@ def lines(tab):
 
 
 def test_a_date_alone_filters_the_list(tab, page, job):
-    today = timezone.localdate()
-    then = timezone.now() - timedelta(days=3)
-    job(name="Today")
+    now = timezone.now()
+    today, then = timezone.localdate(now), now - timedelta(days=3)
+    job(name="Today", run_at=now, failed_at=now, created_at=now)
     job(name="Past", run_at=then, failed_at=then, created_at=then)
     for field in ("run_at", "failed_at", "created_at"):
         tab.goto(page(state="failed"))
