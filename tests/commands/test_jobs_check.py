@@ -1,5 +1,6 @@
 """jobs_check: late is what has been due for too long, and nothing else."""
 
+import json
 import re
 from datetime import timedelta
 
@@ -9,10 +10,10 @@ from django.core.management.base import CommandError
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
-from django_delayed import claiming
+from django_delayed import claiming, stats
 from django_delayed.databases import database, missing_parts
 from django_delayed.management.commands import jobs_check
-from django_delayed.models import DelayedJob
+from django_delayed.models import DelayedJob, PausedQueue
 from tests.playground.jobs import Note
 
 pytestmark = pytest.mark.django_db
@@ -316,6 +317,87 @@ def test_tables_that_a_router_keeps_elsewhere_are_not_missing(capsys, settings, 
     assert list(missing_parts(connection, [DelayedJob])) == ["There is no table django_delayed_elsewhere."]
 
 
+# For programs
+
+
+def report_of(capsys):
+    """The object that was written, and it was all that was."""
+    written = capsys.readouterr()
+    assert written.err == ""
+    assert written.out.count("\n") == 1
+    return json.loads(written.out)
+
+
+def test_as_json_it_says_that_all_is_well(capsys):
+    call_command("jobs_check", "--json", "--max-age", "90")
+    report = report_of(capsys)
+    assert report.pop("numbers") == json.loads(json.dumps(stats.snapshot().as_json()))
+    assert report == {"max_age": 90.0, "status": "ok", "oldest": 0.0, "error": None, "warnings": []}
+
+
+def test_as_json_it_says_for_how_long_the_oldest_job_has_waited(capsys):
+    job(timedelta(minutes=4))
+    call_command("jobs_check", json=True)
+    report = report_of(capsys)
+    assert report["status"] == "ok"
+    assert 240 <= report["oldest"] < 300
+    assert report["numbers"]["queues"]["default"]["due"] == 1
+
+
+def test_as_json_a_late_job_has_its_exit_code_and_sentence_too(capsys):
+    job(HOUR, queue="mail")
+    with pytest.raises(CommandError, match="A job has been due for") as caught:
+        call_command("jobs_check", "--json", "--queue", "mail")
+    report = report_of(capsys)
+    assert (caught.value.returncode, report["status"]) == (1, "late")
+    assert report["error"] == str(caught.value)
+    assert 3600 <= report["oldest"] < 7200
+    call_command("jobs_check", "--json", "--queue", "default")
+    report = report_of(capsys)
+    # The check is that of the queues that were asked for, and the numbers are those of all.
+    assert (report["status"], report["oldest"]) == ("ok", 0.0)
+    assert report["numbers"]["queues"]["mail"]["waiting"] == 1
+
+
+def test_as_json_its_warnings_are_a_list(capsys):
+    PausedQueue.objects.create(pk="mail", paused_at=timezone.now())
+    job(timedelta(0), queue="mail")
+    MigrationRecorder(connection).record_unapplied("django_delayed", "0001_initial")
+    call_command("jobs_check", "--json")
+    assert report_of(capsys)["warnings"] == [
+        "Paused, with waiting jobs: mail.",
+        "The migration 0001_initial of django_delayed is not applied: run `manage.py migrate`.",
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_as_json_a_queue_that_cannot_be_read_has_no_numbers(capsys):
+    ddl("ALTER TABLE django_delayed_delayedjob RENAME COLUMN run_at TO former")
+    try:
+        with pytest.raises(CommandError) as caught:
+            call_command("jobs_check", "--json")
+    finally:
+        ddl("ALTER TABLE django_delayed_delayedjob RENAME COLUMN former TO run_at")
+    report = report_of(capsys)
+    assert (caught.value.returncode, report["status"]) == (2, "unreadable")
+    assert report["error"].startswith("The queue cannot be read: ")
+    assert report["warnings"] == ["The table django_delayed_delayedjob has no column run_at."]
+    assert (report["oldest"], report["numbers"]) == (None, None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_as_json_missing_tables_are_unreadable(capsys):
+    ddl("ALTER TABLE django_delayed_delayedjob RENAME TO former")
+    try:
+        with pytest.raises(CommandError, match="has no table django_delayed_delayedjob") as caught:
+            call_command("jobs_check", "--json")
+    finally:
+        ddl("ALTER TABLE former RENAME TO django_delayed_delayedjob")
+    report = report_of(capsys)
+    assert (caught.value.returncode, report["status"]) == (1, "unreadable")
+    assert report["error"] == str(caught.value)
+
+
 def test_its_exit_code_is_for_cron(command, ledger):
     assert command("jobs_check").ends() == 0
     Note.perform_later(str(ledger), "late")
@@ -332,3 +414,6 @@ def test_a_database_that_cannot_be_asked_has_an_exit_code_of_its_own(command, tm
     assert run.ends() == 2
     assert run.said("^CommandError: The queue cannot be read: ")
     assert not run.said("Traceback")
+    run = command("jobs_check", "--json", environment=away)
+    assert run.ends() == 2
+    assert run.said('"status": "unreadable"')

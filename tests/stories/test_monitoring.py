@@ -2,11 +2,14 @@
 
 import json
 import re
+from dataclasses import fields
 
 import pytest
 from django_delayed import stats
 from django_delayed.features.metrics.gauges import gauges
+from django_delayed.management.commands import jobs_check
 from tests.stories.markdown import ROOT, blocks
+from tests.test_docs import table
 
 pytestmark = pytest.mark.django_db
 
@@ -20,8 +23,13 @@ def block(language, beginning):
 
 def rows():
     """The metrics of the table, with the name of their label."""
-    found = re.findall(r"^\| `(\w+)` \| (?:`(\w+)`)? ?\|", PAGE.read_text(), re.MULTILINE)
+    found = re.findall(r"^\| `(\w+)` \| (?:`(\w+)` )?\|", PAGE.read_text(), re.MULTILINE)
     return {f"django_delayed_{name}": label for name, label in found}
+
+
+def test_the_page_has_each_key_of_the_report():
+    keys = [key.strip("`") for key, _ in table(PAGE, "key", "is")]
+    assert sorted(keys) == sorted(field.name for field in fields(jobs_check.Report))
 
 
 def test_the_table_has_each_metric_with_its_label():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +16,7 @@ from django.db import connections
 from ...conf import settings
 from ...databases import Filters, database, missing_parts, unapplied_migrations
 from ...models import DelayedJob
-from ...stats import lanes, latency
+from ...stats import lanes, latency, snapshot
 from ...worker.availability import migrate_command
 from ..arguments import add_queues, queues_of, seconds, span_of
 from ..base import QueueCommand, require_tables
@@ -23,6 +25,22 @@ from ..queues import warn_of_unknown_queues
 WARN_ABOVE_LANES = 200  # claims get slower from there on
 OLD_TRANSACTION = timedelta(minutes=5)  # a worker may have performed a million jobs meanwhile
 LATE, UNKNOWN = 1, 2  # exit codes
+
+
+@dataclass
+class Report:
+    """What --json writes.
+
+    `status` is "ok", "late" or "unreadable", `oldest` for how many seconds the oldest due job of the checked
+    queues has waited, `error` the sentence that goes with an exit code, `numbers` those of all queues.
+    """
+
+    max_age: float
+    status: str = "unreadable"
+    oldest: float | None = None
+    error: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    numbers: dict[str, Any] | None = None
 
 
 class Command(QueueCommand):
@@ -45,32 +63,63 @@ class Command(QueueCommand):
             help="How long a job may have been due without being performed (default: 300).",
         )
         add_queues(parser, "Check these queues only")
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help="Write one JSON object: what was found, the warnings, and the numbers of the queue.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Check the lanes. Scheduled, running and failed jobs are in none, so they are never late."""
+        """Check, and say what was found. Raises CommandError with the exit code."""
+        self.warnings: list[str] | None = [] if options["json"] else None
+        most = span_of(options["max_age"], "max_age")
+        report = Report(max_age=most.total_seconds())
         try:
-            filters = Filters(queues_of(options))
-            waited = latency(filters)
-            warn_of_unknown_queues(filters)
-            self.warn_of_lanes()
-            self.warn_of_pauses(filters)
-            self.warn_of_transaction()
-            self.warn_of_schema()
+            sentence = self.check_queue(Filters(queues_of(options)), most, report)
+        except CommandError as error:
+            report.error = str(error)
+            raise
+        finally:
+            if self.warnings is not None:
+                report.warnings = self.warnings
+                self.stdout.write(json.dumps(asdict(report)))
+        if self.warnings is None:
+            self.stdout.write(sentence)
+
+    def check_queue(self, filters: Filters, most: timedelta, report: Report) -> str:
+        """Fill the report in. Returns a sentence for people; raises CommandError."""
+        try:
+            waited = self.look(filters)
+            if self.warnings is not None:
+                report.numbers = snapshot().as_json()
         except DatabaseError as error:
             require_tables()
             with suppress(DatabaseError):
                 self.warn_of_schema()
             raise CommandError(f"The queue cannot be read: {error}", returncode=UNKNOWN) from error
-        if waited > (most := span_of(options["max_age"], "max_age")):
+        report.status, report.oldest = ("late" if waited > most else "ok"), waited.total_seconds()
+        if waited > most:
             raise CommandError(
                 f"A job has been due for {waited.total_seconds():,.0f} s, more than "
                 f"{most.total_seconds():,.0f} s: no worker has claimed it.",
                 returncode=LATE,
             )
         if waited:
-            self.stdout.write(f"No job is late; the oldest has been due for {waited.total_seconds():,.0f} s.")
-        else:
-            self.stdout.write("No job is late; none is due.")
+            return f"No job is late; the oldest has been due for {waited.total_seconds():,.0f} s."
+        return "No job is late; none is due."
+
+    def look(self, filters: Filters) -> timedelta:
+        """For how long the oldest due job has waited; with a warning for each thing that is wrong.
+
+        Scheduled, running and failed jobs are in no lane, so they are never late.
+        """
+        waited = latency(filters)
+        warn_of_unknown_queues(filters)
+        self.warn_of_lanes()
+        self.warn_of_pauses(filters)
+        self.warn_of_transaction()
+        self.warn_of_schema()
+        return waited
 
     def warn_of_lanes(self) -> None:
         """Warn of more lanes than a claim should look through."""
@@ -103,5 +152,8 @@ class Command(QueueCommand):
             self.warn(sentence)
 
     def warn(self, sentence: str) -> None:
-        """Write a warning, which does not change the exit code."""
+        """Write a warning, which does not change the exit code, or keep it for the JSON."""
+        if self.warnings is not None:
+            self.warnings.append(sentence)
+            return
         self.stderr.write(self.style.WARNING(sentence))
