@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,13 +38,16 @@ class How:
 
     `by` is the name of the operator, `keep_for` for how long the row of a job that the move leads to a worker
     stays once it was performed, `spread` over which time the jobs fall due, and `wait` when those of one step
-    do.
+    do. `changes` are the columns that get other values, and `seen` those that the operator has seen: a row
+    that has others by now stays as it is.
     """
 
     by: str = ""
     keep_for: timedelta | None = None
     spread: timedelta = timedelta(0)
     wait: timedelta = timedelta(0)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,17 @@ RUN_NOW = Operation(
     allowed=lambda rows: rows.not_due(),
     move=lambda ids, how: all_rows().filter(pk__in=ids).run_now(how.keep_for),
     takes_keys=True,
+)
+ADJUST = Operation(
+    name="adjust",
+    allowed=lambda rows: rows.waiting(),
+    move=lambda ids, how: all_rows().filter(pk__in=ids, **how.seen).adjust(**how.changes),
+)
+GIVE_UP = Operation(
+    name="give_up",
+    allowed=lambda rows: rows.retrying(),
+    move=lambda ids, how: all_rows().filter(pk__in=ids).give_up(how.by),
+    state=State.RETRYING,
 )
 DISCARD = Operation(
     name="discard",

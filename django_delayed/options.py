@@ -36,6 +36,11 @@ def check_options(given: Options) -> Options:
     return {name: value if callable(value) else _CHECKS[name](value, name) for name, value in options.items()}
 
 
+def check_columns(**given: Any) -> Options:
+    """Options as a row has them, each checked; None counts as not given. Raises TypeError or ValueError."""
+    return {name: _CHECKS[name](value, name) for name, value in given.items() if value is not None}
+
+
 def choose_options(layers: Iterable[Options], target: Any) -> Options:
     """Each option as the uppermost layer gives it that has it; the uppermost layer is the last.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, models, router, transaction
-from django.db.models import DurationField, F, Q, Value
+from django.db.models import DurationField, F, Q, TextField, Value
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce, Greatest
+from django.db.models.functions import Coalesce, Concat, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -20,7 +20,8 @@ from .databases import Database, DatabaseNow, Filters, database, parts, remove_l
 from .features.unique.holding import move_with_keys, plain_among, unique_among
 from .features.unique.keys import PUT_TO_NOW
 from .fields import ClaimableField
-from .serialization.errors import ErrorText
+from .options import check_columns
+from .serialization.errors import ErrorText, storable
 from .serialization.records import about_of
 
 if TYPE_CHECKING:
@@ -98,6 +99,12 @@ def _results_of(rows: Iterable[DelayedJob]) -> RawSQL:
     # Django's own Case takes ten times as long to be made.
     params: list[Any] = [value for row in rows for value in (row.pk, row.result)]
     return RawSQL(f"CASE id {'WHEN %s THEN %s ' * (len(params) // 2)}END", params)
+
+
+def _checked_name(by: Any, verb: str) -> str:
+    if not isinstance(by, str):
+        raise TypeError(f"{verb}(by=…) is the name of who asks, and no {type(by).__name__}.")
+    return by
 
 
 def batches(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -345,6 +352,38 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         """
         return self._make_due(self.not_due(), self._kept(keep_for))
 
+    def adjust(
+        self, *, run_at: datetime | None = None, queue: str | None = None, priority: int | None = None
+    ) -> int:
+        """waiting → waiting, at another time, in another queue or with another priority. Returns how many.
+
+        What is None stays as it is. The attempts stay counted, and a unique job keeps its key. Raises
+        TypeError or ValueError for what an enqueue refuses.
+        """
+        columns = check_columns(run_at=run_at, queue=queue, priority=priority)
+        if not columns:
+            raise TypeError("adjust() takes run_at, queue or priority, or several of them.")
+        if run_at is not None:
+            # It stands no longer where `run_now` has put it: an equal job may replace it.
+            columns["extras"] = F("extras").bitand(~PUT_TO_NOW)
+        moved: int = self._repeat_on_conflict(lambda: self.waiting().update(**columns))
+        self._database.wake_workers()
+        return moved
+
+    adjust.alters_data = True  # type: ignore[attr-defined]
+
+    def give_up(self, by: str = "") -> int:
+        """retrying → failed, though attempts are left. Returns how many.
+
+        The last error stays, below a line that says who has given up. Raises TypeError for a name that is no
+        text.
+        """
+        line = Value(f"Given up by {storable(_checked_name(by, 'give_up'))[:255] or 'an operator'}.\n\n")
+        columns = {**_failed_now(), "last_error": Concat(line, "last_error", output_field=TextField())}
+        return self._repeat_on_conflict(lambda: self.retrying().update(**columns))
+
+    give_up.alters_data = True  # type: ignore[attr-defined]
+
     def discard(self) -> int:
         """Any state but running → gone. Returns how many."""
         return self._discard(~HELD)
@@ -364,8 +403,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         Who asks stands in the log, and in the error of a job that was ended. One that has been asked already
         does not count. Raises TypeError for a name that is no text.
         """
-        if not isinstance(by, str):
-            raise TypeError(f"cancel(by=…) is the name of who asks, and no {type(by).__name__}.")
+        _checked_name(by, "cancel")
         waiting, counts = ClaimableField.condition, CancelCounts(0, 0)
         found = self.filter(waiting | HELD).values_list("pk", flat=True)
         ids: list[int] = self._repeat_on_conflict(lambda: list(found.all()))

@@ -18,8 +18,10 @@ from django_delayed.models import (
     ask_workers,
 )
 from django_delayed.operations import (
+    ADJUST,
     CANCEL,
     DISCARD,
+    GIVE_UP,
     RETRY,
     RUN_NOW,
     as_of,
@@ -92,6 +94,32 @@ def test_an_operation_may_be_limited():
     write(3)
     assert DISCARD.carry_out(DISCARD.ids(DelayedJob.objects.all(), 2)) == 2
     assert DelayedJob.objects.count() == 1
+
+
+def test_waiting_jobs_are_changed_as_long_as_they_are_as_the_operator_has_seen_them():
+    now = timezone.now()
+    [one, other] = write(2, run_at=now + HOUR)
+    [running] = write(1, locked_at=now, locked_by="w")
+    ids = [one.pk, other.pk, running.pk]
+    assert ADJUST.ids(DelayedJob.objects.all()) == [one.pk, other.pk]
+    DelayedJob.objects.filter(pk=other.pk).update(priority=3)
+    assert ADJUST.carry_out(ids, changes={"queue": "slow"}, seen={"priority": 0}) == 1
+    assert set(DelayedJob.objects.filter(queue="slow")) == {one}
+    statements, moved = statements_of(lambda: ADJUST.carry_out(ids, changes={"priority": 7}))
+    assert (len(statements), moved) == (1, 2)
+
+
+def test_retrying_jobs_are_given_up_in_batches_by_the_operator(monkeypatch):
+    monkeypatch.setattr(states, "ROWS_A_TRANSACTION", 2)
+    write(3, attempts=1, last_error="it broke", error_fingerprint="c1")
+    write(1)
+    ids = GIVE_UP.ids(DelayedJob.objects.all())
+    statements, moved = statements_of(lambda: GIVE_UP.carry_out(ids, by="ann"))
+    assert (len(statements), moved, len(ids)) == (2, 3, 3)
+    assert DelayedJob.objects.failed().filter(last_error__startswith="Given up by ann.").count() == 3
+    # The cause has failed jobs now, as after the last attempt of a worker.
+    assert not FailureGroup.objects.exists()
+    assert RETRY.ids(RETRY.among_all(DelayedJob.objects.all())) == ids
 
 
 @pytest.mark.parametrize("operation", [RETRY, RUN_NOW], ids=lambda operation: operation.name)
@@ -291,11 +319,12 @@ def test_cancel_by_what_is_no_name_is_refused(by):
     assert DelayedJob.objects.exists()
 
 
-def test_a_template_does_not_cancel():
-    write(1)
-    page = Template("{{ rows.cancel }}").render(Context({"rows": DelayedJob.objects.all()}))
+@pytest.mark.parametrize("verb", ["cancel", "give_up", "adjust"])
+def test_a_template_makes_no_move(verb):
+    write(1, attempts=1)
+    page = Template(f"{{{{ rows.{verb} }}}}").render(Context({"rows": DelayedJob.objects.all()}))
     assert page == ""
-    assert DelayedJob.objects.exists()
+    assert DelayedJob.objects.retrying().exists()
 
 
 def test_who_has_asked_a_job_to_end_is_known_while_it_runs(held):

@@ -2,7 +2,7 @@
 
 import itertools
 import socket
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
@@ -429,6 +429,97 @@ def test_otherwise_no_job_is_kept(move):
     assert getattr(DelayedJob.objects, move)() == 1
     assert DelayedJob.objects.finish(claim())
     assert not DelayedJob.objects.exists()
+
+
+def test_adjust_changes_what_waits_and_touches_no_other_job():
+    one_in_each_state()
+    write(name="retrying later", due=HOUR, attempts=3, crashes=1, last_error="it broke")
+    waiting = ["scheduled", "enqueued", "retrying", "retrying later"]
+    before = {row.pk: columns_of(row) for row in DelayedJob.objects.all()}
+    then = timezone.now() + 2 * HOUR
+    assert DelayedJob.objects.adjust(run_at=then, queue="slow", priority=7) == 4
+    changes = {"run_at": then, "queue": "slow", "priority": 7}
+    for row in DelayedJob.objects.all():
+        changed = changes if row.name in waiting else {}
+        assert columns_of(row) == before[row.pk] | changed
+
+
+@pytest.mark.parametrize("change", [{"run_at": timezone.now() - HOUR}, {"queue": "slow"}, {"priority": -7}])
+def test_adjust_leaves_what_it_is_not_told(change):
+    row = write(due=HOUR)
+    before = columns_of(row)
+    assert DelayedJob.objects.adjust(**change) == 1
+    assert columns_of(row) == before | change
+    assert bool(DelayedJob.objects.claim(W1)) == ("run_at" in change)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({}, "takes run_at, queue or priority"),
+        ({"queue": None}, "takes run_at, queue or priority"),
+        ({"queue": ""}, "1 to 255 printable"),
+        ({"queue": "x" * 256}, "1 to 255 printable"),
+        ({"queue": "a,b"}, "no comma"),
+        ({"queue": lambda: "slow"}, "must be a string"),
+        ({"priority": "5"}, "must be a whole number"),
+        ({"priority": 2**31}, "fit into 32 bits"),
+        ({"run_at": datetime(2030, 1, 1)}, "aware of its time zone"),
+        ({"run_at": date(2030, 1, 1)}, "must be a datetime"),
+        ({"run_at": datetime(9999, 1, 1, tzinfo=UTC)}, "out of range"),
+    ],
+    ids=str,
+)
+def test_adjust_refuses_what_an_enqueue_refuses(change, problem):
+    row = write()
+    before = columns_of(row)
+    with pytest.raises((TypeError, ValueError), match=problem):
+        DelayedJob.objects.adjust(**change)
+    assert columns_of(row) == before
+
+
+def test_give_up_fails_what_is_to_be_tried_again_and_touches_no_other_job():
+    one_in_each_state()
+    write(name="retrying later", due=HOUR, attempts=3, last_error="it broke\n\nTraceback")
+    retrying = ["retrying", "retrying later"]
+    before = {row.pk: columns_of(row) for row in DelayedJob.objects.exclude(name__in=retrying)}
+    assert DelayedJob.objects.give_up("ann") == 2
+    assert {row.pk: columns_of(row) for row in DelayedJob.objects.exclude(name__in=retrying)} == before
+    row = DelayedJob.objects.get(name="retrying later")
+    assert (row.state, row.attempts, row.claimable, row.expires_at) == ("failed", 3, None, None)
+    assert row.last_error == "Given up by ann.\n\nit broke\n\nTraceback"
+    assert DelayedJob.objects.give_up("ann") == 0
+
+
+def test_a_job_that_was_given_up_may_be_retried_and_fails_with_its_own_error():
+    write(attempts=3, last_error="it broke")
+    assert DelayedJob.objects.give_up() == 1
+    assert DelayedJob.objects.get().last_error == "Given up by an operator.\n\nit broke"
+    assert DelayedJob.objects.retry() == 1
+    assert DelayedJob.objects.fail(claim(), error("again"))
+    assert "Given up" not in DelayedJob.objects.get().last_error
+
+
+def test_the_name_of_who_gives_up_may_have_any_characters():
+    write(attempts=1, last_error="it broke")
+    assert DelayedJob.objects.give_up("ann\0\ud800é" + "x" * 300) == 1
+    assert DelayedJob.objects.get().last_error.startswith("Given up by ann\ufffd\\ud800é" + "x" * 200)
+
+
+@pytest.mark.parametrize("by", [None, 5, b"ann"])
+def test_give_up_by_what_is_no_name_is_refused(by):
+    write(attempts=1)
+    with pytest.raises(TypeError, match=r"give_up\(by=…\) is the name of who asks"):
+        DelayedJob.objects.give_up(by)
+    assert DelayedJob.objects.retrying().exists()
+
+
+def test_a_job_that_is_given_up_expires_as_other_failed_jobs_do(settings):
+    settings.DJANGO_DELAYED = {"KEEP_FAILED_FOR": HOUR}
+    write(attempts=1)
+    assert DelayedJob.objects.give_up("ann") == 1
+    row = DelayedJob.objects.get()
+    assert row.expires_at - row.failed_at == HOUR
 
 
 def test_retry_and_discard_move_the_rows_of_their_query_only():

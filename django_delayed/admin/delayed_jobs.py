@@ -19,13 +19,24 @@ from django.utils.translation import gettext_lazy
 from ..models import FailureGroup
 from ..states import State
 from . import columns, job_page
+from .adjusting import adjust_one
 from .filters import CauseFilter, MomentRangeFilter, QueueFilter, StateFilter, state_in
 from .job_list import JobList
 from .operating import operate_on_many, operate_on_one
 from .paginator import CappedPaginator
 from .reading import UNREADABLE, id_in, unreadable_text
 from .readonly import ReadOnlyAdmin
-from .wording import CANCEL_WORDING, DISCARD_WORDING, RETRY_WORDING, RUN_NOW_WORDING, WORDINGS, Wording
+from .wording import (
+    ADJUST_WORDING,
+    CANCEL_WORDING,
+    DISCARD_WORDING,
+    GIVE_UP_WORDING,
+    ON_PAGE,
+    RETRY_WORDING,
+    RUN_NOW_WORDING,
+    WORDINGS,
+    Wording,
+)
 
 try:
     from django.middleware.csp import get_nonce
@@ -39,7 +50,7 @@ FILTERS = (StateFilter, QueueFilter, CauseFilter)
 
 
 class DelayedJobAdmin(ReadOnlyAdmin):
-    """Delayed jobs: to find by state, queue, cause and time, to read, to retry, run now and discard."""
+    """Delayed jobs: to find by state, queue, cause and time, to read, and to move."""
 
     list_display = columns.OF_ALL
     list_display_links = (columns.number,)
@@ -52,7 +63,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     sortable_by = (columns.created,)  # type: ignore[assignment]
     search_fields = ("id", "name", "about")
     search_help_text = gettext_lazy("An id, the beginning of a name, or an object such as shop.post:9")
-    actions = ("retry", "run_now", "discard", "cancel")
+    actions = ("retry", "run_now", "give_up", "discard", "cancel")
 
     class Media:
         css = {"all": ["django_delayed/admin.css"]}
@@ -66,6 +77,10 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     def has_run_now_permission(self, request: HttpRequest) -> bool:
         """Whether this user may make waiting jobs due."""
         return self.may(request, RUN_NOW_WORDING)
+
+    def has_give_up_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may give up jobs that are to be tried again."""
+        return self.may(request, GIVE_UP_WORDING)
 
     def has_discard_permission(self, request: HttpRequest) -> bool:
         """Whether this user may discard jobs."""
@@ -133,11 +148,8 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         row = context["original"]
         rows = self.rows(request)
-        context["wordings"] = [
-            wording
-            for wording in WORDINGS
-            if self.may(request, wording) and wording.operation.allowed(rows.filter(pk=row.pk)).exists()
-        ]
+        allowed = [wording for wording in ON_PAGE if self.may(request, wording)]
+        context["wordings"] = job_page.moves_of(row, rows, allowed)
         context |= job_page.contents(row, self.has_view_arguments_permission(request))
         context |= job_page.of_cause(row, rows, partial(self.may, request)) | {"causes": self._causes}
         return super().render_change_form(request, context, *args, **kwargs)
@@ -176,6 +188,12 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         return operate_on_many(self, request, RUN_NOW_WORDING, queryset)
 
     @admin.action(
+        permissions=["give_up"], description=gettext_lazy("Give up selected %(verbose_name_plural)s")
+    )
+    def give_up(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        return operate_on_many(self, request, GIVE_UP_WORDING, queryset)
+
+    @admin.action(
         permissions=["discard"], description=gettext_lazy("Discard selected %(verbose_name_plural)s")
     )
     def discard(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
@@ -188,14 +206,10 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     # Pages.
 
     def get_urls(self) -> list[URLPattern]:
-        return [
-            *(
-                self.url_of(f"<path:object_id>/{wording.name}/", wording.name, view)
-                for wording in WORDINGS
-                for view in [partial(operate_on_one, self, wording=wording)]
-            ),
-            *super().get_urls(),
-        ]
+        views: dict[str, Any] = {each.name: partial(operate_on_one, self, wording=each) for each in WORDINGS}
+        views[ADJUST_WORDING.name] = partial(adjust_one, self)
+        of_one = [self.url_of(f"<path:object_id>/{name}/", name, view) for name, view in views.items()]
+        return [*of_one, *super().get_urls()]
 
     @property
     def _causes(self) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
+from django.db.models import Exists, OuterRef
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from ..features.unique.definition import START
 from ..features.unique.keys import UNIQUE, key_in
-from ..models import DelayedJob, FailedAttempt, WorkerProcess
+from ..models import DelayedJob, FailedAttempt, WorkerProcess, all_rows
 from ..operations import MOST_ROWS, pending_cancel
 from ..states import CANCELLED, DelayedJobQuerySet, State
 from .display import chip, exact, preformatted, progress_bar
@@ -85,6 +86,14 @@ def of_cause(row: DelayedJob, rows: DelayedJobQuerySet, may: Callable[[Wording],
         "others": others % jobs if number else "",
         "of_others": [(wording.name, text % jobs) for wording, text in moves if may(wording)],
     }
+
+
+def moves_of(row: DelayedJob, rows: DelayedJobQuerySet, wordings: Collection[Wording]) -> list[Wording]:
+    """Those of these moves that can be made with this row now, by one statement."""
+    same = all_rows().filter(pk=OuterRef("pk"))
+    can = {wording.name: Exists(wording.operation.allowed(same)) for wording in wordings}
+    found = list(rows.filter(pk=row.pk).annotate(**can).values(*can)) if can else []
+    return [wording for wording in wordings if found and found[0][wording.name]]
 
 
 def tries(row: DelayedJob) -> str:

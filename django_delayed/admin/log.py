@@ -21,7 +21,7 @@ NOT_COMPLETED = "not completed"
 class Move:
     """An operation on the rows of these ids, which a filter or somebody's hand has chosen.
 
-    `row` is the one that it is about, if it is about a single one.
+    `row` is the one that it is about, if it is about a single one, and `change` says what changes of it.
     """
 
     wording: Wording
@@ -30,9 +30,11 @@ class Move:
     where: str
     spread: timedelta
     row: DelayedJob | None = None
+    change: str = ""
 
     def report(self, result: str) -> str:
         """What its entry says."""
+        result += f" ({self.change})" if self.change else ""
         return self.wording.operation.report(result, self.ids, self.where, self.spread)
 
 

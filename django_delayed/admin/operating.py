@@ -43,7 +43,7 @@ def operate_on_one(
 ) -> HttpResponse:
     """Ask about one job, or move it if that was answered; leads back to its page, or to the list."""
     row = model_admin.get_object(request, object_id)
-    _refuse_who_may_not(model_admin, request, wording, row)
+    refuse_who_may_not(model_admin, request, wording, row)
     if row is None:
         return model_admin.redirect_from_gone(request, object_id)
     confirmation = Confirmation(request, wording, model_admin.rows(request).filter(pk=row.pk))
@@ -56,7 +56,7 @@ def operate_on_one(
 
 def operate_on_cause(group_admin: FailureGroupAdmin, request: HttpRequest, wording: Wording) -> HttpResponse:
     """Ask about the failed jobs of one cause, or move them if that was answered; leads to the causes."""
-    _refuse_who_may_not(group_admin, request, wording)
+    refuse_who_may_not(group_admin, request, wording)
     name = CauseFilter.parameter_name
     value = request.GET.get(name, "")
     rows = CauseFilter.rows_of(group_admin.rows(request), value).order_by("failed_at", "id")
@@ -70,7 +70,7 @@ def operate_on_cause(group_admin: FailureGroupAdmin, request: HttpRequest, wordi
 
 def retry_one_of_cause(group_admin: FailureGroupAdmin, request: HttpRequest) -> HttpResponse:
     """Retry the job of one cause that failed last, without a question; leads to its page."""
-    _refuse_who_may_not(group_admin, request, RETRY_WORDING)
+    refuse_who_may_not(group_admin, request, RETRY_WORDING)
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     rows = group_admin.rows(request)
@@ -91,11 +91,12 @@ def _moved_one(
     return HttpResponseRedirect(model_admin.url(request, *pages))
 
 
-def _refuse_who_may_not(
+def refuse_who_may_not(
     model_admin: DelayedJobAdmin | FailureGroupAdmin,
     request: HttpRequest,
     wording: Wording,
     row: DelayedJob | None = None,
 ) -> None:
+    """Raise PermissionDenied for a user who may not view the row and make this move."""
     if not (model_admin.has_view_permission(request, row) and model_admin.may(request, wording)):
         raise PermissionDenied

@@ -69,6 +69,30 @@ RUN_NOW_WORDING = Wording(
     partly_done=_("%(moved)d made due, %(skipped)d skipped: only jobs that wait for their time can be."),
     refused=_("Nothing to run now: only a job that waits for its time can be made due."),
 )
+ADJUST_WORDING = Wording(
+    operation=operations.ADJUST,
+    flag=CHANGE,
+    verb=_("Change time, queue or priority"),
+    question=ngettext_lazy("Change %(count)d waiting job?", "Change %(count)d waiting jobs?", "count"),
+    button=ngettext_lazy("Change %(count)d job", "Change %(count)d jobs", "count"),
+    consequence=_("The attempts that a job has made stay counted. What you leave as it is stays as it is."),
+    done=ngettext_lazy("%(moved)d job changed.", "%(moved)d jobs changed.", "moved"),
+    partly_done=_("%(moved)d changed, %(skipped)d skipped: a worker has claimed it, or it was changed."),
+    refused=_("Nothing to change: only a job that waits can be put elsewhere."),
+)
+GIVE_UP_WORDING = Wording(
+    operation=operations.GIVE_UP,
+    flag=CHANGE,
+    verb=_("Give up"),
+    question=ngettext_lazy("Give up %(count)d retrying job?", "Give up %(count)d retrying jobs?", "count"),
+    button=ngettext_lazy("Give up %(count)d job", "Give up %(count)d jobs", "count"),
+    consequence=_(
+        "A job that is given up counts as failed. It is not tried again until somebody retries it."
+    ),
+    done=ngettext_lazy("%(moved)d job given up.", "%(moved)d jobs given up.", "moved"),
+    partly_done=_("%(moved)d given up, %(skipped)d skipped: only jobs that are to be tried again can be."),
+    refused=_("Nothing to give up: only a job that is to be tried again can be."),
+)
 DISCARD_WORDING = Wording(
     operation=operations.DISCARD,
     flag=DELETION,
@@ -94,7 +118,9 @@ CANCEL_WORDING = Wording(
     partly_done=_("%(moved)d asked to end, %(skipped)d skipped: ended meanwhile, or asked before."),
     refused=_("Nothing to end: only a running job can be, and it is asked once."),
 )
-WORDINGS = (RETRY_WORDING, RUN_NOW_WORDING, DISCARD_WORDING, CANCEL_WORDING)
+# Those of which a question is all that is asked, in the list too.
+WORDINGS = (RETRY_WORDING, RUN_NOW_WORDING, GIVE_UP_WORDING, DISCARD_WORDING, CANCEL_WORDING)
+ON_PAGE = (RETRY_WORDING, RUN_NOW_WORDING, ADJUST_WORDING, *WORDINGS[2:])
 # The same for the other failed jobs of a cause, seen from the page of one that was retried.
 OF_OTHERS = (
     (RETRY_WORDING, ngettext_lazy("Retry the other job", "Retry the other %(jobs)s jobs", "number")),

@@ -201,6 +201,8 @@ class Migration(migrations.Migration):
                     ("view_arguments_delayedjob", "Can view the arguments of delayed jobs"),
                     ("retry_delayedjob", "Can retry failed delayed jobs"),
                     ("run_now_delayedjob", "Can run waiting delayed jobs now"),
+                    ("adjust_delayedjob", "Can change time, queue and priority of waiting delayed jobs"),
+                    ("give_up_delayedjob", "Can give up delayed jobs that are to be tried again"),
                     ("discard_delayedjob", "Can discard delayed jobs"),
                     ("cancel_delayedjob", "Can end running delayed jobs"),
                 ],

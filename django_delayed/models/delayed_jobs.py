@@ -76,6 +76,8 @@ class DelayedJob(models.Model):
             ("view_arguments_delayedjob", _("Can view the arguments of delayed jobs")),
             ("retry_delayedjob", _("Can retry failed delayed jobs")),
             ("run_now_delayedjob", _("Can run waiting delayed jobs now")),
+            ("adjust_delayedjob", _("Can change time, queue and priority of waiting delayed jobs")),
+            ("give_up_delayedjob", _("Can give up delayed jobs that are to be tried again")),
             ("discard_delayedjob", _("Can discard delayed jobs")),
             ("cancel_delayedjob", _("Can end running delayed jobs")),
         ]

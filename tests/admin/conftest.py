@@ -107,7 +107,7 @@ def staff(db, django_user_model):
 @pytest.fixture
 def operator(client, staff):
     """The test client, signed in as somebody who may view, with arguments, and make every move."""
-    verbs = ("view", "view_arguments", "retry", "run_now", "discard", "cancel")
+    verbs = ("view", "view_arguments", "retry", "run_now", "adjust", "give_up", "discard", "cancel")
     of_schedules = ("view", "add", "change", "delete", "run_now", "pause")
     client.force_login(
         staff(*(f"{verb}_delayedjob" for verb in verbs), *(f"{verb}_schedule" for verb in of_schedules))

@@ -50,6 +50,7 @@ def pages(failed):
 
     listed, causes = address("delayedjob", "changelist"), address("failuregroup", "changelist")
     schedule = Schedule.objects.latest("pk").pk
+    retrying = DelayedJob.objects.retrying().get().pk
     return [
         reverse("admin:index"),
         address("pausedqueue", "changelist"),
@@ -57,6 +58,7 @@ def pages(failed):
         *(f"{listed}?state={state}" for state in ("running", "failed", "finished")),
         address("delayedjob", "change", failed),
         *(address("delayedjob", name, failed) for name in ("retry", "discard")),
+        *(address("delayedjob", name, retrying) for name in ("change", "adjust", "give_up")),
         f"{causes}?retrying=too",
         *(f"{address('failuregroup', name)}?cause=c1" for name in ("cause", "retry", "discard")),
         address("workerprocess", "changelist"),

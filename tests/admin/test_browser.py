@@ -115,6 +115,30 @@ def test_a_failed_job_is_opened_and_retried(tab, page, job, failed_attempt):
     assert DelayedJob.objects.get().state == State.ENQUEUED
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_a_waiting_job_is_put_elsewhere_and_given_up(tab, page, job):
+    row = job(State.RETRYING)
+    tab.goto(page(row.pk, of="change"))
+    tab.locator(".object-tools").get_by_role("link", name="Change time, queue or priority").click()
+    tab.get_by_label("Run at").fill("2020-01-01T09:30")
+    tab.get_by_role("button", name="Change 1 job").click()
+    expect(tab.locator(".errorlist")).to_contain_text("This time has passed.")
+    expect(tab.get_by_label("Run at")).to_have_value("2020-01-01T09:30")
+    tab.get_by_label("Run at").fill("2050-01-02T09:30")
+    tab.get_by_label("Queue").fill("slow")
+    tab.get_by_label("Priority").fill("-5")
+    tab.get_by_role("button", name="Change 1 job").click()
+    expect(tab.locator(".messagelist")).to_contain_text("1 job changed.")
+    expect(tab.locator(".delayed-facts")).to_contain_text("Jan. 2, 2050, 09:30:00")
+    then = timezone.make_aware(datetime(2050, 1, 2, 9, 30))
+    assert [*DelayedJob.objects.values_list("run_at", "queue", "priority")] == [(then, "slow", -5)]
+    tab.locator(".object-tools").get_by_role("link", name="Give up").click()
+    tab.get_by_role("button", name="Give up 1 job").click()
+    expect(tab.locator(".messagelist")).to_contain_text("1 job given up.")
+    expect(tab.locator("#content")).to_contain_text("Given up by ")
+    assert DelayedJob.objects.get().state == State.FAILED
+
+
 def test_jobs_chosen_in_the_list_are_discarded(tab, page, job):
     jobs = [job(queue="mail"), job(queue="mail"), job(queue="index")]
     tab.goto(page(queue="mail"))
@@ -181,7 +205,11 @@ def test_what_a_job_says_does_nothing_on_any_page(
     tab.goto(page())
     expect(lines(tab)).to_contain_text(evil)
     FailureGroup.objects.create(fingerprint="", first_seen_at=timezone.now(), note=evil, noted_by=evil)
-    of_job = (page(row.pk, of=name) for name in ("change", "retry", "discard"))
+    waiting = job(State.RETRYING, name=evil, queue=evil, **error)
+    tab.goto(page(waiting.pk, of="adjust"))
+    expect(tab.get_by_label("Queue")).to_have_value(evil)
+    of_job = [page(row.pk, of=name) for name in ("change", "retry", "discard")]
+    of_job.append(page(waiting.pk, of="give_up"))
     of_cause = (cause_page(of=name, cause="none") for name in ("cause", "retry", "discard"))
     for address in [cause_page(), queue_page(), *of_job, *of_cause]:
         tab.goto(address)
@@ -201,7 +229,7 @@ def test_the_states_can_be_read_in_light_and_dark(tab, page, job, scheme):
 
 
 @pytest.mark.parametrize(
-    "name", ["changelist", "change", "retry", "causes", "cause", "retry of a cause", "overview"]
+    "name", ["changelist", "change", "retry", "adjust", "causes", "cause", "retry of a cause", "overview"]
 )
 def test_a_page_fits_on_the_screen_of_a_phone(
     tab, page, cause_page, queue_page, job, failed_attempt, minute, name
@@ -224,7 +252,11 @@ def test_a_page_fits_on_the_screen_of_a_phone(
         "cause": cause_page(of="cause", cause="c1"),
         "retry of a cause": cause_page(of="retry", cause="c1"),
     }
-    tab.goto(of_causes.get(name) or page(*([row.pk] if name in ("change", "retry") else []), of=name))
+    if name == "adjust":
+        row = job(State.RETRYING, **long)
+    of_job = [row.pk] if name in ("change", "retry", "adjust") else []
+    tab.goto(of_causes.get(name) or page(*of_job, of=name))
+    assert not of_job or f"/{name}/" in tab.url
     assert tab.evaluate("document.documentElement.scrollWidth") <= 320
 
 

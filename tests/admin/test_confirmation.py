@@ -49,7 +49,7 @@ def answer(operator):
 
 @pytest.mark.parametrize("words", wording.WORDINGS, ids=lambda words: words.name)
 def test_an_action_asks_before_anything_moves(ask, job, rows, words):
-    states = {"run_now": State.RETRYING, "cancel": State.RUNNING}
+    states = {"run_now": State.RETRYING, "give_up": State.RETRYING, "cancel": State.RUNNING}
     state = states.get(words.name, State.FAILED)
     jobs = [job(state) for _ in range(3)]
     before = rows()

@@ -179,10 +179,10 @@ def test_even_a_superuser_edits_nothing(client, page, job):
 @pytest.mark.parametrize(
     ("state", "offered"),
     [
-        (State.SCHEDULED, ["run_now", "discard"]),
-        (State.ENQUEUED, ["discard"]),
+        (State.SCHEDULED, ["run_now", "adjust", "discard"]),
+        (State.ENQUEUED, ["adjust", "discard"]),
         (State.RUNNING, ["cancel"]),
-        (State.RETRYING, ["run_now", "discard"]),
+        (State.RETRYING, ["run_now", "adjust", "give_up", "discard"]),
         (State.FAILED, ["retry", "discard"]),
         (State.FINISHED, ["discard"]),
     ],
@@ -196,7 +196,9 @@ def test_a_job_offers_what_its_state_allows(opened, job, state, offered):
 @pytest.mark.parametrize(
     "key", ["404", "9" * 30, pytest.param("9" * 5000, id="5000 digits"), "nonsense", "5\0", "_3A", "ca/uses"]
 )
-@pytest.mark.parametrize("name", ["change", "history", "retry", "run_now", "discard", "cancel"])
+@pytest.mark.parametrize(
+    "name", ["change", "history", "retry", "run_now", "adjust", "give_up", "discard", "cancel"]
+)
 def test_a_job_that_is_gone_leads_to_the_list_and_says_what_may_have_become_of_it(operator, page, key, name):
     response = operator.get(page(key, of=name, _changelist_filters="state=failed"))
     assert response.url == page(state="failed")

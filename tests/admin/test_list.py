@@ -228,7 +228,7 @@ def test_jobs_whose_payload_nobody_can_read_are_listed(operator, page, job, payl
 def test_there_is_no_action_that_deletes_rows_past_the_states(operator, page, job):
     job()
     actions = operator.get(page()).context["action_form"].fields["action"].choices
-    assert [name for name, _ in actions if name] == ["retry", "run_now", "discard", "cancel"]
+    assert [name for name, _ in actions if name] == ["retry", "run_now", "give_up", "discard", "cancel"]
 
 
 def test_what_a_job_says_cannot_become_markup(operator, page, job):

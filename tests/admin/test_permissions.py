@@ -14,15 +14,18 @@ from django_delayed.admin import (
 )
 from django_delayed.models import DelayedJob, FailureGroup, PausedQueue, WorkerProcess, WorkerRequest
 from django_delayed.states import State
+from tests.admin.forms import form_of
 
 VIEW, RETRY, DISCARD = "view_delayedjob", "retry_delayedjob", "discard_delayedjob"
 ARGUMENTS = "view_arguments_delayedjob"
 RUN_NOW, CANCEL = "run_now_delayedjob", "cancel_delayedjob"
+ADJUST, GIVE_UP = "adjust_delayedjob", "give_up_delayedjob"
 NOTE, PAUSE = "note_failuregroup", "pause_queue"
 # Each with its permission, and the state of a job with which it can be made.
 MOVES = [
     ("retry", RETRY, State.FAILED),
     ("run_now", RUN_NOW, State.SCHEDULED),
+    ("give_up", GIVE_UP, State.RETRYING),
     ("discard", DISCARD, State.FAILED),
     ("cancel", CANCEL, State.RUNNING),
 ]
@@ -39,11 +42,14 @@ PEOPLE = {
     "a viewer who may discard": (VIEW, DISCARD),
     "a viewer who may run jobs now": (VIEW, RUN_NOW),
     "a viewer who may end jobs": (VIEW, CANCEL),
+    "a viewer who may give up jobs": (VIEW, GIVE_UP),
+    "somebody who may only change waiting jobs": (ADJUST,),
+    "a viewer who may change waiting jobs": (VIEW, ADJUST),
     "somebody who may only write notes": (NOTE,),
     "a viewer who may write notes": (VIEW, NOTE),
     "somebody who may only pause queues": (PAUSE,),
     "a viewer who may pause queues": (VIEW, PAUSE),
-    "an operator": (VIEW, RETRY, RUN_NOW, DISCARD, CANCEL),
+    "an operator": (VIEW, RETRY, RUN_NOW, ADJUST, GIVE_UP, DISCARD, CANCEL),
 }
 
 
@@ -55,7 +61,7 @@ def person(request, client, staff):
         client.force_login(staff(*codenames))
     elif request.param == "a customer":
         client.force_login(User.objects.create_user("customer"))
-    known = (VIEW, ARGUMENTS, RETRY, RUN_NOW, DISCARD, CANCEL, NOTE, PAUSE)
+    known = (VIEW, ARGUMENTS, RETRY, RUN_NOW, ADJUST, GIVE_UP, DISCARD, CANCEL, NOTE, PAUSE)
     client.may = {action for action in known if action in (codenames or ())}
     return client
 
@@ -183,6 +189,18 @@ def test_a_forged_post_of_somebody_who_may_not_changes_nothing(
     assert (rows() != before) == ({VIEW, permission} <= person.may)
 
 
+@pytest.mark.parametrize("state", State)
+def test_a_waiting_job_is_changed_by_whoever_may(person, page, job, rows, state):
+    row = job(state)
+    address = page(row.pk, of="adjust")
+    may = {VIEW, ADJUST} <= person.may and row.claimable == 1
+    assert (address in person.get(page(row.pk, of="change")).text) == may
+    assert (person.get(address).status_code == 200) == may
+    before = rows()
+    person.post(address, form_of(row) | {"queue": "slow"})
+    assert (rows() != before) == may
+
+
 def test_nobody_edits_adds_or_deletes_a_row(person, page, jobs, rows):
     before = rows()
     for row in jobs:
@@ -195,11 +213,11 @@ def test_nobody_edits_adds_or_deletes_a_row(person, page, jobs, rows):
 
 def test_looking_changes_nothing(client, staff, page, cause_page, jobs, rows):
     operator = client
-    operator.force_login(staff(VIEW, ARGUMENTS, RETRY, RUN_NOW, DISCARD, CANCEL, NOTE))
+    operator.force_login(staff(VIEW, ARGUMENTS, RETRY, RUN_NOW, ADJUST, GIVE_UP, DISCARD, CANCEL, NOTE))
     before = rows()
-    for name in ("change", "retry", "run_now", "discard", "cancel", "history"):
+    for name in ("change", "retry", "run_now", "adjust", "give_up", "discard", "cancel", "history"):
         for row in jobs:
-            operator.get(page(row.pk, of=name, confirmed="yes", select_across="1"))
+            operator.get(page(row.pk, of=name, confirmed="yes", select_across="1", **form_of(row)))
     for name in ("changelist", "cause", "download", "note", "retry_one", "retry", "discard"):
         for value in ("none", "c1"):
             operator.get(
@@ -209,12 +227,12 @@ def test_looking_changes_nothing(client, staff, page, cause_page, jobs, rows):
     assert rows() == before
 
 
-@pytest.mark.parametrize("action", ["retry", "run_now", "discard", "cancel"])
+@pytest.mark.parametrize("action", ["retry", "run_now", "adjust", "give_up", "discard", "cancel"])
 def test_a_post_without_a_token_is_refused(staff, page, cause_page, queue_page, job, rows, action):
-    row = job()
+    row = job(State.RETRYING if action in ("adjust", "give_up") else State.FAILED)
     client = Client(enforce_csrf_checks=True)
-    client.force_login(staff(VIEW, RETRY, RUN_NOW, DISCARD, NOTE, PAUSE))
-    data = {"action": action, "confirmed": "yes", "_selected_action": row.pk}
+    client.force_login(staff(VIEW, RETRY, RUN_NOW, ADJUST, GIVE_UP, DISCARD, NOTE, PAUSE))
+    data = {**form_of(row), "queue": "slow", "action": action, "confirmed": "yes", "_selected_action": row.pk}
     before = rows()
     assert client.post(page(), data).status_code == 403
     assert client.post(page(row.pk, of=action), data).status_code == 403
@@ -257,6 +275,10 @@ def test_every_page_of_a_second_site_stays_in_it(
     texts = [question.text, operator.get(page(site="operations")).text]
     texts += [
         operator.get(page(row.pk, of=name, site="operations")).text for name in ("change", "retry", "discard")
+    ]
+    waiting = job(State.RETRYING)
+    texts += [
+        operator.get(page(waiting.pk, of=name, site="operations")).text for name in ("adjust", "give_up")
     ]
     texts += [
         operator.get(cause_page(of=name, site="operations", cause="none")).text

@@ -100,6 +100,8 @@ MOVES = {
 # Of a row that has failed, or waits for its next attempt.
 OPERATORS_MOVES = {
     "run_now": (lambda row: jobs.run_now(), ("retrying", 2)),
+    "adjust": (lambda row: jobs.adjust(queue="other", run_at=row.locked_at), ("retrying", 2)),
+    "give_up": (lambda row: jobs.give_up("ann"), ("failed", 2)),
     "retry": (lambda row: jobs.retry(), ("enqueued", 0)),
     "discard": (lambda row: jobs.discard(), GONE),
     "discard_batch": (lambda row: jobs.discard_batch([row.pk]), GONE),
@@ -110,7 +112,7 @@ ALL_MOVES = {**MOVES, **OPERATORS_MOVES}
 
 def row_for(name, hold):
     row = hold()
-    if name == "run_now":
+    if name in ("run_now", "adjust", "give_up"):
         jobs.reschedule(row, ERROR, HOUR)
     elif name in OPERATORS_MOVES:
         jobs.fail(row, ERROR)

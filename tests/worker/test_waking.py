@@ -81,13 +81,35 @@ def retry(ledger):
     assert DelayedJob.objects.retry() == 1
 
 
-ENQUEUES = [one, several, in_a_transaction, on_commit, one_after_the_other, in_a_moment, run_now, retry]
+def adjust(ledger):
+    Note.set(wait=3600).perform_later(str(ledger), "woken")
+    time.sleep(watches.NOTIFY_EVERY)
+    assert DelayedJob.objects.adjust(run_at=timezone.now()) == 1
+
+
+ENQUEUES = [
+    *(one, several, in_a_transaction, on_commit, one_after_the_other, in_a_moment),
+    *(run_now, retry, adjust),
+]
 
 
 @pytest.mark.parametrize("enqueue", ENQUEUES, ids=lambda function: function.__name__)
 def test_an_idle_worker_is_woken(idle, ledger, enqueue):
     worker = idle()
     enqueue(ledger)
+    ledger.has("woken")
+    until(no_job_is_left)
+    assert worker.stop() == 0
+
+
+def test_an_idle_worker_is_woken_by_a_job_that_is_put_into_a_queue_that_it_serves(command, ledger):
+    worker = command("jobs_work", *ASLEEP, "--queues", "default")
+    Note.perform_later(str(ledger), "first")
+    ledger.has("first")
+    until(no_job_is_left)
+    Note.set(queue="other").perform_later(str(ledger), "woken")
+    time.sleep(watches.NOTIFY_EVERY)
+    assert DelayedJob.objects.adjust(queue="default") == 1
     ledger.has("woken")
     until(no_job_is_left)
     assert worker.stop() == 0

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from django_delayed import Unique, enqueue_all
 from django_delayed.features.unique.keys import PUT_TO_NOW
 from django_delayed.models import DelayedJob, UniqueKey
@@ -125,3 +126,36 @@ def test_a_job_that_was_put_to_now_and_waits_for_its_next_attempt_may_be_replace
     assert DelayedJob.objects.reschedule(claim(), ERROR, HOUR)
     assert DelayedJob.objects.get() != write(1, unique=unique)
     assert DelayedJob.objects.count() == 1
+
+
+@each_until
+def test_a_job_that_is_put_elsewhere_keeps_its_key(write, unique):
+    row = write(1, unique=unique)
+    then = timezone.now() + HOUR
+    assert DelayedJob.objects.adjust(run_at=then, queue="slow", priority=5) == 1
+    assert write(1, unique=unique) is None
+    assert UniqueKey.objects.get().delayed_job_id == row.pk
+    assert DelayedJob.objects.get().run_at == then
+
+
+def test_a_job_that_was_put_to_now_and_then_off_may_be_replaced_also_when_it_is_due(write):
+    unique = Unique(on_duplicate="replace")
+    write(1, unique=unique, wait=HOUR)
+    assert DelayedJob.objects.run_now() == 1
+    assert write(1, unique=unique) is None
+    assert DelayedJob.objects.adjust(priority=5) == 1
+    assert write(1, unique=unique) is None
+    assert DelayedJob.objects.adjust(run_at=timezone.now()) == 1
+    row = write(1, unique=unique)
+    assert DelayedJob.objects.get() == row
+
+
+@each_until
+def test_a_job_that_is_given_up_holds_no_key(write, unique):
+    given_up = write(1, unique=unique)
+    assert DelayedJob.objects.reschedule(claim(), ERROR, HOUR)
+    assert DelayedJob.objects.give_up("ann") == 1
+    row = write(1, unique=unique)
+    assert UniqueKey.objects.get().delayed_job_id == row.pk
+    assert DelayedJob.objects.retry() == 0
+    assert DelayedJob.objects.failed().get() == given_up
