@@ -3,11 +3,13 @@
 import ast
 import importlib.util
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).parents[2] / "scripts" / "mutants" / "mutations.py"
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "scripts" / "mutants" / "mutations.py"
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +104,14 @@ def test_a_class_is_changed_in_its_methods_and_what_a_module_defines_in_its_cond
         ("A.c", "@cached  →  "),
         ("A.c", "1  →  2"),
     ]
+
+
+def test_each_change_that_is_listed_as_equivalent_can_still_be_made(mutations):
+    listed = tomllib.loads(FILE.with_name("equivalent.toml").read_text())["equivalent"]
+    sources = {one["module"]: ROOT / "django_delayed" / f"{one['module']}.py" for one in listed}
+    found = {
+        (module, one.function, one.change)
+        for module, path in sources.items()
+        for one in mutations(ast.parse(path.read_text()))
+    }
+    assert {(one["module"], one["function"], one["change"]) for one in listed} - found == set()
