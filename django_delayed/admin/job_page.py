@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db.models import Exists, OuterRef
 from django.utils.html import format_html
@@ -12,13 +12,14 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ..features.unique.definition import START
 from ..features.unique.keys import UNIQUE, key_in
-from ..models import DelayedJob, FailedAttempt, WorkerProcess, all_rows
+from ..models import DelayedJob, all_rows
 from ..operations import MOST_ROWS, pending_cancel
 from ..states import CANCELLED, DelayedJobQuerySet, State
 from .display import chip, exact, preformatted, progress_bar
 from .filters import CauseFilter
 from .paginator import capped_count
 from .payloads import call_in, indented
+from .timeline import attempt_lines, worker_names
 from .wording import OF_OTHERS, Wording
 
 MOMENTS = ("created_at", "run_at", "started_at", "failed_at", "finished_at")
@@ -33,17 +34,6 @@ PROGRESS = {
 }
 
 
-class AttemptLine(NamedTuple):
-    """A failed attempt as the page shows it."""
-
-    number: int
-    worker: str
-    started: str | None
-    ended: str | None
-    error: str
-    text: str | None
-
-
 def contents(row: DelayedJob, with_arguments: bool) -> dict[str, Any]:
     """The context of the template of this job's page; its arguments and its result may be left out."""
     return {
@@ -53,7 +43,7 @@ def contents(row: DelayedJob, with_arguments: bool) -> dict[str, Any]:
         "bar": progress_bar(row, row.progress if row.attempts else None),
         "facts": [*_facts(row), *(_unique(row) if with_arguments else ())],
         "last_error": preformatted(row.last_error) if row.last_error else None,
-        "failed_attempts": failed_attempts(row),
+        "attempts": attempt_lines(row),
         "result": preformatted(indented(row.result)) if row.result and with_arguments else None,
         "payload": preformatted(indented(row.payload)) if with_arguments else None,
     }
@@ -105,24 +95,6 @@ def tries(row: DelayedJob) -> str:
     return _("%(counted)s; crashes in a row: %(crashes)s") % crashes
 
 
-def failed_attempts(row: DelayedJob) -> list[AttemptLine]:
-    """The failed attempts of this job, newest first."""
-    attempts = list(FailedAttempt.objects.using(row._state.db).filter(delayed_job=row).order_by("-pk"))
-    names = _worker_names(row, {attempt.worker for attempt in attempts})
-    return [
-        AttemptLine(
-            attempt.number,
-            # Its row may be gone; then the host and the id, by which the log names it.
-            names.get(attempt.worker) or f"{attempt.hostname} {attempt.worker}".lstrip(),
-            exact(attempt.started_at),
-            exact(attempt.ended_at),
-            str(attempt),
-            preformatted(attempt.error) if attempt.error else None,
-        )
-        for attempt in attempts
-    ]
-
-
 def _call(row: DelayedJob) -> str:
     text = call_in(row.payload)
     return _code(text) if text else preformatted(indented(row.payload))
@@ -140,7 +112,7 @@ def _facts(row: DelayedJob) -> Iterator[tuple[Any, Any]]:
     if row.about:
         yield _("About"), row.about
     if row.locked_by:
-        yield _("Worker"), _worker_names(row, {row.locked_by}).get(row.locked_by, row.locked_by)
+        yield _("Worker"), worker_names(row, {row.locked_by}).get(row.locked_by, row.locked_by)
     for name in MOMENTS:
         if moment := getattr(row, name):
             yield row._meta.get_field(name).verbose_name, exact(moment)  # type: ignore[union-attr]
@@ -150,9 +122,3 @@ def _unique(row: DelayedJob) -> Iterator[tuple[Any, Any]]:
     if row.extras & UNIQUE and (key := key_in(row.payload)):
         until = _("until it begins") if key.until == START else _("until it ends")
         yield _("Unique"), f"{key.text or _('by its arguments')}, {until}"
-
-
-def _worker_names(row: DelayedJob, ids: Collection[str]) -> dict[str, str]:
-    """Host and process of those workers of these ids that still have a row."""
-    workers = WorkerProcess.objects.using(row._state.db).in_bulk([pk for pk in ids if pk])
-    return {pk: str(process) for pk, process in workers.items()}

@@ -60,7 +60,7 @@ def test_the_page_has_every_failed_attempt(opened, job, failed_attempt, worker):
         failed_attempt(row, number, error_message=f"hung up {number} times", error=f"traceback {number}")
     failed_attempt(job(), 1, error_message="of another job")
     text = opened(row)
-    assert re.findall(r'<th scope="row">(\d+)</th>', text) == [str(number) for number in range(10, 0, -1)]
+    assert re.findall(r'<th scope="row">(\d+)</th>', text) == [str(number) for number in range(1, 11)]
     for number in range(1, 11):
         assert f"ConnectionError: hung up {number} times" in text
         assert f"traceback {number}</pre>" in text
@@ -78,7 +78,7 @@ def test_attempts_need_no_permission_of_their_own(client, staff, page, job, fail
     row = job()
     failed_attempt(row)
     client.force_login(staff("view_delayedjob"))
-    assert "Failed attempts" in client.get(page(row.pk, of="change")).text
+    assert "Timeline of attempts" in client.get(page(row.pk, of="change")).text
 
 
 def test_a_running_job_says_where(opened, job, worker):

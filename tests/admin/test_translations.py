@@ -19,7 +19,7 @@ def test_the_pages_speak_german(operator, page, job, failed_attempt):
     listed = operator.get(page(), headers=GERMAN).text
     for words in ["Verzögerte Jobs", "fehlgeschlagen", "Warteschlange", "25 von 25"]:
         assert words in listed
-    assert "Fehlversuche" in operator.get(page(row.pk, of="change"), headers=GERMAN).text
+    assert "Verlauf der Versuche" in operator.get(page(row.pk, of="change"), headers=GERMAN).text
     assert "1 Job verwerfen?" in operator.get(page(row.pk, of="discard"), headers=GERMAN).text
 
 
