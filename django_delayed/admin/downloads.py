@@ -13,6 +13,7 @@ from ..databases import parts
 from ..models import all_rows
 from ..operations import MOST_ROWS
 from .filters import CauseFilter
+from .payloads import without_secrets
 from .reading import read_rows
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ JOBS_A_BATCH = 100
 def failed_jobs(group_admin: FailureGroupAdmin, request: HttpRequest) -> StreamingHttpResponse:
     """The failed jobs of the cause in the address, those that failed last first, MOST_JOBS at most.
 
-    A JSON object a line, in UTC, with the payload as a text for those who may view arguments.
+    A JSON object a line, in UTC, with the payload as a text for those who may view arguments, where what
+    looks secret is masked.
     """
     value = request.GET.get(CauseFilter.parameter_name, "")
     rows = CauseFilter.rows_of(group_admin.rows(request), value).order_by("-failed_at", "-id")
@@ -47,7 +49,8 @@ def _lines(ids: Sequence[int], columns: Sequence[str]) -> Iterator[bytes]:
     for some in parts(ids, JOBS_A_BATCH):
         rows, unreadable = read_rows(all_rows().only(*columns), some)
         for row in rows:
-            yield _line({name: _plain(getattr(row, name)) for name in columns})
+            values = {name: _plain(getattr(row, name)) for name in columns}
+            yield _line(values | ({"payload": without_secrets(row.payload)} if "payload" in values else {}))
         for pk in unreadable:
             yield _line({"id": pk, "unreadable": True})
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django.utils.translation import gettext as _
 from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 
 from ..serialization.errors import storable
@@ -29,8 +30,23 @@ def indented(payload: str) -> str:
     try:
         # A lone surrogate, which JSON has as an escape, cannot be sent to a browser.
         return storable(json.dumps(masked(json.loads(payload)), indent=2, ensure_ascii=False))
-    except (RecursionError, ValueError):
+    except json.JSONDecodeError:
         return payload
+    except (RecursionError, ValueError):
+        # Nobody has looked for secrets in it.
+        return _("It has a number that is too long, or is nested too deep to be shown.")
+
+
+def without_secrets(payload: str) -> str:
+    """The JSON as it is but for its secrets; a text that is not JSON as it is; "" if it cannot be read."""
+    try:
+        data = json.loads(payload)
+        shown = masked(data)
+        return payload if shown == data else json.dumps(shown)
+    except json.JSONDecodeError:
+        return payload
+    except (RecursionError, ValueError):
+        return ""
 
 
 def masked(data: Any) -> Any:

@@ -202,6 +202,14 @@ def test_the_payload_is_downloaded_by_those_who_may_view_arguments(client, staff
     assert client.get(of_cause("download")).status_code == 403
 
 
+def test_what_looks_secret_is_masked_in_the_download_too(operator, of_cause, job):
+    payload = json.dumps({"job": "a:B", "args": [[{"password": "s3cret"}]], "kwargs": {"to": "ada"}})
+    job(error_fingerprint="c1", payload=payload)
+    [line] = lines_of(operator.get(of_cause("download")))
+    assert "s3cret" not in line["payload"]
+    assert json.loads(line["payload"])["kwargs"] == {"to": "ada"}
+
+
 def test_no_more_than_ten_thousand_jobs_are_downloaded(operator, of_cause, job, monkeypatch):
     monkeypatch.setattr(downloads, "MOST_JOBS", 2)
     now = timezone.now()

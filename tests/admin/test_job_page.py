@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_delayed.models import DelayedJob, Progress, WorkerProcess
+from django_delayed.serialization import arguments
 from django_delayed.states import State
 
 
@@ -45,6 +46,16 @@ def test_the_page_masks_what_looks_secret(opened, job, text):
     page = opened(job(payload=json.dumps(given)))
     assert "s3cret" not in page
     assert page.count("ada") >= 2
+
+
+def test_the_page_masks_as_deep_as_an_argument_may_be(opened, job):
+    deep = {"password": "s3cret"}
+    for _ in range(arguments.DEEPEST - 2):
+        deep = (deep,)
+    given = {"job": "a:B", **arguments.encode_call([], {"deep": deep, "to": "ada"})}
+    page = opened(job(payload=arguments.to_json(given)))
+    assert "s3cret" not in page
+    assert "ada" in page
 
 
 def test_the_page_has_the_whole_error(opened, job):

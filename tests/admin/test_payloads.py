@@ -11,7 +11,7 @@ from django.core.mail import EmailMessage
 from django.utils.safestring import SafeString
 from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 from django_delayed.admin import payloads
-from django_delayed.admin.payloads import LONGEST_CALL, LONGEST_VALUE, call_in, indented
+from django_delayed.admin.payloads import LONGEST_CALL, LONGEST_VALUE, call_in, indented, without_secrets
 from django_delayed.mail.messages import dump
 from django_delayed.serialization import arguments
 from django_delayed.serialization.arguments import encode, encode_call, to_json
@@ -163,6 +163,45 @@ def test_what_has_a_name_that_looks_secret_is_masked_at_any_depth(kwargs):
         assert "********************" in shown
         assert "shown" in shown
         assert "7" in shown
+
+
+CONTAINERS = {
+    "dict": lambda inner: {"a": inner},
+    "dict with keys of ours": lambda inner: {"@type": inner},
+    "list": lambda inner: [inner],
+    "tuple": lambda inner: (inner,),
+}
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_what_looks_secret_is_masked_as_deep_as_an_argument_may_be(kind):
+    deep = {"password": "s3cret"}
+    for _ in range(arguments.DEEPEST - 1):
+        deep = CONTAINERS[kind](deep)
+    text = to_json({"job": "a:B", **encode_call([], {"deep": deep})})
+    assert "s3cret" in text
+    for shown in (indented(text), without_secrets(text)):
+        assert "s3cret" not in shown
+        assert "********************" in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"args": ' + "[" * 100_000 + '{"password": "s3cret"}' + "]" * 100_000 + "}",
+        '{"password": "s3cret", "number": ' + "9" * 10_000 + "}",
+    ],
+    ids=["deep", "long"],
+)
+def test_what_nobody_can_search_for_secrets_is_not_shown(text):
+    assert indented(text) == "It has a number that is too long, or is nested too deep to be shown."
+    assert without_secrets(text) == ""
+    assert call_in(text) is None
+
+
+@pytest.mark.parametrize("text", ['{"b":1, "a" : 2.50}', "no JSON", '{"n": 123456789012345678901234567890}'])
+def test_a_payload_without_secrets_stays_as_it_is(text):
+    assert without_secrets(text) == text
 
 
 def test_a_filter_of_the_project_says_what_is_secret(settings):
