@@ -5,11 +5,19 @@ from django.contrib import admin
 from ..models import DelayedJob, FailureGroup, PausedQueue, Schedule, WorkerProcess
 from .delayed_jobs import DelayedJobAdmin
 from .failure_groups import FailureGroupAdmin
+from .objects import DelayedJobsMixin
 from .queues import PausedQueueAdmin
 from .schedules import ScheduleAdmin
 from .workers import WorkerProcessAdmin
 
-__all__ = ["DelayedJobAdmin", "FailureGroupAdmin", "PausedQueueAdmin", "ScheduleAdmin", "WorkerProcessAdmin"]
+__all__ = [
+    "DelayedJobAdmin",
+    "DelayedJobsMixin",
+    "FailureGroupAdmin",
+    "PausedQueueAdmin",
+    "ScheduleAdmin",
+    "WorkerProcessAdmin",
+]
 
 admin.site.register(DelayedJob, DelayedJobAdmin)
 admin.site.register(FailureGroup, FailureGroupAdmin)

@@ -22,6 +22,7 @@ from . import columns, job_page
 from .adjusting import adjust_one
 from .filters import CauseFilter, MomentRangeFilter, QueueFilter, StateFilter, state_in
 from .job_list import JobList
+from .objects import object_link
 from .operating import operate_on_many, operate_on_one
 from .paginator import CappedPaginator
 from .reading import UNREADABLE, id_in, unreadable_text
@@ -150,7 +151,8 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         rows = self.rows(request)
         allowed = [wording for wording in ON_PAGE if self.may(request, wording)]
         context["wordings"] = job_page.moves_of(row, rows, allowed)
-        context |= job_page.contents(row, self.has_view_arguments_permission(request))
+        about = object_link(self.admin_site, request, row.about)
+        context |= job_page.contents(row, self.has_view_arguments_permission(request), about)
         context |= job_page.of_cause(row, rows, partial(self.may, request)) | {"causes": self._causes}
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -34,14 +34,17 @@ PROGRESS = {
 }
 
 
-def contents(row: DelayedJob, with_arguments: bool) -> dict[str, Any]:
-    """The context of the template of this job's page; its arguments and its result may be left out."""
+def contents(row: DelayedJob, with_arguments: bool, about: str) -> dict[str, Any]:
+    """The context of the template of this job's page; its arguments and its result may be left out.
+
+    `about` is the object that it is about, as a link or a text.
+    """
     return {
         "call": _call(row) if with_arguments else _code(row.name),
         "progress": _progress(row),
         # One that was never tried has said nothing.
         "bar": progress_bar(row, row.progress if row.attempts else None),
-        "facts": [*_facts(row), *(_unique(row) if with_arguments else ())],
+        "facts": [*_facts(row, about), *(_unique(row) if with_arguments else ())],
         "last_error": preformatted(row.last_error) if row.last_error else None,
         "attempts": attempt_lines(row),
         "result": preformatted(indented(row.result)) if row.result and with_arguments else None,
@@ -104,13 +107,13 @@ def _code(call: str) -> str:
     return format_html('<code class="delayed-call">{}</code>', call)
 
 
-def _facts(row: DelayedJob) -> Iterator[tuple[Any, Any]]:
+def _facts(row: DelayedJob, about: str) -> Iterator[tuple[Any, Any]]:
     yield _("State"), chip(row.state)
     yield _("Attempts"), tries(row)
     yield _("Queue"), row.queue
     yield _("Priority"), row.priority
-    if row.about:
-        yield _("About"), row.about
+    if about:
+        yield _("About"), about
     if row.locked_by:
         yield _("Worker"), worker_names(row, {row.locked_by}).get(row.locked_by, row.locked_by)
     for name in MOMENTS:

@@ -1,6 +1,7 @@
 from django.contrib import admin, messages
 from django.db.models import URLField
 from django.utils.html import format_html
+from django_delayed.admin import DelayedJobsMixin
 from django_delayed.urls import progress_url
 
 from shop import models
@@ -33,7 +34,7 @@ class OrderLineInline(admin.TabularInline):
 
 
 @admin.register(models.Order)
-class OrderAdmin(admin.ModelAdmin):
+class OrderAdmin(DelayedJobsMixin, admin.ModelAdmin):
     list_display = ["__str__", "state", "placed_at", "total"]
     list_filter = ["state"]
     inlines = [OrderLineInline]
@@ -47,12 +48,12 @@ class CustomerAdmin(admin.ModelAdmin):
 
 
 @admin.register(models.Newsletter)
-class NewsletterAdmin(admin.ModelAdmin):
+class NewsletterAdmin(DelayedJobsMixin, admin.ModelAdmin):
     list_display = ["subject", "sent_at"]
 
 
 @admin.register(models.Supplier)
-class SupplierAdmin(admin.ModelAdmin):
+class SupplierAdmin(DelayedJobsMixin, admin.ModelAdmin):
     formfield_overrides = HTTPS
     list_display = ["name", "url", "imported_at"]
     readonly_fields = ["imported_at", "import_report"]
@@ -79,7 +80,7 @@ class SocialAccountAdmin(admin.ModelAdmin):
 
 
 @admin.register(models.Post)
-class PostAdmin(admin.ModelAdmin):
+class PostAdmin(DelayedJobsMixin, admin.ModelAdmin):
     list_display = ["title", "account", "published_at", "tweet_id"]
 
 

@@ -11,6 +11,8 @@ from django_delayed.states import State
 from django_delayed.urls import progress_url
 from tests.playground.browser import chromium, open_tab, scripts
 
+from shop.models import Supplier
+
 __all__ = ["chromium", "open_tab", "scripts"]
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
@@ -39,6 +41,7 @@ def failed_job(job, failed_attempt, worker, minute):
     daily = {"job": "tests.blog.jobs:Plain", "cron": "0 3 * * *", "since": 0}
     Schedule.objects.create(name="clean", **daily)
     Schedule.objects.create(name="gone", in_code=True, **daily)
+    Supplier.objects.create(name="Acme", url="https://acme.example")
     return row.pk
 
 
@@ -59,6 +62,7 @@ def pages(failed):
         address("delayedjob", "change", failed),
         *(address("delayedjob", name, failed) for name in ("retry", "discard")),
         *(address("delayedjob", name, retrying) for name in ("change", "adjust", "give_up")),
+        reverse("admin:shop_supplier_change", args=[Supplier.objects.get().pk]),
         f"{causes}?retrying=too",
         *(f"{address('failuregroup', name)}?cause=c1" for name in ("cause", "retry", "discard")),
         address("workerprocess", "changelist"),

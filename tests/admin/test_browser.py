@@ -21,6 +21,8 @@ from tests.playground.browser import chromium, open_tab, scripts
 from tests.playground.jobs import Gated, Note
 from tests.playground.processes import command, ledger, until, work
 
+from shop.models import Supplier
+
 __all__ = ["chromium", "command", "ledger", "open_tab", "scripts", "work"]
 
 pytestmark = pytest.mark.browser
@@ -137,6 +139,21 @@ def test_a_waiting_job_is_put_elsewhere_and_given_up(tab, page, job):
     expect(tab.locator(".messagelist")).to_contain_text("1 job given up.")
     expect(tab.locator("#content")).to_contain_text("Given up by ")
     assert DelayedJob.objects.get().state == State.FAILED
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_the_jobs_of_an_object_are_reached_from_its_page_and_lead_back(tab, page, job):
+    supplier = Supplier.objects.create(name="Acme", url="https://acme.example")
+    user = User.objects.get(username__startswith="view_delayedjob")
+    user.user_permissions.add(Permission.objects.get(codename="view_supplier"))
+    row = job(about=f"shop.supplier:{supplier.pk}")
+    job(about=f"shop.supplier:{supplier.pk}0")
+    tab.goto(f"/admin/shop/supplier/{supplier.pk}/change/")
+    tab.locator(".object-tools").get_by_role("link", name="Delayed jobs").click()
+    expect(lines(tab)).to_have_count(1)
+    lines(tab).get_by_role("link", name=f"#{row.pk}", exact=True).click()
+    tab.locator(".delayed-facts").get_by_role("link", name=row.about, exact=True).click()
+    expect(tab.locator("#content")).to_contain_text("https://acme.example")
 
 
 def test_jobs_chosen_in_the_list_are_discarded(tab, page, job):

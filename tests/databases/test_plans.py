@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 from django.db.models import Count
+from django.urls import reverse
 from django.utils import timezone
 from django_delayed import claiming, stats
 from django_delayed.databases import DatabaseNow, Filters
@@ -344,6 +345,24 @@ def test_the_charts_of_an_hour_read_the_minutes_of_that_hour(three_days, db):
     steps, touched = explain(sql, params)
     assert "delayed_job_stat" in {step["by"] for step in steps}
     assert touched < 20 * 200
+
+
+def test_the_jobs_of_an_object_are_listed_by_their_index(statistics, admin_client):
+    about = "blog.post:9"
+    DelayedJob.objects.bulk_create(DelayedJob(name="a job", payload="{}", about=about) for _ in range(60))
+    address = reverse("admin:django_delayed_delayedjob_changelist")
+    statements, response = statements_of(lambda: admin_client.get(address, {"q": about}))
+    listed = response.context["cl"]
+    assert (listed.result_count, len(listed.result_list)) == (60, 50)
+    of_object = [(sql, params) for sql, params in statements if params and about in params]
+    assert of_object
+    for sql, params in of_object:
+        steps, touched = explain(sql, params)
+        assert not [step for step in steps if step["on"] and step["how"].startswith(FULL[0])]
+        # For a bitmap, PostgreSQL tells the index and the table apart.
+        assert {step["by"] for step in steps if step["by"]} <= {"delayed_job_about", *KEY}
+        # PostgreSQL tells pages, and SQLite the instructions of its machine.
+        assert touched < 100 * 60
 
 
 def test_pruning_looks_only_at_the_rows_that_have_expired(statistics):
