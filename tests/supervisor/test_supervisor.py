@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from datetime import timedelta
 
 import pytest
@@ -27,6 +28,7 @@ from tests.playground.processes import (
     work,
     workers,
 )
+from tests.playground.waiting import PATIENCE
 
 __all__ = ["command", "ledger", "work"]
 
@@ -242,6 +244,7 @@ def test_the_supervisor_of_an_idle_worker_sleeps_until_the_worker_has_work_or_en
     asleep, awake = tmp_path / "asleep", tmp_path / "awake"
     runs(
         f"import os, sys, time; sys.path[:] = {sys.path!r}\n"
+        "import django; django.setup()\n"
         "from django_delayed.worker.activity import Activity\n"
         "from django_delayed.worker.configuration import ENVIRONMENT_VARIABLE, Start\n"
         "from django_delayed.worker.wakeup import wake\n"
@@ -257,13 +260,15 @@ def test_the_supervisor_of_an_idle_worker_sleeps_until_the_worker_has_work_or_en
         "activity.end_work()\n"
         f"wait_for({str(asleep)!r})\n"
     )
-    pauses = []
+    pauses, deadline = [], time.monotonic() + PATIENCE
 
     def wait(wakeup, seconds, fd=None, real=Wakeup.wait):
         if seconds != (pauses or [TICK])[-1]:
             pauses.append(seconds)
             (asleep if seconds == FOREVER else awake).touch()
-        real(wakeup, seconds, fd)
+        # Otherwise a worker that cannot start would be started again and again.
+        assert time.monotonic() < deadline
+        real(wakeup, min(seconds, PATIENCE), fd)
 
     monkeypatch.setattr(manager, "IDLE_TICK", FOREVER)
     monkeypatch.setattr(Wakeup, "wait", wait)
