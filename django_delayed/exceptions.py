@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 
 class DelayedError(Exception):
     """Base of every error that django_delayed raises about a job."""
@@ -63,6 +65,10 @@ class WorkerCrashed(DelayedError):
 
 class JobCancelled(DelayedError):
     """Recorded for a job that an operator has ended while it ran."""
+
+
+class EventLoopRunning(DelayedError, SynchronousOnlyOperation):
+    """A job is enqueued or performed in async code by a function that is not async; it is not done."""
 
 
 class JobTimeout(BaseException):

@@ -45,7 +45,7 @@ class AsynchronousMethod:
             raise TypeError(f"{method.__qualname__} is handled asynchronously already; decorate it once.")
         if not inspect.isfunction(method) and not isinstance(method, (classmethod, staticmethod)):
             raise TypeError(f"handle_asynchronously is for methods, not for a {type(method).__name__}.")
-        check_kind(method.__qualname__, method)
+        check_kind(method.__qualname__, method, may_be_async=True)
         if method.__name__.startswith("_"):
             raise TypeError(f"{method.__qualname__} is private; a job may only name public methods.")
         # First: an attribute of the method may have the name of one of ours.

@@ -11,6 +11,7 @@ from django.db import models
 from ..enqueueing import enqueue
 from ..exceptions import DeserializationError, UnknownCode
 from ..jobs import Job
+from ..jobs.event_loop import awaited
 from ..jobs.signatures import check_fit, check_kind
 from ..options import Layers
 from ..serialization import arguments, names
@@ -113,8 +114,8 @@ class CallJob(Job, tag="call"):
         self.kwargs = kwargs
 
     def perform(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it."""
-        return self.call.function(*args, **kwargs)
+        """Call it, and await what an async function returns."""
+        return awaited(self.call.function(*args, **kwargs))
 
     @property
     def name(self) -> str:
@@ -161,6 +162,6 @@ class DelayedCall:
 
 
 def delayed(call: Call, layers: Layers) -> DelayedCall:
-    """The call with these options, waiting for its arguments. Raises TypeError for an async function."""
-    check_kind(call.name, call.function)
+    """The call with these options, waiting for its arguments. Raises TypeError for a generator function."""
+    check_kind(call.name, call.function, may_be_async=True)
     return DelayedCall(partial(CallJob, call), layers)

@@ -9,6 +9,7 @@ import time
 
 # That of `signal` makes enums of what it takes and returns, which takes ten times as long.
 from _signal import signal as set_handler  # type: ignore[import-not-found]
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from ..exceptions import JobInterrupted, JobTimeout
+from ..jobs.event_loop import cancel_innermost, loops_in_main_thread
 
 T = TypeVar("T")
 
@@ -29,12 +31,15 @@ _SIGALRM = int(getattr(signal, "SIGALRM", 0))
 
 @dataclass
 class Deadline:
-    """When a job has to end, and whether JobTimeout was raised in it."""
+    """When a job has to end, and whether it was told to."""
 
     name: str
     limit: timedelta
     due: float  # on the monotonic clock
+    loops: int = 0  # that were running outside of it
     expired: bool = False
+    # What was raised in the job.
+    raised: type[BaseException] = JobTimeout
 
     def __str__(self) -> str:
         return f"{self.name} ran longer than its max_run_time of {self.limit.total_seconds():g} s"
@@ -57,6 +62,8 @@ _is_undisturbed = False
 def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
     """What the function returns. Once `limit` has passed, JobTimeout is raised in it, again each second.
 
+    A coroutine that it waits for is cancelled first, and JobTimeout is raised a second later.
+
     Raises JobTimeout also if the function has swallowed it, or has switched off the alarm. Works in a main
     thread only; in another, and on Windows, the function runs as long as it likes, and the process that
     watches this one has to end it. An alarm that the caller has set rings all the same.
@@ -66,17 +73,22 @@ def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
     """
     if not HAS_ALARMS or threading.current_thread() is not threading.main_thread():
         return function()
-    deadline = Deadline(name, limit, time.monotonic() + limit.total_seconds())
+    due = time.monotonic() + limit.total_seconds()
+    deadline = Deadline(name, limit, due, loops_in_main_thread())
     try:
         result = _run(deadline, function)
     except (JobTimeout, JobInterrupted):
         raise
     except BaseException as error:
-        if deadline.expired:
-            raise JobTimeout(f"{deadline}, and turned the JobTimeout into another error.") from error
-        raise
+        if not deadline.expired:
+            raise
+        if isinstance(error, deadline.raised):
+            # It has ended where it was cancelled.
+            raise JobTimeout(f"{deadline}.").with_traceback(error.__traceback__) from None
+        what = f"{deadline}, and turned the {deadline.raised.__name__} into another error."
+        raise JobTimeout(what) from error
     if deadline.expired:
-        raise JobTimeout(f"{deadline}, and swallowed the JobTimeout.")
+        raise JobTimeout(f"{deadline}, and swallowed the {deadline.raised.__name__}.")
     if time.monotonic() > deadline.due + REPEAT_AFTER:
         raise JobTimeout(f"{deadline}, and had switched off the alarm that ends it.")
     return result
@@ -130,7 +142,11 @@ def _expire(signum: int, frame: FrameType | None) -> None:
         return
     for deadline in _deadlines:
         if deadline.due <= time.monotonic():
-            deadline.expired = True
+            is_first, deadline.expired = not deadline.expired, True
+            if is_first and cancel_innermost(deadline.loops):
+                deadline.raised = CancelledError
+                return
+            deadline.raised = JobTimeout
             raise JobTimeout(f"{deadline}.")
     if _callers and _callers.due <= time.monotonic():
         _ring(_callers, signum, frame)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from asyncio import Task
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
+from asgiref.sync import sync_to_async
 from django.db import Error, connections, transaction
 
 from ..conf import settings
 from ..databases.sessions import close, close_broken
 from ..features.progress.said import Said
+from ..jobs.event_loop import running_loop
 from ..models import DelayedJob, all_progress
 from ..serialization.errors import printable
 from ..signals import fields_of
@@ -45,6 +48,8 @@ class Reporter:
         self._has_written = False
         self._has_warned = False
         self._unwritten: Said | None = None
+        # A loop keeps no task alive.
+        self._writing: Task[None] | None = None
         self._written_at = -WRITE_EVERY
         # Whoever finds it taken leaves what was said to the next who writes.
         self._lock = threading.Lock()
@@ -69,6 +74,13 @@ class Reporter:
         self._unwritten = said
         if not self._is_over and time.monotonic() - self._written_at < WRITE_EVERY:
             return
+        if loop := running_loop():
+            # No query can be made in this thread. What is not written then is at the end.
+            self._writing = loop.create_task(sync_to_async(self._write_unless_taken)())
+            return
+        self._write_unless_taken()
+
+    def _write_unless_taken(self) -> None:
         with undisturbed():
             if self._lock.acquire(blocking=False):
                 try:

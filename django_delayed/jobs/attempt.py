@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from .event_loop import running_loop
+
 if TYPE_CHECKING:
     from ..features.iteration.cursors import Cursors
     from ..features.progress.said import Said
+    from .job import Job
 
 
 class Attempt(Protocol):
@@ -24,3 +27,17 @@ class Attempt(Protocol):
 
     def report(self, said: Said) -> None:
         """The job says how far it is; from any of its threads."""
+
+
+def check_long(job: Job, function: str) -> None:
+    """Raise RuntimeError where a job cannot iterate or have steps. `function` is what it has called."""
+    if job.atomic:
+        raise RuntimeError(
+            f"{job.name} has atomic = True: it is one transaction, and cannot go on from the middle. To"
+            f" use {function}(), leave atomic out; iterate(…, chunk=…) has a transaction for each chunk."
+        )
+    if running_loop():
+        raise RuntimeError(
+            f"{job.name}: {function}() makes queries, which Django refuses in async code: call it in a"
+            " function that sync_to_async() calls."
+        )

@@ -43,7 +43,7 @@ def check_definition(cls: Any, base: type, hooks: Hooks) -> None:
     if when := defined & {*WHEN, "wait_until"}:
         raise TypeError(f"{where}.{min(when)}: set it for each job, with set({min(when)}=…) or enqueue().")
     _check_spelling(where, defined)
-    _check_method(f"{where}.perform()", cls.perform)
+    _check_method(f"{where}.perform()", cls.perform, may_be_async=True)
     for kind in CALLED_WITH:
         if kind in defined:
             _check_hook(cls, kind, kind)
@@ -96,10 +96,10 @@ def _is_typo(name: str, known: str) -> bool:
     return meant[1:] in (given, given[1:]) or given[1:] == meant or swapped == meant
 
 
-def _check_method(where: str, method: Any) -> None:
+def _check_method(where: str, method: Any, *, may_be_async: bool = False) -> None:
     if not callable(method):
         raise TypeError(f"{where} must be a method, not {method!r}.")
-    check_kind(where, method)
+    check_kind(where, method, may_be_async=may_be_async)
 
 
 def _check_hook(cls: Any, kind: str, name: str) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..conf import duration
 from ..exceptions import DontPerform, JobExpired
+from .event_loop import awaited, is_async
 from .results import keep_result
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def kinds_of(method: Any) -> tuple[str, ...]:
 def collect_hooks(cls: type[Job], base: type[Job]) -> Hooks:
     """The methods of a class that are hooks by their decorators, those of its base classes first.
 
-    Empty for a class that has no more than the method of each name, no around_enqueue, and neither `expires`
-    nor `result`.
+    Empty for a class that has no more than the method of each name, no around_enqueue, neither `expires` nor
+    `result`, and no async perform.
     """
     found: dict[str, dict[str, None]] = {}
     for name, method in ((name, method) for c in reversed(cls.__mro__) for name, method in vars(c).items()):
@@ -100,6 +101,8 @@ def collect_hooks(cls: type[Job], base: type[Job]) -> Hooks:
         found.setdefault("after_perform", {})
     if cls.around_enqueue is not base.around_enqueue:
         found.setdefault("around_enqueue", {})
+    if is_async(cls.perform):
+        found["perform"] = {}
     return {kind: tuple(names) for kind, names in found.items()}
 
 
@@ -164,7 +167,7 @@ def _names(kind: str, hooks: Hooks) -> tuple[str, ...]:
 def _run_inside(job: Job, arounds: Sequence[str]) -> Any:
     """What `perform` returns inside these hooks, the first outermost."""
     if not arounds:
-        return job.perform(*job.args, **job.kwargs)
+        return awaited(job.perform(*job.args, **job.kwargs))
     name, *inner = arounds
     around = getattr(job, name)()
     if next(around, _ENDED) is _ENDED:

@@ -21,6 +21,7 @@ from ..serialization import arguments
 from ..serialization.context import Context
 from ..serialization.names import set_former_names
 from ..serialization.records import about_of
+from .attempt import check_long
 from .configured import ConfiguredJob
 from .definition import NoDelay, NotInitialized, check_definition
 from .hooks import Enqueue, Hooks, collect_hooks, run_with_hooks, run_with_many_hooks
@@ -210,7 +211,7 @@ class Job:
         After an item, the attempt ends, uncounted, if its worker is being stopped. With `chunk`, lists of so
         many rows: each is a `with` block that is one transaction, and it is done when that is committed.
         Raises TypeError or ValueError for a queryset that cannot be gone through so. Raises RuntimeError for
-        a second iteration over a model without a step of its own, and in a job with `atomic = True`.
+        a second iteration over a model without a step of its own, in async code, and if `atomic` is True.
         """
         if chunk is not None:
             check_chunk(chunk)
@@ -220,16 +221,12 @@ class Job:
     def step(self, name: str) -> Step:
         """A part of the work, as a `with` block, that `is_done` in the attempts that come after it.
 
-        Raises TypeError or ValueError for what is no name, RuntimeError in a job with `atomic = True`.
+        Raises TypeError or ValueError for what is no name, RuntimeError in async code or if atomic.
         """
         return Step(self.__begin_long("step"), name)
 
     def __begin_long(self, name: str) -> Cursors:
-        if self.atomic:
-            raise RuntimeError(
-                f"{self.name} has atomic = True: it is one transaction, and cannot go on from the middle. To"
-                f" use {name}(), leave atomic out; iterate(…, chunk=…) has a transaction for each chunk."
-            )
+        check_long(self, name)
         if self.__cursors is None:
             attempt = self.__attempt
             self.__cursors = attempt.begin_long(self.should_stop) if attempt else Cursors()

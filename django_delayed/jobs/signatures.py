@@ -8,14 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
-def check_kind(name: str, function: Any) -> None:
-    """Raise TypeError for a coroutine or generator function: calling one does not run it."""
+def check_kind(name: str, function: Any, *, may_be_async: bool = False) -> None:
+    """Raise TypeError for a generator function, and for an async one that nobody would await."""
     function = getattr(function, "__func__", function)
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(
-            f"{name} is async, which is not supported yet; use a plain function that calls async_to_sync()."
-        )
-    if inspect.isgeneratorfunction(function):
+    if inspect.iscoroutinefunction(function) and not may_be_async:
+        raise TypeError(f"{name} is async, and must not be; use a plain function that calls async_to_sync().")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
             f"{name} is a generator, and a worker would not iterate over it; use a plain function."
         )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from django.utils import timezone
 
 from ..exceptions import DuplicateJob
 from ..jobs import Job
+from ..jobs.event_loop import awaited
 from ..jobs.results import RESULT, keep_result, time_for_results
 from ..jobs.rules import default_wait
 from ..jobs.signatures import check_fit
@@ -69,11 +67,8 @@ class TaskJob(Job, tag="task"):
         result = result_of(row, copy_of(self.task, queue_name=row.queue))
         send_started(result)
         context: tuple[Any, ...] = (TaskContext(task_result=result),) if self.task.takes_context else ()
-        if inspect.iscoroutinefunction(self.task.func):
-            returned = _call_async(self.task.acall, *context, *args, **kwargs)
-        else:
-            returned = self.task.call(*context, *args, **kwargs)
-        return keep_result(self, returned)
+        call = self.task.acall if inspect.iscoroutinefunction(self.task.func) else self.task.call
+        return keep_result(self, awaited(call(*context, *args, **kwargs)))
 
     def wait_before_retry(self, attempts: int, error: BaseException) -> timedelta | float:
         wait: Any = getattr(self.task, "wait_before_retry", None)
@@ -121,23 +116,3 @@ def _in_utc(moment: datetime | timedelta) -> datetime | timedelta:
     if isinstance(moment, datetime) and timezone.is_aware(moment):
         return moment.astimezone(UTC)
     return moment
-
-
-def _call_async(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """What the coroutine function returns. It is cancelled when this thread is interrupted, by a deadline."""
-    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
-
-    async def run() -> Any:
-        if current := asyncio.current_task():
-            running.append((asyncio.get_running_loop(), current))
-        return await function(*args, **kwargs)
-
-    try:
-        return async_to_sync(run)()
-    except BaseException:
-        # asgiref has the loop in another thread, where the coroutine would go on.
-        for loop, current in running:
-            # The loop is closed when the error is one of the coroutine's own.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(current.cancel)
-        raise

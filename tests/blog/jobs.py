@@ -1,5 +1,6 @@
 """Jobs and functions of every temper."""
 
+import asyncio
 import functools
 import os
 import subprocess
@@ -43,8 +44,14 @@ def remembered(number):
     diary.write("remembered", number)
 
 
-async def asynchronous():
-    pass
+async def asynchronous(*args):
+    await asyncio.sleep(0)
+    diary.write("async", args)
+
+
+@around
+def wrapped_coroutine(number):
+    return asynchronous(number)
 
 
 def generate():
@@ -116,6 +123,27 @@ class Plain(Job):
     def perform(self, /, *args, **kwargs):
         diary.write("plain", args, kwargs)
         return args
+
+
+class Coroutine(Job):
+    """Awaits what the function of this name in CALLS makes of it."""
+
+    def before_perform(self):
+        diary.write("before")
+
+    async def perform(self, name):
+        return await CALLS[name](self)
+
+    def after_perform(self):
+        diary.write("after")
+
+
+class AtomicCoroutine(Coroutine):
+    atomic = True
+
+
+class ReturningCoroutine(Coroutine):
+    result = True
 
 
 class Indexing(Plain):

@@ -42,8 +42,17 @@ class Post(Article):
     def fail(self):
         raise ConnectionError("no route")
 
-    async def publish_async(self):
-        pass
+    async def publish_async(self, title):
+        await type(self).objects.filter(pk=self.pk).aupdate(title=title)
+        diary.write("published", self.pk)
+
+    @handle_asynchronously(queue="async")
+    async def rename_async(self, title):
+        await self.publish_async(title)
+        return title
+
+    async def titles_async(self):
+        yield self.title
 
     def lines(self):
         yield self.title

@@ -170,8 +170,7 @@ REFUSED = {
         r"Name the method to call: Post\.delay\(…\)\.method",
     ),
     "proxy of class": (lambda post: delay(Post)(), TypeError, "Name the method to call"),
-    "async": (lambda post: post.delay().publish_async(), TypeError, r"Post\.publish_async is async"),
-    "async function": (lambda post: delay(jobs.asynchronous)(), TypeError, "asynchronous is async"),
+    "async generator": (lambda post: post.delay().titles_async(), TypeError, r"titles_async is a generator"),
     "generator": (lambda post: post.delay().lines(), TypeError, r"Post\.lines is a generator"),
     "generator function": (lambda post: delay(jobs.generate)(), TypeError, "generate is a generator"),
     "too many": (
@@ -399,8 +398,8 @@ def _private(self):
     pass
 
 
-async def coroutine(self):
-    pass
+async def async_generator(self):
+    yield
 
 
 def generator(self):
@@ -427,8 +426,12 @@ def generator(self):
         (lambda: handle_asynchronously(queue=""), ValueError, "1 to 255 printable"),
         (lambda: handle_asynchronously(wait=1, run_at=lambda: None), TypeError, "not both"),
         (lambda: handle_asynchronously(_private), TypeError, "_private is private"),
-        (lambda: handle_asynchronously(coroutine), TypeError, "coroutine is async"),
-        (lambda: handle_asynchronously(staticmethod(coroutine)), TypeError, "coroutine is async"),
+        (lambda: handle_asynchronously(async_generator), TypeError, "async_generator is a generator"),
+        (
+            lambda: handle_asynchronously(staticmethod(async_generator)),
+            TypeError,
+            "async_generator is a generator",
+        ),
         (lambda: handle_asynchronously(generator), TypeError, "generator is a generator"),
     ],
     ids=range(12),

@@ -1,6 +1,8 @@
 """Real alarms: a limit of some hundredths of a second, and then the next one a second later."""
 
+import asyncio
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -8,9 +10,11 @@ import time
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import sync_to_async
 from django_delayed import JobTimeout
 from django_delayed.exceptions import JobInterrupted
 from django_delayed.execution.deadline import run_within
+from django_delayed.jobs.event_loop import awaited
 
 SHORT = timedelta(milliseconds=50)
 LONG = timedelta(minutes=1)
@@ -255,3 +259,155 @@ def test_in_a_thread_the_function_runs_as_long_as_it_likes():
     thread.start()
     thread.join()
     assert result == ["done"]
+
+
+# Coroutines
+
+
+class Coroutine:
+    """Sleeps in a loop of its own, and notes how it ends."""
+
+    def __init__(self, when_cancelled=lambda: None, swallows=0):
+        self.ends = []
+        self.loop = None
+        self.when_cancelled = when_cancelled
+        self.swallows = swallows
+
+    async def sleep(self):
+        self.loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await asyncio.sleep(30)
+            except BaseException as error:
+                self.ends.append(type(error))
+                # What is cancelled may wait, for example until it has said goodbye.
+                await asyncio.sleep(0)
+                self.when_cancelled()
+                if len(self.ends) > self.swallows:
+                    raise
+
+    def run(self):
+        return awaited(self.sleep())
+
+
+def test_a_coroutine_is_cancelled_through_its_loop():
+    coroutine = Coroutine()
+    with pytest.raises(JobTimeout, match=r"^Report ran longer than its max_run_time of 0\.05 s\.$") as caught:
+        run_within(SHORT, "Report", coroutine.run)
+    assert coroutine.ends == [asyncio.CancelledError]
+    assert coroutine.loop.is_closed()
+    # Where it was.
+    assert caught.traceback[-1].name == "sleep"
+    assert caught.value.__cause__ is None
+
+
+def test_a_coroutine_that_ends_in_time_is_left_alone():
+    assert run_within(LONG, "a job", lambda: awaited(asyncio.sleep(0, 5))) == 5
+
+
+def test_a_coroutine_that_swallows_its_end_is_recorded():
+    async def swallow():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        return "done"
+
+    with pytest.raises(JobTimeout, match="and swallowed the CancelledError"):
+        run_within(SHORT, "a job", lambda: awaited(swallow()))
+
+
+def test_an_error_that_a_coroutine_makes_of_its_end_is_the_cause():
+    def translate():
+        raise ValueError("other")
+
+    with pytest.raises(JobTimeout, match="turned the CancelledError into another error") as caught:
+        run_within(SHORT, "a job", Coroutine(translate).run)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_coroutine_that_goes_on_is_ended_by_the_alarm_a_second_later():
+    coroutine = Coroutine(swallows=1)
+    with pytest.raises(JobTimeout, match=r"max_run_time of 0\.05 s\.$"):
+        run_within(SHORT, "a job", coroutine.run)
+    assert coroutine.ends == [asyncio.CancelledError] * 2
+    assert coroutine.loop.is_closed()
+
+
+def test_the_loop_is_closed_under_a_coroutine_that_never_ends(caplog):
+    coroutine = Coroutine(swallows=1000)
+    threads = set(threading.enumerate())
+    with pytest.raises(JobTimeout):
+        run_within(SHORT, "a job", coroutine.run)
+    assert coroutine.loop.is_closed()
+    assert len(coroutine.ends) > 2
+    assert set(threading.enumerate()) == threads
+    coroutine.swallows = 0
+    # Its task is pending for ever, which asyncio reports.
+    gc.collect()
+
+
+def test_what_a_coroutine_has_called_in_the_main_thread_is_struck_by_the_alarm():
+    loops = []
+
+    async def call():
+        loops.append(asyncio.get_running_loop())
+        await sync_to_async(sleep)()
+
+    with pytest.raises(JobTimeout):
+        run_within(SHORT, "a job", lambda: awaited(call()))
+    assert loops[0].is_closed()
+
+
+def test_a_coroutine_that_blocks_its_loop_has_run_too_long_when_it_ends():
+    loops = []
+
+    async def block():
+        loops.append(asyncio.get_running_loop())
+        # Until after the alarm.
+        time.sleep(1.5)
+        return "done"
+
+    with pytest.raises(JobTimeout, match=r"max_run_time of 0\.05 s\.$"):
+        run_within(SHORT, "a job", lambda: awaited(block()))
+    assert loops[0].is_closed()
+
+
+def test_the_deadline_inside_a_coroutine_is_another_one():
+    async def outer():
+        with pytest.raises(JobTimeout, match=r"^inner ran longer"):
+            await sync_to_async(run_within)(SHORT, "inner", sleep)
+        with pytest.raises(JobTimeout, match=r"^inmost ran longer"):
+            await sync_to_async(run_within)(SHORT, "inmost", Coroutine().run)
+        return "gone on"
+
+    assert run_within(LONG, "outer", lambda: awaited(outer())) == "gone on"
+
+
+def test_the_deadline_around_a_coroutine_ends_what_it_performs():
+    inner = Coroutine()
+
+    async def outer():
+        await sync_to_async(run_within)(LONG, "inner", inner.run)
+
+    with pytest.raises(JobTimeout, match=r"^outer ran longer"):
+        run_within(SHORT, "outer", lambda: awaited(outer()))
+    assert inner.ends == [asyncio.CancelledError]
+    assert inner.loop.is_closed()
+
+
+def test_an_interruption_ends_a_coroutine_and_stays_one():
+    coroutine = Coroutine()
+
+    def interrupt(signum, frame):
+        raise JobInterrupted
+
+    handler = signal.signal(signal.SIGUSR1, interrupt)
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    try:
+        with pytest.raises(JobInterrupted):
+            run_within(LONG, "a job", coroutine.run)
+    finally:
+        signal.signal(signal.SIGUSR1, handler)
+        timer.join()
+    assert coroutine.ends == [asyncio.CancelledError]
+    assert coroutine.loop.is_closed()

@@ -1,5 +1,6 @@
 """self.progress() in a job that is performed: what is written, when, and who sees it."""
 
+import asyncio
 import logging
 import threading
 from datetime import timedelta
@@ -16,7 +17,7 @@ from django_delayed.execution.settle import settle
 from django_delayed.features.progress.models import ProgressQuerySet
 from django_delayed.models import DelayedJob, FailedAttempt, Progress
 from django_delayed.supervisor.maintenance import remove_expired
-from tests.blog.jobs import CALLS, AtomicReturning, Patient, Plain, Returning
+from tests.blog.jobs import CALLS, AtomicReturning, Patient, Plain, Returning, ReturningCoroutine
 from tests.blog.models import Post
 from tests.blog.work import claim, perform, perform_next
 from tests.connections import needs_server
@@ -469,3 +470,22 @@ def test_a_killed_job_leaves_what_it_had_said(work, ledger):
     until(lambda: DelayedJob.objects.get().finished_at)
     assert (row.progress.done, row.progress.total) == (1, 2)
     assert FailedAttempt.objects.count() == 1
+
+
+def test_an_async_job_says_how_far_it_is_as_others_do(saying, each_written):
+    seen_by_others = []
+
+    async def go(job):
+        for number in range(1, 3):
+            job.progress(number, 2)
+            # What is said is written while the job awaits something.
+            while (found := await asyncio.to_thread(elsewhere, seen)) != [(number, 2, "")]:
+                seen_by_others.append(found)
+                await asyncio.sleep(0.01)
+        job.progress(2, 2, "done")
+
+    row = saying(go, ReturningCoroutine)
+    perform_next()
+    assert seen() == [(2, 2, "done")]
+    row.refresh_from_db()
+    assert row.progress.note == "done"

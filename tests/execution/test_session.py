@@ -1,14 +1,20 @@
 """The connections of a job are neither the queue's nor those of the job before."""
 
+import asyncio
 import gc
+import os
 import sqlite3
+import threading
+import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import ProgrammingError, connection, connections, transaction
 from django.db.backends.signals import connection_created
 from django.test.utils import CaptureQueriesContext
-from django_delayed import enqueue_all
+from django_delayed import Job, enqueue_all
 from django_delayed.databases import database
 from django_delayed.exceptions import JobInterrupted
 from django_delayed.execution.perform import perform
@@ -19,7 +25,7 @@ from django_delayed.worker.configuration import Configuration
 from django_delayed.worker.work_off import work_off
 from tests.blog.jobs import Plain
 from tests.blog.models import Post
-from tests.connections import end_connection, needs_server
+from tests.connections import end_connection, needs_server, other_connections
 from tests.playground.processes import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -134,6 +140,125 @@ def test_what_a_job_sets_reaches_neither_the_next_job_nor_the_queue(in_job, how)
     assert found[0] == found[1]
     assert Post.objects.filter(title="seen").count() == 2
     assert not DelayedJob.objects.exists()
+
+
+@pytest.mark.parametrize("how", SETS.values(), ids=SETS)
+def test_what_an_async_job_sets_reaches_neither_the_next_job_nor_the_queue(in_job, how):
+    found = []
+
+    async def look():
+        found.append([await sync_to_async(ask)(sql) for sql in STATE])
+        await Post.objects.acreate(title="seen")
+
+    async def set_it():
+        await Post.objects.acount()
+        await sync_to_async(how)()
+
+    for function in (look, set_it, look, lambda: None):
+        in_job(function)
+    assert work_off(Configuration()) is True
+    assert found[0] == found[1]
+    assert Post.objects.filter(title="seen").count() == 2
+    assert not DelayedJob.objects.exists()
+
+
+def test_the_queries_of_an_async_job_are_made_on_the_connection_of_its_hooks(monkeypatch, opened):
+    class Asking(Job):
+        def before_perform(self):
+            Post.objects.create(title="before")
+            used.append(connections["default"])
+
+        async def perform(self):
+            assert await Post.objects.filter(title="before").aexists()
+            async for post in Post.objects.all():
+                post.title = "during"
+                await post.asave()
+            used.append(await sync_to_async(lambda: connections["default"])())
+
+        def after_perform(self):
+            assert Post.objects.get().title == "during"
+            used.append(connections["default"])
+
+    used = []
+    around = connections["default"]
+    session = Session(keeps=False)
+    opened.clear()
+    with session:
+        Asking.perform_now()
+    assert used[0] is used[1] is used[2] is not around
+    assert opened == ["default"]
+    assert used[0].connection is None
+    assert connections["default"] is around
+
+
+def test_no_connection_and_no_thread_is_left_by_fifty_async_jobs(in_job, opened):
+    async def ask_at_once():
+        await asyncio.gather(*(Post.objects.acount() for _ in range(3)))
+
+    async def fail():
+        await Post.objects.aget(pk=0)
+
+    async def ask_in_a_task():
+        await asyncio.create_task(Post.objects.acount())
+
+    in_job(ask_at_once)
+    # SQLite keeps the first file that is closed for the next one.
+    assert work_off(Configuration()) is True
+    for number in range(51):
+        in_job((ask_at_once, fail, ask_in_a_task)[number % 3], max_attempts=1)
+    threads = set(threading.enumerate())
+    before = sessions()
+    opened.clear()
+    assert work_off(Configuration()) is True
+    assert DelayedJob.objects.failed().count() == DelayedJob.objects.count() == 17
+    # One for each, and that of the queue.
+    assert len(opened) <= 51 + 1
+    assert set(threading.enumerate()) == threads
+    until(lambda: sessions() == before)
+
+
+def sessions():
+    """How many sessions the database has; on SQLite, how often this process has its file open."""
+    if connection.vendor != "sqlite":
+        return len(other_connections())
+    if connection.is_in_memory_db():
+        return 0
+    name, files = str(connection.settings_dict["NAME"]), Path("/proc/self/fd").iterdir()
+    return sum(os.path.realpath(file).startswith(name) for file in files)
+
+
+def test_an_async_job_that_leaves_a_transaction_open_has_failed(in_job):
+    async def leave():
+        await sync_to_async(transaction.set_autocommit)(False)
+        await Post.objects.acreate(title="lost")
+
+    in_job(leave, max_attempts=1)
+    assert work_off(Configuration()) is True
+    [message] = DelayedJob.objects.values_list("error_message", flat=True)
+    assert message == "The job left a transaction open on 'default'; what it wrote there is lost."
+    assert not Post.objects.exists()
+
+
+def test_a_query_of_an_async_job_that_runs_too_long_is_ended_with_its_connection(in_job):
+    used = []
+
+    def hang():
+        used.append(connections["default"])
+        Post.objects.count()
+        time.sleep(30)
+
+    async def call():
+        await sync_to_async(hang)()
+
+    async def count():
+        used.append(await Post.objects.acount())
+
+    in_job(call, max_attempts=1, max_run_time=0.05)
+    in_job(count)
+    assert work_off(Configuration()) is True
+    assert used[0].connection is None
+    assert used[1:] == [0]
+    assert DelayedJob.objects.get().error_class == "JobTimeout"
 
 
 @pytest.mark.parametrize("how", SETS.values(), ids=SETS)

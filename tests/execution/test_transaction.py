@@ -1,5 +1,6 @@
 """Jobs with `atomic = True`: what they write and the end of their row are committed together, or neither."""
 
+import asyncio
 import logging
 import time
 from contextlib import contextmanager
@@ -566,3 +567,38 @@ def test_a_job_that_has_no_attempt_left_is_given_up_outside_of_its_transaction(a
     assert isinstance(perform_next()[1], Failed)
     assert DelayedJob.objects.get().state == "failed"
     assert not is_written()
+
+
+# Async
+
+
+@each_way
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_async_job_is_committed_with_its_row_or_not_at_all(monkeypatch, in_transaction, fails):
+    async def perform(job):
+        await Post.objects.acreate(title="written")
+        await asyncio.gather(*(Post.objects.acreate(title=f"and {number}") for number in range(2)))
+        if fails:
+            raise ValueError("no luck")
+
+    monkeypatch.setitem(jobs.CALLS, "async", perform)
+    jobs.AtomicCoroutine.set(max_attempts=1).perform_later("async")
+    if in_transaction:
+        work_off_in_test(raise_errors=False)
+    else:
+        work_off(Configuration())
+    assert Post.objects.count() == (0 if fails else 3)
+    assert [row.state for row in DelayedJob.objects.all()] == (["failed"] if fails else [])
+
+
+@transactional
+def test_an_async_job_that_runs_too_long_commits_nothing(monkeypatch):
+    async def perform(job):
+        await Post.objects.acreate(title="written")
+        await asyncio.sleep(30)
+
+    monkeypatch.setitem(jobs.CALLS, "async", perform)
+    jobs.AtomicCoroutine.set(max_attempts=1, max_run_time=0.3).perform_later("async")
+    assert work_off(Configuration()) is True
+    assert DelayedJob.objects.get().error_class == "JobTimeout"
+    assert not Post.objects.exists()

@@ -71,7 +71,6 @@ def test_a_method_that_is_handled_asynchronously_keeps_its_options(recurring, db
         ({"job": "tests.blog.jobs:system"}, "is not defined there"),
         ({"job": "tests.blog.jobs:_private"}, "private"),
         ({"job": "tests.blog.tasks:add"}, "is a task of Django's: name a function that enqueues it."),
-        ({"job": "tests.blog.jobs:asynchronous"}, "async"),
         ({"job": "tests.blog.jobs:Mood"}, "is no Job"),
         ({"job": "tests.blog.jobs:Cleaner.scrub"}, "is a method of instances"),
         ({"job": "tests.blog.models:Post.save"}, "Post.save is a method of instances"),
