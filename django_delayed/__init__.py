@@ -1,7 +1,7 @@
 """delayed_job for Django: work that a request should not wait for, kept in the application's own database."""
 
 from .calls import DelayMixin, delay, handle_asynchronously
-from .enqueueing import enqueue, enqueue_all, enqueue_many
+from .enqueueing import aenqueue, aenqueue_all, enqueue, enqueue_all, enqueue_many
 from .exceptions import (
     DelayedError,
     DeserializationError,
@@ -28,6 +28,8 @@ __all__ = [
     "Retry",
     "SerializationError",
     "Unique",
+    "aenqueue",
+    "aenqueue_all",
     "cron",
     "delay",
     "dequeue",

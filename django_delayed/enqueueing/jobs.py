@@ -6,7 +6,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 from ..conf import count, settings
+from ..databases.event_loops import running_loop
+from ..exceptions import EventLoopRunning
 from ..options import Options, check_options
 from ..reports import is_refused
 from ..serialization.context import current_context
@@ -18,6 +22,13 @@ if TYPE_CHECKING:
     from ..models import DelayedJob
 
 
+_IN_ASYNC_CODE = (
+    "Nothing is enqueued, as an event loop runs here. Write await MyJob.aperform_later(…), await"
+    " aenqueue(job) or await aenqueue_all(jobs); for a call, await aenqueue(delay(…).method.job(…)); for"
+    " anything else, await sync_to_async(function)(…)."
+)
+
+
 def enqueue(job: Job, **options: Any) -> DelayedJob | None:
     """Write the job down, in the transaction that is open on the queue's database; see the setting ENQUEUE.
 
@@ -26,7 +37,7 @@ def enqueue(job: Job, **options: Any) -> DelayedJob | None:
     or a function that returns one. Returns the row; None when the job's `before_enqueue` returned False, when
     the job is unique and an equal one waits, and while the failure of a job is reported that was enqueued by
     such a report itself. Raises TypeError, ValueError or SerializationError, before any SQL, for a job that
-    no worker could perform.
+    no worker could perform, and EventLoopRunning in async code, where `aenqueue` is to be awaited.
     """
     return _enqueue([job], check_options(options) if options else {}, settings.ENQUEUE)[0]
 
@@ -101,5 +112,7 @@ def _enqueue(
         for job, row in reversed(pairs):
             if row is not None:
                 job.enqueue_failed(error)
+        if isinstance(error, SynchronousOnlyOperation) and running_loop():
+            raise EventLoopRunning(_IN_ASYNC_CODE) from error
         raise
     return [None if duplicates and id(row) in duplicates else row for _, row in pairs]

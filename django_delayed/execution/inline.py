@@ -6,10 +6,12 @@ import logging
 from copy import copy
 from datetime import timedelta
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.utils import timezone
 
 from ..conf import settings
 from ..databases import DatabaseNow
+from ..databases.event_loops import running_loop
 from ..jobs import DelayedJobView, Job
 from ..models import DelayedJob
 from ..options import evaluate
@@ -40,6 +42,9 @@ def perform_inline(job: Job, row: DelayedJob) -> None:
 
     Its arguments are those of the row. Raises its error, unless its `discard_on` names that.
     """
+    if running_loop():
+        # As the INSERT would, and before the job does anything.
+        raise SynchronousOnlyOperation("A job is performed inline, and an event loop runs.")
     _say_what_is_ignored()
     row.run_at = row.created_at = timezone.now()
     # The next attempt is the caller's to make.

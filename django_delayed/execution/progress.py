@@ -16,9 +16,9 @@ from asgiref.sync import sync_to_async
 from django.db import Error, connections, transaction
 
 from ..conf import settings
+from ..databases.event_loops import running_loop
 from ..databases.sessions import close, close_broken
 from ..features.progress.said import Said
-from ..jobs.event_loop import running_loop
 from ..models import DelayedJob, all_progress
 from ..serialization.errors import printable
 from ..signals import fields_of

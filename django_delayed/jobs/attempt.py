@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from .event_loop import running_loop
+from ..databases.event_loops import running_loop
 
 if TYPE_CHECKING:
     from ..features.iteration.cursors import Cursors

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from asgiref.sync import sync_to_async
+
 from ..enqueueing import enqueue
 from ..options import Layers, check_options
 
@@ -30,6 +32,10 @@ class ConfiguredJob(Generic[J]):
         job = self.job_class(*args, **kwargs)
         job.layers = self.layers
         return enqueue(job)
+
+    async def aperform_later(self, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
+        """As `perform_later`, in async code."""
+        return await sync_to_async(self.perform_later)(*args, **kwargs)
 
     def perform_now(self, /, *args: Any, **kwargs: Any) -> Any:
         """As `Job.perform_now`; the options say when and where, so they do not matter here."""

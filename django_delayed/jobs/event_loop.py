@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from asgiref.sync import AsyncToSync, async_to_sync
 
+from ..databases.event_loops import running_loop
 from ..exceptions import EventLoopRunning, JobInterrupted, JobTimeout
 
 T = TypeVar("T")
@@ -40,14 +41,6 @@ def is_async(function: Any) -> bool:
 def awaited(returned: Any) -> Any:
     """What the coroutine returns, if this is one; it runs in a loop of its own. Anything else as it is."""
     return EventLoop(returned).run() if type(returned) is CoroutineType else returned
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that runs in this thread."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def loops_in_main_thread() -> int:

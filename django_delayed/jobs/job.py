@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 
 from ..conf import CENTURY, duration, settings
-from ..enqueueing import enqueue
+from ..enqueueing import aenqueue, enqueue
 from ..exceptions import JobRetried, JobSnoozed
 from ..features.iteration.cursors import Cursors
 from ..features.iteration.iterating import Chunk, Iteration, Step, check_chunk
@@ -152,6 +152,11 @@ class Job:
     def perform_later(cls, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
         """Enqueue the job with these arguments. Returns its row; None as `enqueue` does."""
         return enqueue(cls(*args, **kwargs))
+
+    @classmethod
+    async def aperform_later(cls, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
+        """As `perform_later`, in async code."""
+        return await aenqueue(cls(*args, **kwargs))
 
     @classmethod
     def perform_now(cls, /, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,24 @@
+"""Jobs that are written down by async code: in the thread in which Django makes its queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+
+from .jobs import enqueue, enqueue_all
+
+if TYPE_CHECKING:
+    from ..jobs import Job
+    from ..models import DelayedJob
+
+
+async def aenqueue(job: Job, **options: Any) -> DelayedJob | None:
+    """As `enqueue`, in async code."""
+    return await sync_to_async(enqueue)(job, **options)
+
+
+async def aenqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
+    """As `enqueue_all`, in async code. The iterable is gone through in that thread, too."""
+    return await sync_to_async(enqueue_all)(jobs, **options)
