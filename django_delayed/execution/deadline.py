@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from ..exceptions import JobInterrupted, JobTimeout
-from ..jobs.event_loop import cancel_innermost, loops_in_main_thread
+from ..jobs.event_loop import cancel_innermost
 
 T = TypeVar("T")
 
@@ -36,7 +36,6 @@ class Deadline:
     name: str
     limit: timedelta
     due: float  # on the monotonic clock
-    loops: int = 0  # that were running outside of it
     expired: bool = False
     # What was raised in the job.
     raised: type[BaseException] = JobTimeout
@@ -73,8 +72,7 @@ def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
     """
     if not HAS_ALARMS or threading.current_thread() is not threading.main_thread():
         return function()
-    due = time.monotonic() + limit.total_seconds()
-    deadline = Deadline(name, limit, due, loops_in_main_thread())
+    deadline = Deadline(name, limit, time.monotonic() + limit.total_seconds())
     try:
         result = _run(deadline, function)
     except (JobTimeout, JobInterrupted):
@@ -143,7 +141,7 @@ def _expire(signum: int, frame: FrameType | None) -> None:
     for deadline in _deadlines:
         if deadline.due <= time.monotonic():
             is_first, deadline.expired = not deadline.expired, True
-            if is_first and cancel_innermost(deadline.loops):
+            if is_first and cancel_innermost(since=deadline.due - deadline.limit.total_seconds()):
                 deadline.raised = CancelledError
                 return
             deadline.raised = JobTimeout

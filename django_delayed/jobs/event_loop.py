@@ -43,14 +43,9 @@ def awaited(returned: Any) -> Any:
     return EventLoop(returned).run() if type(returned) is CoroutineType else returned
 
 
-def loops_in_main_thread() -> int:
-    """How many event loops of jobs the main thread waits for."""
-    return len(_running)
-
-
-def cancel_innermost(outside: int) -> bool:
-    """Cancel the innermost coroutine of those, if the main thread waits for more loops than `outside`."""
-    if len(_running) <= outside:
+def cancel_innermost(since: float) -> bool:
+    """Cancel the coroutine for which the main thread waits, if that began since then; False if not."""
+    if not _running or _running[-1].began < since:
         return False
     _running[-1].cancel()
     return True
@@ -60,6 +55,7 @@ class EventLoop(Generic[T]):
     """A loop for one coroutine. It is closed when `run` is over, however that ends."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self.began = time.monotonic()
         self._coroutine = coroutine
         self._is_cancelled = False
         self._loop: asyncio.AbstractEventLoop | None = None

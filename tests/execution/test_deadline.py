@@ -370,6 +370,21 @@ def test_a_coroutine_that_blocks_its_loop_has_run_too_long_when_it_ends():
     assert loops[0].is_closed()
 
 
+def test_a_thread_that_a_coroutine_has_started_does_not_keep_its_loop_open():
+    loops, gate = [], threading.Event()
+
+    async def wait():
+        loops.append(asyncio.get_running_loop())
+        await asyncio.to_thread(gate.wait)
+
+    try:
+        with pytest.raises(JobTimeout):
+            run_within(SHORT, "a job", lambda: awaited(wait()))
+        assert loops[0].is_closed()
+    finally:
+        gate.set()
+
+
 def test_the_deadline_inside_a_coroutine_is_another_one():
     async def outer():
         with pytest.raises(JobTimeout, match=r"^inner ran longer"):

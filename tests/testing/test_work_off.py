@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core import mail
 from django.db import connection, transaction
 from django.utils import timezone
@@ -258,3 +259,28 @@ def test_a_row_that_another_has_locked_is_left_to_it(lock):
     assert work_off() == 0
     lock.release()
     assert work_off() == 1
+
+
+# Async
+
+
+@one_transaction_or_none
+@pytest.mark.parametrize("perform", [work_off, async_to_sync(sync_to_async(work_off))], ids=["sync", "async"])
+def test_async_jobs_are_performed_in_the_transaction_of_the_test(post, in_job, in_transaction, perform):
+    assert connection.in_atomic_block is in_transaction
+
+    async def copy():
+        found = await Post.objects.aget()
+        await Post.objects.acreate(title=f"copy of {found.title}")
+
+    async def fail():
+        await Post.objects.aget(title="gone")
+
+    in_job(copy)
+    post.delay().publish_async("new")
+    assert perform() == 2
+    assert {post.title for post in Post.objects.all()} == {"copy of a", "new"}
+    in_job(fail)
+    with pytest.raises(Post.DoesNotExist):
+        perform()
+    assert Post.objects.count() == 2
