@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from django.conf import settings as django_settings
 from django.utils import timezone
 
 from .conf import count, from_now, integer, positive_duration, queue_name
-from .features.unique.definition import unique_option
+from .features.unique.definition import Unique, unique_option
 
 Options = dict[str, Any]
 Layers = tuple[Options, ...]  # of checked options, the uppermost last
 
+
+class JobOptions(TypedDict, total=False):
+    """The options of a job, for type checkers: each a value, or a function that returns one."""
+
+    queue: str | Callable[..., str] | None
+    priority: int | Callable[..., int] | None
+    run_at: datetime | Callable[..., datetime] | None
+    wait_until: datetime | Callable[..., datetime] | None
+    wait: timedelta | float | Callable[..., timedelta | float] | None
+    max_attempts: int | Callable[..., int] | None
+    max_run_time: timedelta | float | Callable[..., timedelta | float] | None
+    unique: Unique | bool | Callable[..., Unique | bool] | None
+
+
 WHEN = {"run_at", "wait"}  # two ways to say it
 
 
-def check_options(given: Options) -> Options:
+def check_options(given: Mapping[str, Any]) -> Options:
     """The options under their one name, each literal checked; None counts as not given.
 
     Raises TypeError or ValueError.

@@ -19,7 +19,7 @@ LONGER: dict[str, int] = {
     # One file holds the states and every move between them, so that nothing else changes a row.
     "states.py": 542,
     # What a project writes, calls and reads of a job, in one class.
-    "jobs/job.py": 375,
+    "jobs/job.py": 385,
 }
 MOST_ENTRIES = 32  # modules and packages at the top, so that the folder can be read aloud
 # Words that the package gave up for those of CONTRIBUTING.md: coined ones, or ones with two meanings.

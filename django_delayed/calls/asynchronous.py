@@ -4,22 +4,44 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from ..jobs.signatures import check_kind
-from ..options import Layers, Options, check_options
+from ..options import JobOptions, Layers, Options, check_options
 from .call import Call, DelayedCall, delayed
 from .methods import bind
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # What enqueues a call elsewhere.
 OF_OTHER_SYSTEMS = {"delay", "apply_async", "perform_later", "perform_async", "enqueue"}
 
 
+class Decorator(Protocol):
+    """What `handle_asynchronously` with options is to a type checker."""
+
+    @overload
+    def __call__(self, method: Callable[Concatenate[Any, P], R], /) -> AsynchronousMethod[P, R]: ...
+    @overload
+    def __call__(
+        self, method: classmethod[Any, P, R] | staticmethod[P, R], /
+    ) -> AsynchronousMethod[P, R]: ...
+
+
+@overload
+def handle_asynchronously(method: Callable[Concatenate[Any, P], R], /) -> AsynchronousMethod[P, R]: ...
+@overload
+def handle_asynchronously(
+    method: classmethod[Any, P, R] | staticmethod[P, R], /
+) -> AsynchronousMethod[P, R]: ...
+@overload
+def handle_asynchronously(**options: Unpack[JobOptions]) -> Decorator: ...
 def handle_asynchronously(method: Any = None, **options: Any) -> Any:
     """Decorate a method so that each call of it is enqueued; `.now(…)` calls it at once.
 
@@ -32,7 +54,7 @@ def handle_asynchronously(method: Any = None, **options: Any) -> Any:
     return AsynchronousMethod(method, checked)
 
 
-class AsynchronousMethod:
+class AsynchronousMethod(Generic[P, R]):
     """A method whose calls become jobs; knows the class that defines it.
 
     It has the attributes of the method, those that other decorators have set on it too.
@@ -59,7 +81,7 @@ class AsynchronousMethod:
     def __set_name__(self, owner: type, name: str) -> None:
         self.owner, self.name = owner, name
 
-    def __get__(self, instance: Any, owner: type) -> BoundAsynchronousMethod:
+    def __get__(self, instance: Any, owner: type) -> BoundAsynchronousMethod[P, R]:
         # Without an owner it stands inside a @classmethod, or was not defined in a class body.
         if self.owner is None:
             raise self._misplaced()
@@ -75,12 +97,13 @@ class AsynchronousMethod:
             "delay(function)(…)."
         )
 
-    def delayed(self, target: Any, layers: Layers) -> DelayedCall:
+    def delayed(self, target: Any, layers: Layers) -> DelayedCall[P]:
         """The call on this target, with options that win over the decorator's."""
-        return delayed(Call(target, self.name, self.owner, self), (self.options, *layers))
+        call: DelayedCall[Any] = delayed(Call(target, self.name, self.owner, self), (self.options, *layers))
+        return call
 
 
-class BoundAsynchronousMethod:
+class BoundAsynchronousMethod(Generic[P, R]):
     """A method with its instance or class: calling it enqueues, `.now(…)` calls it.
 
     To `inspect`, to Django's signals and to packages that look for methods with a mark, it is the method or
@@ -90,7 +113,7 @@ class BoundAsynchronousMethod:
     # A template that names it must not enqueue a job.
     alters_data = True
 
-    def __init__(self, method: AsynchronousMethod, target: Any) -> None:
+    def __init__(self, method: AsynchronousMethod[P, R], target: Any) -> None:
         self.method = method
         self.target = target
         self.__doc__, self.__module__ = method.__doc__, method.__module__
@@ -111,13 +134,13 @@ class BoundAsynchronousMethod:
             )
         return getattr(self.method.undelayed, name)
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> DelayedJob | None:
         return self.delayed(())(*args, **kwargs)
 
-    def delayed(self, layers: Layers) -> DelayedCall:
+    def delayed(self, layers: Layers) -> DelayedCall[P]:
         """The call with these options, not yet enqueued."""
         return self.method.delayed(self.target, layers)
 
-    def now(self, /, *args: Any, **kwargs: Any) -> Any:
+    def now(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the method here and at once; returns what it returns."""
         return bind(self.target, self.method.undelayed)(*args, **kwargs)

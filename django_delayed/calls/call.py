@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
 from django.db import models
 
@@ -30,6 +30,9 @@ from .methods import (
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
+
+
+P = ParamSpec("P")
 
 
 class Call:
@@ -138,7 +141,7 @@ class CallJob(Job, tag="call"):
         return (Call.load(payload), *args), kwargs
 
 
-class DelayedCall:
+class DelayedCall(Generic[P]):
     """A call that waits for its arguments: called with them, it enqueues the job that `make_job` returns."""
 
     # A template that names it must not enqueue a job.
@@ -151,17 +154,17 @@ class DelayedCall:
     def __repr__(self) -> str:
         return "<a delayed call that is not enqueued: call it>"
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> DelayedJob | None:
         return enqueue(self.job(*args, **kwargs))
 
-    def job(self, /, *args: Any, **kwargs: Any) -> Job:
+    def job(self, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """The job with these arguments, not enqueued."""
         job = self._make_job(*args, **kwargs)
         job.layers = self._layers
         return job
 
 
-def delayed(call: Call, layers: Layers) -> DelayedCall:
+def delayed(call: Call, layers: Layers) -> DelayedCall[...]:
     """The call with these options, waiting for its arguments. Raises TypeError for a generator function."""
     check_kind(call.name, call.function, may_be_async=True)
     return DelayedCall(partial(CallJob, call), layers)

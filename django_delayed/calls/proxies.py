@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
 from django.db import models
 
 from ..jobs import Job
-from ..options import Layers, check_options
+from ..options import JobOptions, Layers, check_options
 from .asynchronous import AsynchronousMethod, BoundAsynchronousMethod
 from .call import Call, DelayedCall, delayed
 from .methods import class_of, find_method, is_function
 
+P = ParamSpec("P")
+T = TypeVar("T")
+M = TypeVar("M", bound=models.Model)
 
+
+# To a type checker, the stand-in is what it stands for: it knows the methods, and their arguments.
+@overload
+def delay(target: type[T], **options: Unpack[JobOptions]) -> type[T]: ...  # type: ignore[overload-overlap]
+@overload
+def delay(target: M, **options: Unpack[JobOptions]) -> M: ...
+@overload
+def delay(target: Callable[P, Any], **options: Unpack[JobOptions]) -> DelayedCall[P]: ...
 def delay(target: Any, **options: Any) -> Any:
     """A stand-in for `target` whose calls become jobs; each call returns the DelayedJob.
 
@@ -51,7 +62,7 @@ def _check_is_found(method: Any) -> None:
         )
 
 
-def delayed_method(target: Any, name: str, layers: Layers) -> DelayedCall:
+def delayed_method(target: Any, name: str, layers: Layers) -> DelayedCall[...]:
     """The method of a model instance or a class, waiting for its arguments."""
     defined = find_method(target, name)
     if isinstance(defined, AsynchronousMethod):
@@ -69,13 +80,16 @@ class DelayProxy:
     alters_data = True
 
     def __init__(
-        self, target: Any, layers: Layers, find: Callable[[Any, str, Layers], DelayedCall] = delayed_method
+        self,
+        target: Any,
+        layers: Layers,
+        find: Callable[[Any, str, Layers], DelayedCall[...]] = delayed_method,
     ) -> None:
         self._target = target
         self._layers = layers
         self._find = find
 
-    def __getattr__(self, name: str) -> DelayedCall:
+    def __getattr__(self, name: str) -> DelayedCall[...]:
         return self._find(self._target, name, self._layers)
 
     def __repr__(self) -> str:
@@ -91,11 +105,15 @@ class DelayProxy:
 class _Delay:
     """`delay` of the mixin: called on an instance it is about that instance, on the class about the class."""
 
-    def __get__(self, instance: Any, owner: type) -> _DelayOf:
+    @overload
+    def __get__(self, instance: None, owner: type[T]) -> _DelayOf[type[T]]: ...
+    @overload
+    def __get__(self, instance: T, owner: type[T]) -> _DelayOf[T]: ...
+    def __get__(self, instance: Any, owner: type) -> _DelayOf[Any]:
         return _DelayOf(owner if instance is None else instance)
 
 
-class _DelayOf:
+class _DelayOf(Generic[T]):
     """`post.delay`, which still has to be called."""
 
     # A template that names it must not call it.
@@ -104,13 +122,17 @@ class _DelayOf:
     def __init__(self, target: Any) -> None:
         self._target = target
 
-    def __call__(self, **options: Any) -> DelayProxy:
-        return DelayProxy(self._target, (check_options(options),))
+    def __call__(self, **options: Unpack[JobOptions]) -> T:
+        proxy: Any = DelayProxy(self._target, (check_options(options),))
+        return proxy
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"delay has to be called: write .delay().{name}(…), with parentheses after delay."
-        )
+    # A type checker reports such a name as one that is not there.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> None:
+            raise AttributeError(
+                f"delay has to be called: write .delay().{name}(…), with parentheses after delay."
+            )
 
 
 class DelayMixin:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from asgiref.sync import sync_to_async
 
+from ..options import JobOptions
 from .jobs import enqueue, enqueue_all
 
 if TYPE_CHECKING:
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from ..models import DelayedJob
 
 
-async def aenqueue(job: Job, **options: Any) -> DelayedJob | None:
+async def aenqueue(job: Job, **options: Unpack[JobOptions]) -> DelayedJob | None:
     """As `enqueue`, in async code."""
     return await sync_to_async(enqueue)(job, **options)
 
 
-async def aenqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
+async def aenqueue_all(jobs: Iterable[Job], **options: Unpack[JobOptions]) -> list[DelayedJob | None]:
     """As `enqueue_all`, in async code. The iterable is gone through in that thread, too."""
     return await sync_to_async(enqueue_all)(jobs, **options)

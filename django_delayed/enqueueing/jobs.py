@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from django.core.exceptions import SynchronousOnlyOperation
 
 from ..conf import count, settings
 from ..databases.event_loops import running_loop
 from ..exceptions import EventLoopRunning
-from ..options import Options, check_options
+from ..options import JobOptions, Options, check_options
 from ..reports import is_refused
 from ..serialization.context import current_context
 from .rows import build_row
@@ -29,7 +29,7 @@ _IN_ASYNC_CODE = (
 )
 
 
-def enqueue(job: Job, **options: Any) -> DelayedJob | None:
+def enqueue(job: Job, **options: Unpack[JobOptions]) -> DelayedJob | None:
     """Write the job down, in the transaction that is open on the queue's database; see the setting ENQUEUE.
 
     Options: `queue`, `priority` (lower runs first), `run_at` or `wait_until` (an aware datetime), `wait` (a
@@ -53,7 +53,7 @@ def enqueue_in_transaction(job: Job) -> DelayedJob | None:
     return _enqueue([job], {}, "transaction", for_worker=True)[0]
 
 
-def enqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
+def enqueue_all(jobs: Iterable[Job], **options: Unpack[JobOptions]) -> list[DelayedJob | None]:
     """Write many jobs down in one transaction: all or none. Options and errors are those of `enqueue`.
 
     Returns the rows in the order of the jobs; None for each job that is not enqueued, as from `enqueue`.
@@ -62,7 +62,7 @@ def enqueue_all(jobs: Iterable[Job], **options: Any) -> list[DelayedJob | None]:
     return _enqueue(_check_many("enqueue_all", jobs), checked, settings.ENQUEUE)
 
 
-def enqueue_many(jobs: Iterable[Job], *, chunk: int = 1000, **options: Any) -> int:
+def enqueue_many(jobs: Iterable[Job], *, chunk: int = 1000, **options: Unpack[JobOptions]) -> int:
     """Write any number of jobs down, `chunk` at a time: a million take as much memory as one chunk.
 
     Each chunk is in a transaction of its own, or in the one that the caller has open. After an error, of the

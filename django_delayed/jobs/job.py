@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar, Unpack, cast, overload
 
 from django.db import transaction
 from django.db.models import Model, QuerySet
@@ -16,13 +16,13 @@ from ..exceptions import JobRetried, JobSnoozed
 from ..features.iteration.cursors import Cursors
 from ..features.iteration.iterating import Chunk, Iteration, Step, check_chunk
 from ..features.progress.said import check_said
-from ..options import Layers, Options, check_options
+from ..options import JobOptions, Layers, Options, check_options
 from ..serialization import arguments
 from ..serialization.context import Context
 from ..serialization.names import set_former_names
 from ..serialization.records import about_of
 from .attempt import check_long
-from .configured import ConfiguredJob
+from .configured import ConfiguredJob, P, Performs, R
 from .definition import NoDelay, NotInitialized, check_definition
 from .hooks import Enqueue, Hooks, collect_hooks, run_with_hooks, run_with_many_hooks
 from .payloads import dump_job, load_job, set_tag
@@ -149,17 +149,27 @@ class Job:
     # What a caller says.
 
     @classmethod
-    def perform_later(cls, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
+    def perform_later(cls: type[Performs[P, Any]], /, *args: P.args, **kwargs: P.kwargs) -> DelayedJob | None:
         """Enqueue the job with these arguments. Returns its row; None as `enqueue` does."""
-        return enqueue(cls(*args, **kwargs))
+        return enqueue(cast("Job", cls(*args, **kwargs)))
 
     @classmethod
-    async def aperform_later(cls, /, *args: Any, **kwargs: Any) -> DelayedJob | None:
+    async def aperform_later(
+        cls: type[Performs[P, Any]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> DelayedJob | None:
         """As `perform_later`, in async code."""
-        return await aenqueue(cls(*args, **kwargs))
+        return await aenqueue(cast("Job", cls(*args, **kwargs)))
 
+    @overload
     @classmethod
-    def perform_now(cls, /, *args: Any, **kwargs: Any) -> Any:
+    def perform_now(
+        cls: type[Performs[P, Coroutine[Any, Any, R]]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    @overload
+    @classmethod
+    def perform_now(cls: type[Performs[P, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @classmethod
+    def perform_now(cls: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Perform the job here and now, with its hooks; writes nothing. Returns what `perform` returns.
 
         An error that `discard_on` names goes to `after_discard` alone; others are the caller's.
@@ -172,7 +182,7 @@ class Job:
             job.after_discard(error)
 
     @classmethod
-    def set(cls, **options: Any) -> ConfiguredJob[Self]:
+    def set(cls, **options: Unpack[JobOptions]) -> ConfiguredJob[Self]:
         """The same job with options: `Report.set(wait=60, queue="slow").perform_later(…)`."""
         return ConfiguredJob(cls, (check_options(options),))
 

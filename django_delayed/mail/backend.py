@@ -83,7 +83,7 @@ class EmailBackend(BaseEmailBackend):
         return from_path(settings.EMAIL_BACKEND) if self.alias is None else mailers[self.mailer]
 
 
-def remove_refused(options: dict[str, Any]) -> None:
+def remove_refused(options: Any) -> None:
     """Remove options that cannot apply to queued mail. Raises TypeError if one has a truthy value."""
     for name, reason in REFUSED.items():
         if options.pop(name, None):

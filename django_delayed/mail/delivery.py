@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from ..enqueueing import enqueue
+from ..options import JobOptions
 from .backend import REFUSED, EmailBackend, remove_refused
 from .jobs import MailJob
 from .messages import connection_of, overrides_send
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from ..models import DelayedJob
 
 
-def deliver_later(message: EmailMessage, *, using: str | None = None, **options: Any) -> DelayedJob | None:
+def deliver_later(
+    message: EmailMessage, *, using: str | None = None, **options: Unpack[JobOptions]
+) -> DelayedJob | None:
     """Enqueue a message for a worker to send, with its attachments and alternatives, up to MAX_MAIL_SIZE.
 
     `using` names the mailer (Django 6.1 and its MAILERS); the options are those of a job: queue, priority,
@@ -39,7 +42,7 @@ def send_mail(
     *,
     html_message: str | None = None,
     using: str | None = None,
-    **options: Any,
+    **options: Unpack[JobOptions],
 ) -> DelayedJob | None:
     """Django's `send_mail`, queued: the same arguments, then the options of a job.
 

@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self, Unpack
 
 from django.core.mail import EmailMessage
 
@@ -16,7 +16,7 @@ from ..calls.methods import find_method
 from ..exceptions import UnknownCode
 from ..jobs import Job
 from ..jobs.signatures import check_fit, check_kind
-from ..options import Layers, check_options
+from ..options import JobOptions, Layers, check_options
 from ..serialization import names
 from .delivery import check_message
 from .headers import Headers, fix_headers, new_headers
@@ -42,12 +42,13 @@ class Mailer:
             raise TypeError(f"{cls.__qualname__}: a worker makes it without arguments: {error}.") from None
 
     @classmethod
-    def delay(cls, **options: Any) -> DelayProxy:
+    def delay(cls, **options: Unpack[JobOptions]) -> Self:
         """A stand-in whose methods enqueue the mail; each returns the DelayedJob. Options: as of a job."""
-        return DelayProxy(cls, (check_options(options),), delayed_mail)
+        proxy: Any = DelayProxy(cls, (check_options(options),), delayed_mail)
+        return proxy
 
 
-def delayed_mail(mailer: type[Mailer], method: str, layers: Layers) -> DelayedCall:
+def delayed_mail(mailer: type[Mailer], method: str, layers: Layers) -> DelayedCall[...]:
     """The mail of a mailer, waiting for its arguments."""
     return DelayedCall(partial(MailerJob, Mail(mailer, method)), layers)
 

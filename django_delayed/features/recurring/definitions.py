@@ -112,7 +112,7 @@ def _job_of_code(name: str, args: Any, kwargs: Mapping[str, Any], options: Optio
     owner, _, method = name.rpartition(".") if "." in name.partition(":")[2] else ("", "", "")
     # By its class: it may have the method from another one.
     cls = names.resolve_class(owner) if owner else None
-    found = vars(cls).get(method) if cls else _resolve(name)
+    found: Any = vars(cls).get(method) if cls else _resolve(name)
     if isinstance(found, type):
         return _job_of_class(name, args, kwargs, options)
     call = delayed_method(cls, method, ()) if cls else delay(found)

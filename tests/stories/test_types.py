@@ -1,0 +1,84 @@
+"""The page about types: two type checkers accept what it accepts, and refuse the lines that it refuses."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from tests.stories.markdown import ROOT, Story, blocks
+
+PAGE = ROOT / "docs/types.md"
+PATIENCE = 240  # seconds: pyright is downloaded at its first run
+FILES = ["blog/models.py", "blog/jobs.py", "blog/accepted.py", "blog/refused.py"]
+# Of this checkout, whatever is installed, and without what they would say of the package itself.
+MYPY = f"[mypy]\nstrict = true\nmypy_path = {ROOT}\n[mypy-django_delayed.*]\nfollow_imports = silent\n"
+PYRIGHT = {"typeCheckingMode": "strict", "include": FILES, "extraPaths": [str(ROOT)]}
+# "blog/refused.py:8: error: …" and "/…/blog/refused.py:8:5 - error: …"
+LINE = re.compile(r"(blog/\w+\.py):(\d+)(?::\d+ -|:) error:")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        connection.vendor != "sqlite", reason="a new project is on SQLite, whatever the other tests run on"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """The project of the page, whose blocks have been done."""
+    story = Story(tmp_path_factory.mktemp("types"))
+    [console, settings, *_] = blocks(ROOT / "README.md", "Quick start")
+    story.tell([console, settings, *blocks(PAGE)])
+    (story.project / "mypy.ini").write_text(MYPY)
+    (story.project / "pyrightconfig.json").write_text(json.dumps(PYRIGHT))
+    return story.project
+
+
+def refused_in(project):
+    """The lines of which the page says that they are errors."""
+    for file in FILES:
+        for number, line in enumerate((project / file).read_text().splitlines(), 1):
+            if "# error: " in line:
+                yield file, number
+
+
+def errors_of(project, *command):
+    """Where this checker sees errors, and all that it says."""
+    environment = os.environ | {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=project, env=environment, capture_output=True, text=True,
+        timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    # Both exit with 1 when they have found errors, and with 2 or more when they could not look.
+    assert done.returncode == 1, done.stdout + done.stderr
+    return {(path, int(number)) for path, number in LINE.findall(done.stdout)}, done.stdout
+
+
+def has(package):
+    return pytest.mark.skipif(
+        importlib.util.find_spec(package) is None, reason=f"{package} is not installed: 'make lint' does it"
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(("mypy", *FILES), marks=has("mypy")),
+        pytest.param(("pyright", "--pythonpath", sys.executable), marks=has("pyright")),
+    ],
+    ids=lambda command: command[0],
+)
+def test_it_refuses_the_lines_of_which_the_page_says_so_and_no_other(project, command):
+    found, said = errors_of(project, *command)
+    assert found == {*refused_in(project)}, said
+    assert len(found) == 17
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (Path(importlib.util.find_spec("django_delayed").origin).parent / "py.typed").exists()
