@@ -83,6 +83,12 @@ class WorkerManager:
         return process is not None and process.activity.is_ready and self._kill_replaced_at is None
 
     @property
+    def is_ready(self) -> bool:
+        """Whether that worker has a heartbeat which is younger than a lease."""
+        process = self._process
+        return process is not None and self.is_up and not process.activity.is_stale(settings.LEASE)
+
+    @property
     def is_idle(self) -> bool:
         """Whether there is nothing to do until the worker has work, ends, or is to be stopped."""
         process = self._process
@@ -115,10 +121,7 @@ class WorkerManager:
                 self._process.kill(SHUTDOWN)
 
     def replace(self) -> None:
-        """Let the worker finish its job and end, or kill it after SHUTDOWN_TIMEOUT; then start another.
-
-        Also where an operator has stopped it.
-        """
+        """Let the worker finish, or kill it after SHUTDOWN_TIMEOUT; then start another, also after a stop."""
         if self._kill_at is not None and not self._stops_for_good:
             self._kill_replaced_at = self._kill_at if self._process else None
             self._kill_at, self._has_ended = None, False

@@ -24,6 +24,7 @@ from ..worker.titles import supervisor_titled
 from ..worker.wakeup import Wakeup
 from .database_thread import DatabaseThread
 from .hangup import Replacement, workers_replaced_on_hangup
+from .health import Health
 from .maintenance import DeadWorkerCheck, KeyCheck, check_interval, remove_expired
 from .manager import WorkerManager
 from .reaper import Reaper
@@ -41,10 +42,16 @@ class Supervisor:
     """Runs a worker for each configuration, in a process of its own, until SIGTERM or SIGINT.
 
     A second signal ends it at once; SIGHUP replaces the workers; with SIGUSR2 they are quiet, until SIGCONT.
-    `check` runs before any other statement; what it raises is raised by `run`.
+    `check` runs before any other statement; what it raises is raised by `run`. `health` is told each round.
     """
 
-    def __init__(self, workers: Sequence[Configuration], check: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        workers: Sequence[Configuration],
+        check: Callable[[], object],
+        health: Health | None = None,
+    ) -> None:
+        self.health = health
         dead_workers = PeriodicTask(DeadWorkerCheck().run, check_interval())
         self.database = DatabaseThread([dead_workers, PeriodicTask(remove_expired, PRUNE_EVERY)])
         self.database.add([PeriodicTask(KeyCheck().run, PRUNE_EVERY)])
@@ -95,6 +102,9 @@ class Supervisor:
         for manager in self.managers:
             manager.tick()
         self.reaper.tick({manager.pid for manager in self.managers})
+        if self.health:
+            ready = sum(manager.is_ready for manager in self.managers)
+            self.health.tell(len(self.managers), ready, shutdown.requested)
 
     def _raise_errors(self) -> None:
         for thread in (self.database, self.schedules):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -14,6 +15,7 @@ from ...supervisor.supervisor import Supervisor
 from ...worker.configuration import ENVIRONMENT_VARIABLE, Start
 from ...worker.main import run_worker
 from ..base import WorkerCommand, require_tables, require_worker
+from ..health import add_health, health
 from ..queues import warn_of_unknown_queues
 from ..terminal import log_in_terminal
 from ..workers import add_limits, add_name, add_ways, add_workers, configurations
@@ -31,6 +33,7 @@ class Command(WorkerCommand):
         add_ways(parser)
         add_limits(parser)
         add_name(parser)
+        add_health(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run as the supervisor, or as the worker that it started."""
@@ -51,6 +54,10 @@ class Command(WorkerCommand):
             for filters in dict.fromkeys(configuration.filters for configuration in workers):
                 warn_of_unknown_queues(filters)
 
-        supervisor = Supervisor(workers, check)
-        with self.shown_in_terminal(supervisor.process, options):
+        asked = health(options)
+        supervisor = Supervisor(workers, check, asked)
+        with (
+            self.shown_in_terminal(supervisor.process, options),
+            asked.serving() if asked else nullcontext(),
+        ):
             supervisor.run()
