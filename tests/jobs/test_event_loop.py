@@ -45,7 +45,9 @@ def loops(monkeypatch):
         made.append(new_event_loop())
         return made[-1]
 
-    monkeypatch.setattr(asyncio.events, "new_event_loop", note)
+    # Where asgiref, or asyncio.run() for it, looks for it.
+    for module in (asyncio, asyncio.events):
+        monkeypatch.setattr(module, "new_event_loop", note)
     return made
 
 
