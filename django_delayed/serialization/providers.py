@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any, Protocol, cast
 
 from django.core.exceptions import ImproperlyConfigured
@@ -36,6 +36,16 @@ def provider(name: str) -> Provider:
             f"DJANGO_DELAYED['CONTEXT'][{name!r}]: {path} needs the functions capture() and restore(value)."
         )
     return cast(Provider, found)
+
+
+def import_all() -> None:
+    """Import the providers before the first job is begun: one may connect receivers, which are to hear of it.
+
+    What is wrong with one is an error of each job that needs it.
+    """
+    for name in settings.CONTEXT:
+        with suppress(Exception):
+            provider(name)
 
 
 def problems() -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from django.db import connections
 
 from ..execution.session import Session
+from ..serialization.providers import import_all
 from ..signals import worker_started, worker_stopped
 from .activity import Activity
 from .configuration import DONE, Configuration
@@ -48,6 +49,7 @@ class ThreadedWorker:
     def run(self) -> int:
         """Work. Returns the exit code: DONE, or that of `Ending`. Raises what has ended a thread."""
         session = Session()
+        import_all()
         tell(session, worker_started, self.id, process=self.configuration.process())
         threads = [
             SlotThread(number, self._work_in, slot, self._thread_ended)

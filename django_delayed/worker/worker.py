@@ -31,6 +31,7 @@ from ..conf import settings
 from ..execution.outcomes import Outcome
 from ..execution.session import Session
 from ..models import DelayedJob, all_rows
+from ..serialization.providers import import_all
 from ..signals import queue_empty, worker_started, worker_stopped
 from .activity import Activity
 from .batch_size import BATCH_SECONDS, BatchSize, ShortJobs
@@ -97,6 +98,7 @@ class Worker:
 
     def run(self) -> int:
         """Work. Returns the exit code, which says why it has ended: DONE, or that of `Ending`."""
+        import_all()
         tell(self.session, worker_started, self.id, process=self.configuration.process())
         self._performing.begin()
         try:

@@ -1,6 +1,7 @@
 """What CONTEXT carries from the enqueue to the performing of jobs, calls and mail."""
 
 import json
+import sys
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -10,6 +11,7 @@ from django_delayed import SerializationError, delay, enqueue_all
 from django_delayed.execution.outcomes import Failed, Finished
 from django_delayed.mail import deliver_later
 from django_delayed.models import DelayedJob
+from django_delayed.serialization import providers
 from tests.blog import context, diary, jobs
 from tests.blog.models import Post
 from tests.blog.work import perform_next, work_off
@@ -233,3 +235,18 @@ def test_a_provider_that_is_none_is_refused_where_a_job_is_enqueued(settings, pa
     with pytest.raises(ImproperlyConfigured, match=r"DJANGO_DELAYED\['CONTEXT'\]\['mine'\]"):
         jobs.Plain.perform_later()
     assert not DelayedJob.objects.exists()
+
+
+def test_a_worker_imports_all_of_them_and_leaves_what_is_wrong_with_one_to_its_jobs(
+    settings, tmp_path, monkeypatch
+):
+    (tmp_path / "good_provider.py").write_text("class It:\n    capture = restore = print\n")
+    (tmp_path / "bad_provider.py").write_text("raise RuntimeError\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    paths = {"gone": "no.such.It", "bad": "bad_provider.It", "good": "good_provider.It"}
+    settings.DJANGO_DELAYED = {"CONTEXT": paths}
+    try:
+        providers.import_all()
+        assert "good_provider" in sys.modules
+    finally:
+        sys.modules.pop("good_provider", None)

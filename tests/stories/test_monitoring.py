@@ -58,7 +58,7 @@ def test_the_code_of_the_page_runs():
 def test_the_addresses_are_those_of_the_page(client, settings, monkeypatch):
     monkeypatch.setenv("METRICS_TOKEN", "a-token-of-the-monitoring")
     settings_of_page, urls = {}, {}
-    exec(block("python", "mysite/settings.py"), settings_of_page)
+    exec(block("python", "METRICS_TOKEN"), settings_of_page)
     exec(block("python", "mysite/urls.py"), urls)
     settings.DJANGO_DELAYED = settings_of_page["DJANGO_DELAYED"]
     settings.ROOT_URLCONF = tuple(urls["urlpatterns"])
