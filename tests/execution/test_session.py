@@ -186,7 +186,8 @@ def test_the_queries_of_an_async_job_are_made_on_the_connection_of_its_hooks(mon
     with session:
         Asking.perform_now()
     assert used[0] is used[1] is used[2] is not around
-    assert opened == ["default"]
+    # Before its first INSERT, Django 6 asks MariaDB for its version, over a connection of its own.
+    assert {*opened} == {"default"}
     assert used[0].connection is None
     assert connections["default"] is around
 
