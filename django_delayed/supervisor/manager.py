@@ -70,8 +70,7 @@ class WorkerManager:
     def has_ended(self) -> bool:
         """Whether the worker has ended for good.
 
-        After a stop, an unavailable database is not waited for: another supervisor will release what the
-        worker held.
+        After a stop, it waits for no unavailable database: another supervisor will release what was held.
         """
         gave_up = self._kill_at is not None and time.monotonic() > self._kill_at + GRACE.total_seconds()
         return self._has_ended or gave_up
@@ -129,8 +128,9 @@ class WorkerManager:
         if self._process is None or self._kill_at is not None:
             return
         self._kill_replaced_at = time.monotonic() + settings.SHUTDOWN_TIMEOUT.total_seconds()
-        self._process.send_signal(signal.SIGTERM)
+        # First: otherwise the line in which the worker says that it has stopped may come before it.
         logger.info("Worker %s was told to stop, and is replaced", self._process.worker)
+        self._process.send_signal(signal.SIGTERM)
 
     @property
     def is_quiet(self) -> bool:
@@ -161,8 +161,8 @@ class WorkerManager:
         self._kill_at = time.monotonic() + settings.SHUTDOWN_TIMEOUT.total_seconds()
         # One that is to be replaced has been told: a second signal would mean at once.
         if self._process and self._kill_replaced_at is None:
-            self._process.send_signal(signal.SIGTERM)
             logger.info("Worker %s was told to stop", self._process.worker)
+            self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the worker now; its job is released, and the attempt is not counted."""

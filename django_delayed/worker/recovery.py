@@ -26,9 +26,10 @@ from ..models import (
     all_rows,
 )
 from ..states import DelayedJobQuerySet
+from .counting import tally_of
 from .ledger import Unsettled
 from .slot import Current
-from .tally import Tally, tally_of
+from .tally import Tally
 
 logger = logging.getLogger("django_delayed")
 

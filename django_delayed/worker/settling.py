@@ -13,11 +13,11 @@ from ..models import DelayedJob
 from ..signals import fields_of
 from .availability import repeat_while_unavailable
 from .children import Children
+from .counting import tally_of
 from .performing import Performing
 from .shutdown import Shutdown
 from .slot import Slot
 from .statements import Statements
-from .tally import tally_of
 from .wakeup import Wakeup
 
 logger = logging.getLogger("django_delayed")

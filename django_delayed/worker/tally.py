@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
-
-from ..execution.outcomes import Crashed, Failed, Finished, Interrupted, Released, Rescheduled, Suspected
-from ..execution.settle import Performed
-
-# Tuples: jobs of a microsecond pass here, and a union of types is made anew each time.
-NOT_PERFORMED = (Released, Interrupted, Suspected)
-FAILURES = (Failed, Rescheduled, Crashed)
 
 
 class Tally(NamedTuple):
@@ -45,24 +37,3 @@ class Tally(NamedTuple):
             self.ran - earlier.ran,
             self.longest,
         )
-
-
-def tally_of(settled: Iterable[Performed]) -> Tally:
-    """The tally of these outcomes, which are written; a job that was interrupted was not performed."""
-    processed = failed = 0
-    waited = ran = longest = 0.0
-    for row, outcome in settled:
-        if isinstance(outcome, Finished):
-            ran += outcome.duration
-        elif isinstance(outcome, NOT_PERFORMED):
-            continue
-        else:
-            failed += isinstance(outcome, FAILURES)
-            ran += outcome.duration or 0.0
-        processed += 1
-        if row.locked_at:
-            wait = (row.locked_at - row.run_at).total_seconds()
-            waited += wait
-            if wait > longest:
-                longest = wait
-    return Tally(processed, failed, waited, ran, longest)

@@ -244,7 +244,6 @@ def test_the_supervisor_of_an_idle_worker_sleeps_until_the_worker_has_work_or_en
     asleep, awake = tmp_path / "asleep", tmp_path / "awake"
     runs(
         f"import os, sys, time; sys.path[:] = {sys.path!r}\n"
-        "import django; django.setup()\n"
         "from django_delayed.worker.activity import Activity\n"
         "from django_delayed.worker.configuration import ENVIRONMENT_VARIABLE, Start\n"
         "from django_delayed.worker.wakeup import wake\n"

@@ -118,9 +118,10 @@ def test_an_async_job_is_interrupted_by_a_second_signal(command, ledger):
     row = Sleeping.perform_later(str(ledger))
     run = command("jobs_workoff", delayed={"SHUTDOWN_TIMEOUT": 3600})
     ledger.has(f"begin {row.pk}")
-    # The first asks it to stop, the second interrupts the job, and further ones change nothing.
+    # The first asks it to stop, and the second interrupts the job. The thread of the loop may get it, which
+    # wakes nobody; and the last one may end the process when all is done.
     until(lambda: run.process.poll() is not None or run.send(signal.SIGINT))
-    assert run.ends() == -signal.SIGINT
+    assert run.ends() in (0, -signal.SIGINT)
     row.refresh_from_db()
     assert (row.state, row.attempts, row.crashes) == ("enqueued", 0, 0)
     assert nothing_is_held()
