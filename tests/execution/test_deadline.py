@@ -339,7 +339,7 @@ def test_the_loop_is_closed_under_a_coroutine_that_never_ends(caplog):
         run_within(SHORT, "a job", coroutine.run)
     assert coroutine.loop.is_closed()
     assert len(coroutine.ends) > 2
-    assert set(threading.enumerate()) == threads
+    assert set(threading.enumerate()) <= threads
     # Its task is pending for ever, which asyncio reports.
     gc.collect()
 
