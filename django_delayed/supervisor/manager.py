@@ -128,9 +128,8 @@ class WorkerManager:
         if self._process is None or self._kill_at is not None:
             return
         self._kill_replaced_at = time.monotonic() + settings.SHUTDOWN_TIMEOUT.total_seconds()
-        # First: otherwise the line in which the worker says that it has stopped may come before it.
-        logger.info("Worker %s was told to stop, and is replaced", self._process.worker)
         self._process.send_signal(signal.SIGTERM)
+        logger.info("Worker %s was told to stop, and is replaced", self._process.worker)
 
     @property
     def is_quiet(self) -> bool:
@@ -161,8 +160,8 @@ class WorkerManager:
         self._kill_at = time.monotonic() + settings.SHUTDOWN_TIMEOUT.total_seconds()
         # One that is to be replaced has been told: a second signal would mean at once.
         if self._process and self._kill_replaced_at is None:
-            logger.info("Worker %s was told to stop", self._process.worker)
             self._process.send_signal(signal.SIGTERM)
+            logger.info("Worker %s was told to stop", self._process.worker)
 
     def kill(self) -> None:
         """End the worker now; its job is released, and the attempt is not counted."""
