@@ -167,9 +167,9 @@ def test_what_a_host_does_behind_a_silent_network_is_done_by_another(hosts, ledg
     rows = enqueue_all([Work(str(ledger), 0.2) for _ in range(20)])
     until(lambda: len({entry.pid for entry in ledger.of(START)}) == 2)
     network.fall_silent()
-    [other] = hosts.start(delayed=how)
-    # Once its next heartbeat has gone nowhere.
+    # Once the next heartbeat of both has gone nowhere; the host that comes then declares them dead.
     until(lambda: WorkerProcess.objects.stale(timedelta(seconds=lease / 2)).count() == 2)
+    [other] = hosts.start(delayed=how)
     assert stopped.stop() == 0
     until(no_job_is_left, PATIENCE)
     time.sleep(form(0, 60))

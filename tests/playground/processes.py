@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import threading
@@ -43,19 +44,39 @@ class Command:
         self.pid = process.pid
         self.lines = []
         self.children = set()
+        self._rest = b""
+        self._lock = threading.Lock()
         self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        if process.stdout:
+            os.set_blocking(process.stdout.fileno(), False)
+            self._reader.start()
 
     def _read(self):
-        for line in self.process.stdout or ():
-            self.lines.append(line.rstrip("\n"))
+        while self._take():
+            select.select([self.process.stdout], [], [])
+
+    def _take(self):
+        """Add what is in the pipe to the lines; false once nobody writes to it any more."""
+        with self._lock:
+            try:
+                while data := os.read(self.process.stdout.fileno(), 1 << 16):
+                    *lines, self._rest = (self._rest + data).split(b"\n")
+                    self.lines += [line.decode() for line in lines]
+            except BlockingIOError:
+                return True
+            if self._rest:
+                self.lines.append(self._rest.decode())
+                self._rest = b""
+            return False
 
     @property
     def output(self):
         return "\n".join(self.lines)
 
     def said(self, pattern):
-        """The lines that match, from the level of the log on."""
+        """The lines that match, from the level of the log on: all that were written before the call."""
+        if self._reader.is_alive():
+            self._take()
         return [line for line in list(self.lines) if re.search(pattern, line)]
 
     def has_said(self, pattern, times=1):
@@ -77,8 +98,12 @@ class Command:
     def ends(self):
         """Wait for its end, and that of all that it wrote to; gives the exit code."""
         code = self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self._reads_to_the_end()
         return code
+
+    def _reads_to_the_end(self):
+        if self.process.stdout:
+            self._reader.join(PATIENCE)
 
     def stop(self, signum=signal.SIGTERM):
         self.send(signum)
@@ -98,7 +123,7 @@ class Command:
         for pid in self.children:
             until(lambda pid=pid: not is_alive(pid))
         self.process.wait()
-        self._reader.join(PATIENCE)
+        self._reads_to_the_end()
         print(self.output)  # which pytest shows when the test has failed
 
 
