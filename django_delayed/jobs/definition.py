@@ -84,7 +84,8 @@ def own_names(base: type) -> set[str]:
 
 def _check_spelling(where: str, defined: set[str]) -> None:
     for name in sorted(defined - OPEN):
-        if meant := next((known for known in sorted(OPEN) if _is_typo(name, known)), None):
+        near = (known for known in sorted(OPEN) if abs(len(known) - len(name)) < 2)
+        if meant := next((known for known in near if _is_typo(name, known)), None):
             raise TypeError(f"{where}.{name}: did you mean {meant}? A Job may not use a name so close to it.")
 
 

@@ -90,7 +90,8 @@ def collect_hooks(cls: type[Job], base: type[Job]) -> Hooks:
     `result`, and no async perform.
     """
     found: dict[str, dict[str, None]] = {}
-    for name, method in ((name, method) for c in reversed(cls.__mro__) for name, method in vars(c).items()):
+    theirs = [c for c in reversed(cls.__mro__) if not issubclass(base, c)]
+    for name, method in ((name, method) for c in theirs for name, method in vars(c).items()):
         for kind in kinds_of(method):
             # The method of that name is one without a decorator, too.
             if name != kind:

@@ -1,12 +1,14 @@
 """The two forms of a row of the table in docs/guarantees.md, and the figures of a run.
 
 The short form is one of the usual tests. FAULTS=long asks for the figures of the table; `make faults` does.
+A row about processes has its short form on SQLite only, its long form on each database.
 """
 
 import json
 import os
 import time
 
+import pytest
 from django.db import connection
 
 IS_LONG = os.environ.get("FAULTS") == "long"
@@ -19,6 +21,10 @@ def form(short, long):
 
 
 PATIENCE = form(60, LONG_PATIENCE)
+
+about_processes = pytest.mark.skipif(
+    not IS_LONG and connection.vendor != "sqlite", reason="about processes: its short form is for SQLite"
+)
 
 
 class Figures:

@@ -5,11 +5,12 @@ import signal
 import pytest
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob
-from tests.faults.form import PATIENCE, form
+from tests.faults.form import PATIENCE, about_processes, form
 from tests.playground.hostile import HOSTILE, Hostile, Probe
 from tests.playground.processes import until
 
 
+@about_processes
 @pytest.mark.slow
 @pytest.mark.fault("hostile jobs")
 def test_the_jobs_after_a_hostile_one_find_the_process_as_the_first_one_did(hosts, ledger, figures):

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob
-from tests.faults.form import IS_LONG, PATIENCE, form
+from tests.faults.form import IS_LONG, PATIENCE, about_processes, form
 from tests.playground.deaths import AFTER_PERFORM, POINTS
 from tests.playground.jobs import KILLERS, AtomicWork, Killer, KillerOnce, Work, WorkAgain
 from tests.playground.ledger import DEATH
@@ -192,6 +192,7 @@ def test_killer_jobs_are_given_up_after_three_crashes_and_cost_no_other_job_anyt
     perform_killers(hosts, ledger, figures)
 
 
+@about_processes
 @pytest.mark.slow
 @pytest.mark.fault("killer jobs, isolated")
 def test_isolated_killer_jobs_cost_their_workers_nothing_either(hosts, ledger, figures):

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, WorkerProcess
-from tests.faults.form import PATIENCE, form
+from tests.faults.form import PATIENCE, about_processes, form
 from tests.playground.jobs import HoldGil, SlowerAgain, SlowerAtomicWork, Work
 from tests.playground.models import Effect
 from tests.playground.processes import no_job_is_left, nothing_is_held, until
@@ -73,6 +73,7 @@ def test_an_atomic_job_that_another_host_has_taken_over_writes_nothing(hosts, le
     stall_again_and_again(hosts, ledger, figures, SlowerAtomicWork)
 
 
+@about_processes
 @pytest.mark.slow
 @pytest.mark.fault("long jobs")
 def test_a_worker_is_not_declared_dead_while_its_job_takes_five_leases_or_holds_the_gil(

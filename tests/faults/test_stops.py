@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, FailedAttempt
-from tests.faults.form import IS_LONG, PATIENCE, form
+from tests.faults.form import IS_LONG, PATIENCE, about_processes, form
 from tests.playground.hosts import processes_of
 from tests.playground.jobs import LeaveOrphan, Told, Work
 from tests.playground.processes import MANAGE, children_of, no_job_is_left, nothing_is_held, until
@@ -56,6 +56,7 @@ def test_a_stop_under_load_ends_in_time_and_spends_no_attempt(hosts, ledger, fig
     assert nothing_is_held()
 
 
+@about_processes
 @pytest.mark.slow
 @pytest.mark.fault("SIGTERM to every process, again and again")
 def test_a_stop_that_every_process_hears_several_times_lets_the_current_jobs_end(hosts, ledger, figures):
@@ -93,6 +94,7 @@ def can_be_first():
     return subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True).returncode == 0
 
 
+@about_processes
 @pytest.mark.slow
 @pytest.mark.skipif(not can_be_first(), reason="may make no namespace of processes")
 @pytest.mark.fault("first process of a container")

@@ -3,7 +3,7 @@
 import pytest
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob
-from tests.faults.form import PATIENCE, form
+from tests.faults.form import PATIENCE, about_processes, form
 from tests.playground.jobs import KILLERS, Killer, KillerOnce, TooLong, Work
 from tests.playground.processes import nothing_is_held, until
 
@@ -23,6 +23,7 @@ def wait_until_failed(count):
     until(lambda: DelayedJob.objects.count() == count, PATIENCE)
 
 
+@about_processes
 @pytest.mark.slow
 @pytest.mark.fault("killer jobs, four threads a worker")
 def test_killer_jobs_of_threads_are_given_up_and_no_job_beside_them_fails(hosts, ledger, figures):
@@ -55,6 +56,7 @@ def test_killer_jobs_of_threads_are_given_up_and_no_job_beside_them_fails(hosts,
     assert nothing_is_held()
 
 
+@about_processes
 @pytest.mark.slow
 @pytest.mark.fault("overlong jobs, four threads a worker")
 def test_jobs_of_threads_that_run_too_long_fail_at_once_and_cost_the_others_no_attempt(
