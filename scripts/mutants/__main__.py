@@ -201,11 +201,10 @@ def _test(copies: SimpleQueue[Copy], databases: list[str], limits: dict[str, flo
     copy = copies.get()
     began = time.monotonic()
     mutant.write(copy.folder)
-    # No .pyc: one of the same second and size would be taken for that of the next mutant.
     tests, limit = tests_of(mutant.module, copy.folder), limits[mutant.part]
     how = ""
     for database in databases:
-        how = how or copy.test(tests, database, limit, PYTHONDONTWRITEBYTECODE="1")
+        how = how or copy.test(tests, database, limit)
     mutant.undo(copy.folder)
     copies.put(copy)
     failed = [line for line in how.splitlines() if line.startswith(("FAILED ", "ERROR tests"))]
