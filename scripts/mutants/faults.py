@@ -240,7 +240,7 @@ def _try(patch: Patch, there: list[str]) -> bool:
     with tempfile.TemporaryDirectory(prefix="faults-mutants-") as folder:
         copy = Copy.make(Path(folder))
         test = [f"tests/{patch.test}"]
-        how = {"limit": LIMIT, "select": "", "longest": LIMIT, "PYTHONDONTWRITEBYTECODE": "1"}
+        how = {"limit": LIMIT, "select": "", "longest": LIMIT}
         if output := copy.test(test, database, **how):
             print(f"{output}\nNOT RUN   {patch.name}: its test fails without the patch", flush=True)
             return False
