@@ -14,7 +14,7 @@ export VENV
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo admin test servers lint mutants faults faults-mutants bench clean
+.PHONY: help demo admin test servers lint docs mutants faults faults-mutants bench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -44,6 +44,9 @@ lint: $(VENV)/.lint ## Look at the code without running it: ruff, import-linter,
 	$(bin)/mypy
 	$(on_sqlite) $(manage) makemigrations --check --dry-run
 
+docs: $(VENV)/.docs ## Build the site of the documentation into build/docs; a warning is an error
+	$(bin)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky --fresh-env -c docs . build/docs
+
 mutants: $(VENV)/.test ## Change the core at random places, and report which changes no test notices
 	@$(bin)/python scripts/mutants
 
@@ -71,7 +74,7 @@ $(VENV)/.python:
 	@touch $@
 
 # One set of packages each, in files named after their dependency groups: the demo needs few, and should come up fast.
-$(VENV)/.demo $(VENV)/.test $(VENV)/.lint: $(VENV)/.python pyproject.toml
+$(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.docs: $(VENV)/.python pyproject.toml
 	@echo "Installing what 'make $(@F:.%=%)' needs …"
 	@$(pip) install --editable . --group $(@F:.%=%) '$(DJANGO)'
 	@touch $@

@@ -8,11 +8,14 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import django_delayed
 import pytest
 from django.core.management import get_commands, load_command_class
+from django.dispatch import Signal
 from django.utils import timezone, translation
-from django_delayed import conf
+from django_delayed import Job, conf, exceptions, mail, signals, tasks, testing
 from django_delayed.calls.call import Call, CallJob
+from django_delayed.models import DelayedJob
 from django_delayed.states import State
 from tests.stories.markdown import ROOT, blocks
 
@@ -191,10 +194,62 @@ def test_every_system_check_stands_in_the_settings_page():
     assert sorted(listed) == sorted(set(re.findall(r"\b[EWI]\d{3}\b", source)))
 
 
-def test_every_command_stands_in_the_readme():
-    readme = (ROOT / "README.md").read_text()
+def test_every_command_stands_in_its_page():
+    page = (ROOT / "docs/commands.md").read_text()
     for name in get_commands():
-        assert not name.startswith("jobs_") or f"| `{name}` |" in readme, name
+        assert not name.startswith("jobs_") or f"| `{name}` |" in page, name
+
+
+def test_every_signal_stands_in_its_page():
+    sent = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
+    assert [row[0].strip("`") for row in table(ROOT / "docs/signals.md", "signal")] == sent
+
+
+def directives(page):
+    """What the directives of autodoc on a page name, with the modules that they are in."""
+    module = ""
+    for kind, name in re.findall(r"^\.\. (\w+):: (\S+)$", page.read_text(), re.MULTILINE):
+        if kind == "currentmodule":
+            module = name
+        elif name.startswith("django_delayed"):
+            yield name
+        else:
+            yield f"{module}.{name}"
+
+
+@pytest.mark.parametrize("module", [django_delayed, mail, tasks, testing], ids=lambda module: module.__name__)
+def test_every_public_name_stands_in_the_reference(module):
+    described = {*directives(ROOT / "docs/reference.md")}
+    # All errors stand there by one directive.
+    assert "django_delayed.exceptions" in described
+    for name in module.__all__:
+        is_error = getattr(exceptions, name, None) is getattr(module, name)
+        assert is_error or f"{module.__name__}.{name}" in described, name
+
+
+def test_every_number_of_the_page_about_monitoring_stands_in_the_reference():
+    named = set(re.findall(r"\bstats\.([a-z_]+)\(", (ROOT / "docs/monitoring.md").read_text()))
+    assert {f"django_delayed.stats.{name}" for name in named} <= {*directives(ROOT / "docs/reference.md")}
+
+
+def test_every_field_of_a_row_and_every_attribute_of_a_job_stands_in_the_reference():
+    page = ROOT / "docs/reference.md"
+    fields, attributes = (
+        set(re.findall(r"`(\w+)`", " ".join(row[0] for row in table(page, header))))
+        for header in ("field", "attribute")
+    )
+    assert fields == {field.name for field in DelayedJob._meta.get_fields() if field.concrete}
+    written = {name for name, kind in Job.__annotations__.items() if "ClassVar" in kind and name[0] != "_"}
+    assert attributes == written - {"size_setting"}
+
+
+def test_the_index_links_each_page_of_the_site_in_its_order():
+    page = (ROOT / "docs/index.md").read_text()
+    listed = re.findall(r"^(?:- )?\[[^]]+\]\(([^)]+)\.md\)", page, re.MULTILINE)
+    shown = [
+        line for block in re.findall(r"```\{toctree\}\n(.*?)```", page, re.S) for line in block.splitlines()
+    ]
+    assert listed == [line for line in shown if line and not line.startswith(":")]
 
 
 def test_the_payload_that_the_page_shows_is_the_one_that_is_written():

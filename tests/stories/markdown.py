@@ -44,6 +44,10 @@ def blocks(page: Path, section: str = "") -> list[Block]:
     return [Block(block[2], dedent(block[3]), text.count("\n", 0, block.start()) + 2) for block in found]
 
 
+# The first blocks: settings are the second, the model is the third, and the fourth makes its table.
+QUICK_START = blocks(ROOT / "docs/quick_start.md")
+
+
 class Story:
     """A new project, in which the blocks of a page are done one by one, as a reader would."""
 

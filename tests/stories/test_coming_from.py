@@ -13,7 +13,7 @@ import pytest
 from django.conf import global_settings
 from django.core.management import get_commands
 from django.db import connection
-from tests.stories.markdown import ROOT, Story, blocks
+from tests.stories.markdown import QUICK_START, ROOT, Story, blocks
 from tests.test_docs import rows_of_tables
 
 PAGES = sorted(ROOT.glob("docs/coming_from/*.md"))
@@ -26,14 +26,13 @@ OF_READERS = {
 }
 # What the sources of the package do not name.
 ELSEWHERE = {"DJANGO_DELAYED", "QUEUE", "QUEUES", "hours", "weeks"}
-QUICK_START = blocks(ROOT / "README.md", "Quick start")[:4]
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """The project at the end of the quick start, to be copied."""
     story = Story(tmp_path_factory.mktemp("quick_start"))
-    story.tell(QUICK_START)
+    story.tell(QUICK_START[:4])
     return story.project
 
 

@@ -2,12 +2,11 @@
 
 import pytest
 from django.db import connection
-from tests.stories.markdown import ROOT, Block, Story, blocks
+from tests.stories.markdown import QUICK_START, ROOT, Block, Story, blocks
 
 pytestmark = pytest.mark.skipif(
     connection.vendor != "sqlite", reason="a new project is on SQLite, whatever the other tests run on"
 )
-QUICK_START = blocks(ROOT / "README.md", "Quick start")
 WORK = """
 >>> from blog.models import Post
 >>> from django.db import connections, transaction

@@ -3,12 +3,11 @@
 import django
 import pytest
 from django.db import connection
-from tests.stories.markdown import ROOT, Block, Story, blocks
+from tests.stories.markdown import QUICK_START, ROOT, Block, Story, blocks
 
 pytestmark = pytest.mark.skipif(
     connection.vendor != "sqlite", reason="a new project is on SQLite, whatever the other tests run on"
 )
-QUICK_START = blocks(ROOT / "README.md", "Quick start")[:4]
 # The page shows the rules of a task, and not what comes of them.
 ENQUEUE_ABOUT_NOTHING = """
 >>> from blog.reports import announce
@@ -23,6 +22,6 @@ $ python manage.py jobs_workoff
 
 def test_the_page_about_tasks_can_be_done_in_a_new_project(tmp_path):
     story = Story(tmp_path)
-    story.tell([*QUICK_START, *blocks(ROOT / "docs/tasks.md")])
+    story.tell([*QUICK_START[:4], *blocks(ROOT / "docs/tasks.md")])
     if django.VERSION >= (6, 0):
         story.tell([Block("pycon", ENQUEUE_ABOUT_NOTHING, 0), Block("console", DISCARDED, 0)])

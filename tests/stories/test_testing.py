@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django_delayed.testing import assert_enqueued
 from tests.blog.models import Post
-from tests.stories.markdown import ROOT, Block, Story, blocks
+from tests.stories.markdown import QUICK_START, ROOT, Block, Story, blocks
 
 PAGE = ROOT / "docs/testing.md"
 RUN = Block("console", "$ python manage.py test -v 2\nOK\n", 0)
@@ -16,8 +16,8 @@ RUN = Block("console", "$ python manage.py test -v 2\nOK\n", 0)
     connection.vendor != "sqlite", reason="a new project is on SQLite, whatever the other tests run on"
 )
 def test_the_examples_are_tests_that_pass(tmp_path):
-    project, apps, model = blocks(ROOT / "README.md", "Quick start")[:3]
-    [rename] = [block for block in blocks(ROOT / "README.md") if "def rename(" in block.text]
+    project, apps, model = QUICK_START[:3]
+    [rename] = [block for block in blocks(ROOT / "docs/calls.md") if "def rename(" in block.text]
     migrations = Block("console", "$ python manage.py makemigrations blog", 0)
     Story(tmp_path).tell([project, apps, model, rename, migrations, *blocks(PAGE), RUN])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
-from tests.stories.markdown import ROOT, Story, blocks
+from tests.stories.markdown import QUICK_START, ROOT, Story, blocks
 
 PAGE = ROOT / "docs/types.md"
 PATIENCE = 240  # seconds: pyright is downloaded at its first run
@@ -33,7 +33,7 @@ pytestmark = [
 def project(tmp_path_factory):
     """The project of the page, whose blocks have been done."""
     story = Story(tmp_path_factory.mktemp("types"))
-    [console, settings, *_] = blocks(ROOT / "README.md", "Quick start")
+    [console, settings, *_] = QUICK_START
     story.tell([console, settings, *blocks(PAGE)])
     (story.project / "mypy.ini").write_text(MYPY)
     (story.project / "pyrightconfig.json").write_text(json.dumps(PYRIGHT))
