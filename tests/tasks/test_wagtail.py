@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import sys
 
 import django
 import pytest
 from django.db import connection
+from tests.playground.environments import PATIENCE, environment
 from tests.stories.markdown import ROOT
 
 pytestmark = [
@@ -15,8 +15,6 @@ pytestmark = [
         connection.vendor != "sqlite", reason="a new project is on SQLite, whatever the other tests run on"
     ),
 ]
-PATIENCE = 240  # seconds for what downloads, or migrates all of Wagtail
-VERSION = "{}.{}".format(*django.VERSION[:2])
 SETTINGS = f"""
 INSTALLED_APPS += ["rangefilter", "django_delayed"{', "django_tasks"' if django.VERSION < (6, 0) else ""}]
 TASKS = {{"default": {{"BACKEND": "django_delayed.tasks.DelayedBackend"}}}}
@@ -49,35 +47,8 @@ page.delete()
 
 @pytest.fixture(scope="module")
 def python():
-    """The interpreter of an environment that has Wagtail; it is made once."""
-    folder = ROOT / ".cache" / "wagtail-{}.{}-{}".format(*sys.version_info[:2], VERSION)
-    python, complete = folder / "bin/python", folder / "complete"
-    packages = ["wagtail", f"Django~={VERSION}.0", "django-admin-rangefilter"]
-    commands = [
-        [sys.executable, "-m", "venv", "--clear", folder],
-        [
-            python,
-            "-m",
-            "pip",
-            "--quiet",
-            "--disable-pip-version-check",
-            "install",
-            "--retries",
-            "1",
-            "--timeout",
-            "20",
-            *packages,
-        ],
-    ]
-    for command in () if complete.exists() else commands:
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-        except subprocess.TimeoutExpired:
-            pytest.skip(f"Wagtail was not installed within {PATIENCE} s")
-        if done.returncode:
-            pytest.skip(f"Wagtail cannot be installed: {done.stderr.strip()[-500:]}")
-    complete.touch()
-    return python
+    """The interpreter of an environment that has Wagtail."""
+    return environment("wagtail", "wagtail")
 
 
 @pytest.fixture

@@ -1,0 +1,9 @@
+"""Tasks of Django's."""
+
+from tests.imported import work
+from tests.tasks.framework import task
+
+
+@task
+def note(*args, **kwargs):
+    work.note(*args, **kwargs)
