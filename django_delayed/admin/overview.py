@@ -50,21 +50,34 @@ class QueueLine(NamedTuple):
 
 def page(queue_admin: PausedQueueAdmin, request: HttpRequest) -> TemplateResponse:
     """The overview."""
+    context = queue_admin.page_context(request) | {"title": _("Overview")} | _shown(queue_admin, request)
+    return TemplateResponse(request, "admin/django_delayed/pausedqueue/overview.html", context)
+
+
+def numbers(queue_admin: PausedQueueAdmin, request: HttpRequest) -> TemplateResponse:
+    """The part of the page that changes, without what surrounds it.
+
+    A whole page would take messages with it that are meant for the next page that the operator opens.
+    """
+    context = {"opts": queue_admin.opts} | _shown(queue_admin, request)
+    return TemplateResponse(request, "admin/django_delayed/pausedqueue/numbers.html", context)
+
+
+def _shown(queue_admin: PausedQueueAdmin, request: HttpRequest) -> dict[str, Any]:
+    request.current_app = queue_admin.admin_site.name
     workers, lanes = stats.workers(), stats.lanes()
     queues = stats.queue_numbers(lanes, MOST_QUEUES)
-    numbers = list(_numbers(workers, queues))
-    context = queue_admin.page_context(request) | {
-        "title": _("Overview"),
+    counted = list(_numbers(workers, queues))
+    return {
         "performed": performed(request),
         "jobs": DelayedJob._meta,
-        "numbers": numbers,
+        "numbers": counted,
         "problems": [*_without_worker(workers, lanes), *_silent(workers), *failing_checks()],
         "queues": list(_lines(queues)),
-        "newest": stats.MOST_COUNTED if numbers[0].text.endswith("+") else None,
+        "newest": stats.MOST_COUNTED if counted[0].text.endswith("+") else None,
         "most": MOST_QUEUES if len(queues) == MOST_QUEUES else None,
         "may_pause": queue_admin.has_pause_permission(request),
     }
-    return TemplateResponse(request, "admin/django_delayed/pausedqueue/overview.html", context)
 
 
 @cache

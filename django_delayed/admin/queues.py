@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,8 @@ from . import overview
 from .index_line import show_line
 from .log import write_entry_of_pause
 from .readonly import ReadOnlyAdmin
+
+View = Callable[["PausedQueueAdmin", HttpRequest], HttpResponse]
 
 
 class PausedQueueAdmin(ReadOnlyAdmin):
@@ -46,13 +49,17 @@ class PausedQueueAdmin(ReadOnlyAdmin):
                 self.url_of(f"{verb}/", verb, partial(self.change_queue, verb=verb))
                 for verb in ("pause", "resume")
             ),
+            self.url_of("numbers/", "numbers", partial(self._look, page=overview.numbers)),
             *super().get_urls(),
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return self._look(request, overview.page)
+
+    def _look(self, request: HttpRequest, page: View) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return overview.page(self, request)
+        return page(self, request)
 
     def change_queue(self, request: HttpRequest, verb: str) -> HttpResponse:
         """Pause or resume the queue whose name was sent; leads back to the overview."""

@@ -307,6 +307,15 @@ def test_what_is_so_already_says_nothing(pauser, queue_page):
     assert not LogEntry.objects.exists()
 
 
+def test_numbers_that_are_asked_for_alone_take_no_message_from_a_page(pauser, queue_page, job):
+    job(State.ENQUEUED, queue="mail")
+    pauser.post(queue_page(of="pause"), {"queue": "mail"})
+    numbers = pauser.get(queue_page(of="numbers", span="day")).text
+    assert 'data-live-row="mail"' in numbers
+    assert "<html" not in numbers
+    assert "No worker claims jobs of the queue “mail” any more." in pauser.get(queue_page()).text
+
+
 @pytest.mark.parametrize(
     "data", [{}, {"queue": ""}, {"queue": "m*"}, {"queue": "a\0b"}, {"queue": "x" * 10_000}]
 )

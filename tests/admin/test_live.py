@@ -1,0 +1,123 @@
+"""The overview keeps its numbers up to date where its operator wants that."""
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django_delayed.models import DelayedJob
+from django_delayed.states import State
+from playwright.sync_api import expect
+from tests.playground.browser import chromium, open_tab, scripts
+
+__all__ = ["chromium", "open_tab", "scripts"]
+
+EVERY = 5000  # milliseconds
+
+
+@pytest.fixture
+def overview(open_tab, operator, queue_page):
+    """A tab with the overview, whose clock stands still, and the addresses of what it has asked for since."""
+    user = User.objects.get(username__startswith="view_delayedjob")
+    user.user_permissions.add(Permission.objects.get(codename="pause_queue"))
+    tab = open_tab(operator)
+    tab.clock.install()
+    tab.goto(queue_page())
+    asked = []
+    tab.on("request", lambda request: "/numbers/" in request.url and asked.append(request.url))
+    return tab, asked
+
+
+def waiting(tab):
+    """What the table says of each queue, in its order: its name, and how many jobs wait."""
+    return [
+        (row.locator("th").inner_text(), row.locator("td").first.inner_text())
+        for row in tab.locator("[data-live-row]").all()
+    ]
+
+
+def passes(tab):
+    """Let the time pass after which it asks, and wait for the answer."""
+    with tab.expect_response("**/numbers/**"):
+        tab.clock.run_for(EVERY)
+
+
+@pytest.mark.browser
+def test_numbers_change_in_their_rows_and_new_rows_are_only_announced(job, overview):
+    job(State.ENQUEUED, queue="mail")
+    job(State.ENQUEUED, queue="reports")
+    tab, asked = overview
+    switch, status = tab.get_by_role("button", name="Live updates"), tab.get_by_role("status")
+    tab.reload()
+    tab.clock.run_for(3 * EVERY)
+    expect(switch).to_have_attribute("aria-pressed", "false")
+    assert asked == []
+
+    switch.focus()
+    tab.keyboard.press("Space")
+    expect(switch).to_have_attribute("aria-pressed", "true")
+    tab.locator("[data-live-row=mail] td a").first.focus()
+    job(State.ENQUEUED, queue="mail")
+    job(State.ENQUEUED, queue="images")
+    DelayedJob.objects.filter(queue="reports").delete()
+    passes(tab)
+    expect(status).to_have_text("More queues: 1")
+    assert waiting(tab) == [("mail", "2"), ("reports", "\N{EN DASH}")]
+    assert tab.evaluate("document.activeElement.textContent") == "2"
+    expect(tab.locator("[data-live=number-5]")).to_have_text("3")
+    tab.get_by_role("link", name="Reload the page").click()
+    expect(tab.locator("[data-live-row]")).to_have_count(2)
+    assert waiting(tab) == [("images", "1"), ("mail", "2")]
+    expect(switch).to_have_attribute("aria-pressed", "true")
+
+
+@pytest.mark.browser
+def test_nothing_changes_while_nobody_looks_a_form_is_used_or_the_server_fails(job, overview):
+    job(State.ENQUEUED, queue="mail")
+    tab, asked = overview
+    tab.reload()
+    status = tab.get_by_role("status")
+    with tab.expect_response("**/numbers/**"):
+        tab.get_by_role("button", name="Live updates").click()
+    pause, paused = tab.get_by_role("button", name="Pause"), tab.get_by_text("Paused while you are at a form")
+    del asked[:]
+    for use, leave in [
+        (pause.hover, lambda: tab.mouse.move(0, 0)),
+        (pause.focus, lambda: pause.blur()),
+    ]:
+        use()
+        tab.clock.run_for(EVERY)
+        expect(paused).to_be_visible()
+        assert asked == []
+        leave()
+        passes(tab)
+        expect(paused).to_be_hidden()
+        del asked[:]
+    tab.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+    tab.clock.run_for(EVERY)
+    tab.evaluate("delete document.hidden")
+    assert asked == []
+
+    # A user who was signed out is led to a page without numbers.
+    tab.route("**/numbers/**", lambda route: route.fulfill(status=302, headers={"location": "/admin/login/"}))
+    tab.clock.run_for(EVERY)
+    expect(status).to_have_text("The numbers stay as they are: the server did not answer as it should.")
+    tab.unroute("**/numbers/**")
+    job(State.ENQUEUED, queue="mail")
+    tab.clock.run_for(3 * EVERY)
+    assert len(asked) == 1
+    tab.get_by_role("button", name="Go on").click()
+    expect(tab.locator("[data-live-row=mail] td").first).to_have_text("2")
+    expect(status).to_have_text("")
+    expect(tab.get_by_role("button", name="Live updates")).to_be_focused()
+
+    tab.get_by_role("button", name="Live updates").click()
+    del asked[:]
+    tab.clock.run_for(3 * EVERY)
+    assert asked == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scripts", [False], ids=["without scripts"])
+def test_without_scripts_there_is_no_button_for_it(open_tab, operator, queue_page):
+    tab = open_tab(operator)
+    tab.goto(queue_page())
+    expect(tab.get_by_role("heading", name="Queues")).to_be_visible()
+    expect(tab.get_by_text("Live updates")).to_be_hidden()
