@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 import time
@@ -12,7 +11,7 @@ from functools import reduce
 
 from .clock import since_boot
 from .ledger import Unsettled
-from .page import NUMBER, WORD, new_file, read, since, write
+from .page import NUMBER, WORD, mapped, new_file, read, since, write
 from .slot import SLOT_SIZE, Slot
 from .tally import Tally
 
@@ -32,9 +31,8 @@ class Activity:
     def __init__(self, fd: int | None = None, slots: int = 1) -> None:
         """A new page with so many slots, or that of a file that another process has made."""
         self.fd = new_file(HEADER_SIZE + slots * SLOT_SIZE) if fd is None else fd
-        size = os.fstat(self.fd).st_size
-        self._page = mmap.mmap(self.fd, size)
-        self.slots = [Slot(self._page, start) for start in range(HEADER_SIZE, size, SLOT_SIZE)]
+        self._page = mapped(self.fd)
+        self.slots = [Slot(self._page, start) for start in range(HEADER_SIZE, len(self._page), SLOT_SIZE)]
 
     def be_ready(self) -> None:
         """The worker's process has started up."""

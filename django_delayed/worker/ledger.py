@@ -5,13 +5,15 @@ So what a worker has performed is not performed again when it dies: who releases
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .page import NUMBER, WORD
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 # Rows that a claim takes are settled together up to this number.
 MOST = 500
@@ -41,7 +43,7 @@ class Ledger:
     does not fit on the page, and is written at once.
     """
 
-    def __init__(self, page: mmap.mmap, start: int) -> None:
+    def __init__(self, page: mmap, start: int) -> None:
         self._page = page
         self._start = start
 

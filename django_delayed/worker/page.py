@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 import tempfile
 import time
 from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 # Native formats: they are copied eight bytes at a time, so that a reader never sees half of a number.
 # A time, 0 for none; a number.
@@ -28,17 +31,25 @@ def new_file(size: int) -> int:
     return fd
 
 
-def read(page: mmap.mmap, offset: int) -> float:
+def mapped(fd: int) -> mmap:
+    """The memory of the file with this descriptor."""
+    # Where a platform has no mmap, everything but a worker works.
+    from mmap import mmap
+
+    return mmap(fd, os.fstat(fd).st_size)
+
+
+def read(page: mmap, offset: int) -> float:
     """The time at this offset."""
     return float(struct.unpack_from(TIME, page, offset)[0])
 
 
-def write(page: mmap.mmap, offset: int, at: float) -> None:
+def write(page: mmap, offset: int, at: float) -> None:
     """Write a time."""
     struct.pack_into(TIME, page, offset, at)
 
 
-def since(page: mmap.mmap, offset: int) -> timedelta:
+def since(page: mmap, offset: int) -> timedelta:
     """How long ago the time at this offset was; 0 if there is none."""
     now, at = time.monotonic(), read(page, offset)
     return timedelta(seconds=max(now - at, 0) if at else 0)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-import mmap
 import struct
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from .ledger import LEDGER_SIZE, Ledger, Unsettled, results_in
 from .page import NUMBER, TIME, WORD, read, since
 from .tally import Tally
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 JOB = "@qdq"  # an id, a limit, and the id again once the job is cancelled
 TALLY = "@qqddd"
@@ -55,7 +58,7 @@ class Current:
 class Slot:
     """A place on the page for one job after the other: written by the thread that performs them."""
 
-    def __init__(self, page: mmap.mmap, start: int) -> None:
+    def __init__(self, page: mmap, start: int) -> None:
         self._page = page
         self._start = start
         self.ledger = Ledger(page, start + LEDGER_AT)

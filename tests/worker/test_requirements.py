@@ -17,7 +17,7 @@ from tests.playground.jobs import Note
 COMMANDS = ["jobs_work", "jobs_workoff"]
 
 
-# What Windows has not, as far as a process can do without.
+# What Windows and WebAssembly have not, as far as a process can do without.
 NO_POSIX = """
 import faulthandler, os, signal, sys
 
@@ -26,7 +26,7 @@ for name in ("fork", "register_at_fork", "memfd_create", "setsid", "getuid"):
 for name in ("SIGALRM", "SIGQUIT", "SIGKILL", "setitimer", "ITIMER_REAL", "pthread_kill", "pthread_sigmask"):
     vars(signal).pop(name, None)
 del faulthandler.register
-for name in ("fcntl", "pwd", "grp", "resource", "termios"):
+for name in ("fcntl", "mmap", "pwd", "grp", "resource", "termios"):
     sys.modules[name] = None
 """
 
