@@ -120,7 +120,7 @@ class CancelCounts(NamedTuple):
 
 
 class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
-    """Delayed jobs, selected by their state and moved by these verbs alone.
+    """Delayed jobs, selected by their state, and changed by these methods only.
 
     The worker's moves are guarded by the claim: once it is lost, they change nothing and return False. `also`
     are statements to run in the transaction of the move, after it and only if it is made.

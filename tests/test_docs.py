@@ -15,6 +15,7 @@ from django.dispatch import Signal
 from django.utils import timezone, translation
 from django_delayed import Job, conf, exceptions, mail, signals, tasks, testing
 from django_delayed.calls.call import Call, CallJob
+from django_delayed.jobs import hooks
 from django_delayed.models import DelayedJob
 from django_delayed.states import State
 from tests.stories.markdown import ROOT, blocks
@@ -220,6 +221,7 @@ def directives(page):
 @pytest.mark.parametrize("module", [django_delayed, mail, tasks, testing], ids=lambda module: module.__name__)
 def test_every_public_name_stands_in_the_reference(module):
     described = {*directives(ROOT / "docs/reference.md")}
+    assert {f"{hooks.__name__}.{kind}" for kind in hooks.KINDS} <= described
     # All errors stand there by one directive.
     assert "django_delayed.exceptions" in described
     for name in module.__all__:

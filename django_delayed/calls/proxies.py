@@ -30,8 +30,8 @@ def delay(target: Any, **options: Any) -> Any:
     """A stand-in for `target` whose calls become jobs; each call returns the DelayedJob.
 
     `delay(function)(…)`, `delay(instance.method)(…)`, `delay(instance).method(…)`,
-    `delay(Class).class_method(…)`. Options: queue, priority, run_at or wait_until, wait, max_attempts,
-    max_run_time. Raises TypeError for any other target, TypeError or ValueError for wrong options.
+    `delay(Class).class_method(…)`. Options are those of `enqueue`. Raises TypeError for any other target,
+    TypeError or ValueError for wrong options.
     """
     layers: Layers = (check_options(options),)
     # First: it passes for a method.

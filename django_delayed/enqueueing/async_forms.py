@@ -21,5 +21,5 @@ async def aenqueue(job: Job, **options: Unpack[JobOptions]) -> DelayedJob | None
 
 
 async def aenqueue_all(jobs: Iterable[Job], **options: Unpack[JobOptions]) -> list[DelayedJob | None]:
-    """As `enqueue_all`, in async code. The iterable is gone through in that thread, too."""
+    """As `enqueue_all`, in async code. The iterable is read in the thread of the queries, too."""
     return await sync_to_async(enqueue_all)(jobs, **options)

@@ -96,7 +96,7 @@ class Job:
     # What a subclass writes.
 
     def perform(self, *args: Any, **kwargs: Any) -> Any:
-        """The work. After an exception it is tried again later."""
+        """Do the work. After an exception the job is tried again later."""
         raise NotImplementedError(f"{type(self).__qualname__} has no perform() yet.")
 
     def before_enqueue(self) -> Any:
@@ -150,7 +150,7 @@ class Job:
 
     @classmethod
     def perform_later(cls: type[Performs[P, Any]], /, *args: P.args, **kwargs: P.kwargs) -> DelayedJob | None:
-        """Enqueue the job with these arguments. Returns its row; None as `enqueue` does."""
+        """Enqueue the job with these arguments. Returns its row, or None, as `enqueue` does."""
         return enqueue(cast("Job", cls(*args, **kwargs)))
 
     @classmethod
@@ -172,7 +172,7 @@ class Job:
     def perform_now(cls: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Perform the job here and now, with its hooks; writes nothing. Returns what `perform` returns.
 
-        An error that `discard_on` names goes to `after_discard` alone; others are the caller's.
+        After an error that `discard_on` names, `after_discard` runs; other errors are raised.
         """
         job = cls(*args, **kwargs)
         try:
@@ -210,9 +210,9 @@ class Job:
         return max(1, self.__row.attempts) if self.__row else 1
 
     def should_stop(self) -> bool:
-        """Whether this attempt is to end early, as its worker is being stopped. Cheap, also in a tight loop.
+        """Whether this attempt is to end early, because its worker is being stopped or an operator ends it.
 
-        False where no worker performs the job, as in `perform_now`.
+        A loop may ask it often: it makes no query. False where no worker performs the job.
         """
         return self.__attempt is not None and self.__attempt.should_stop()
 
@@ -234,7 +234,7 @@ class Job:
         return iteration.items() if chunk is None else iteration.chunks(chunk)
 
     def step(self, name: str) -> Step:
-        """A part of the work, as a `with` block, that `is_done` in the attempts that come after it.
+        """A part of the work, as a `with` block; in later attempts its `is_done` is True.
 
         Raises TypeError or ValueError for what is no name, RuntimeError in async code or if atomic.
         """
@@ -250,8 +250,8 @@ class Job:
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Say how much of the work is done, of how much, and what is being done: `row.progress` shows it.
 
-        It is written once a second at most, and at the end. Cheap, also in a tight loop, and from any thread
-        of the job. Without an effect where no worker performs the job. Raises TypeError or ValueError for
+        It is written once a second at most, and at the end, so a loop may call it often. Any thread of the
+        job may call it. It has no effect where no worker performs the job. Raises TypeError or ValueError for
         what is no number from 0 on, or no text.
         """
         said = check_said(done, total, note)

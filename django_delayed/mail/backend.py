@@ -29,7 +29,7 @@ REFUSED = {
 
 
 class EmailBackend(BaseEmailBackend):
-    """Enqueues each mail.
+    """An email backend of Django that enqueues each mail.
 
     The worker sends through DJANGO_DELAYED["EMAIL_BACKEND"]; in MAILERS (Django 6.1), through the mailer
     whose alias stands in OPTIONS["mailer"].

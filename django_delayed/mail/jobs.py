@@ -21,7 +21,7 @@ def mail_queue() -> str:
 
 
 class MailJob(Job, tag="mail"):
-    """A message on its way."""
+    """The job that sends a message."""
 
     queue = mail_queue
     size_setting: ClassVar[str] = "MAX_MAIL_SIZE"

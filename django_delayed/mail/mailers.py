@@ -27,7 +27,7 @@ logger = logging.getLogger("django_delayed")
 
 
 class Mailer:
-    """The mails of a kind: a public method takes what its mail is about and returns the message, or None.
+    """Mails that belong together: each public method makes one, and returns the message or None.
 
     `UserMailer.delay(queue="mail").registration(user)` enqueues. The worker fetches the user, calls the
     method in the language and the time zone of the enqueue, and sends what it returns.
@@ -77,7 +77,7 @@ class Mail:
 
 
 class MailerJob(Job, tag="mailer"):
-    """A mail that is rendered when it is sent. Raises TypeError for arguments that do not fit its method."""
+    """The job that renders a mail of a `Mailer` and sends it. Raises TypeError for wrong arguments."""
 
     queue = mail_queue
 

@@ -132,7 +132,8 @@ class DelayedJob(models.Model):
     def state(self) -> State:
         """The one state that the row is in, without a statement.
 
-        Whether its `run_at` is ahead, it tells by the clock of this machine; the database by its own.
+        Whether its `run_at` is ahead is told by the clock of this machine, which may differ from that of the
+        database.
         """
         return next(state for state, (_, holds) in STATES.items() if holds(self))
 
@@ -143,12 +144,12 @@ class DelayedJob(models.Model):
 
     @property
     def progress(self) -> Progress | None:
-        """How far its job is, read anew each time; None for a job that has said nothing."""
+        """How far its job is, read anew each time; None for a job that has reported nothing."""
         return None if self.pk is None else all_progress().filter(pk=self.pk).first()
 
     @property
     def return_value(self) -> Any:
-        """What its job has returned, as JSON has it, of a task or a Job with `result = True`; else None.
+        """What a task or a Job with `result = True` has returned, as JSON has it; None for other jobs.
 
         Raises ValueError for a job that has not finished, as Django's results of tasks do.
         """

@@ -44,7 +44,7 @@ def lanes(filters: Filters = Filters()) -> list[Lane]:
 
 
 def latency(filters: Filters = Filters()) -> timedelta:
-    """For how long the job that fell due first has been waiting for a worker; 0 when none is due. Cheap."""
+    """For how long the job that fell due first has been waiting for a worker; 0 when none is due."""
     return timedelta(seconds=max((-lane.due_in for lane in lanes(filters) if lane.due_in < 0), default=0))
 
 

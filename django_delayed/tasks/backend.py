@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 
 class DelayedBackend(BaseTaskBackend):
-    """`TASKS = {"default": {"BACKEND": "django_delayed.tasks.DelayedBackend"}}`.
+    """The backend of `TASKS = {"default": {"BACKEND": "django_delayed.tasks.DelayedBackend"}}`.
 
     Building it imports no model and asks the database nothing: it is built when a module has a task, possibly
     before there are models.

@@ -34,7 +34,7 @@ def assert_enqueued(what: Any = None, /, *, times: int | None = None, **criteria
 
 
 def assert_not_enqueued(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
-    """Assert that no such job waits; without arguments, that none does. They are those of `enqueued`."""
+    """Assert that no such job waits; without arguments, that no job does. The rest is as for `enqueued`."""
     __tracebackhide__ = True
     if found := _number(what, criteria):
         raise AssertionError(_failure(f"{Wanted(what, criteria)} was enqueued {_times(found)}."))

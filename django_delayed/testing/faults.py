@@ -18,7 +18,7 @@ WHY = "the test let its worker die"
 def crash(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
     """Let the worker die in the next attempt of the first such job, before the job has done anything.
 
-    When the job is due: time passes at once until then. The arguments are those of `enqueued`. Raises
+    The virtual time moves on until the job is due. The arguments are those of `enqueued`. Raises
     AssertionError if no such job waits.
     """
     __tracebackhide__ = True

@@ -13,7 +13,7 @@ from django_delayed.management.commands.jobs_work import Command
 from tests.stories.markdown import ROOT, blocks
 
 PAGE = ROOT / "docs/deployment.md"
-BLOCKS = [block.text for block in blocks(PAGE, "What starts it")]
+BLOCKS = [block.text for block in blocks(PAGE, "Platforms")]
 GRACE = re.compile(
     r"^ *(?:TimeoutStopSec|stopwaitsecs|stop_grace_period|terminationGracePeriodSeconds)\W+(\d+)",
     re.MULTILINE,

@@ -59,7 +59,7 @@ def test_a_job_that_knows_better_cannot_say_so_without_a_worker():
         def is_ready(self):
             return False
 
-    export = names_of(RETRIES, "When the job itself knows better")["Export"]
+    export = names_of(RETRIES, "Ending an attempt from the job")["Export"]
     with pytest.raises(RuntimeError, match="is for workers"):
         export.perform_now(Report())
 
@@ -91,7 +91,7 @@ def test_a_job_that_is_told_to_stop_leaves_the_rest_to_the_next_worker(monkeypat
 
 def test_the_hooks_of_the_page_run_in_their_order(caplog, monkeypatch):
     caplog.set_level("INFO")
-    names = names_of(HOOKS, "Several of a kind")
+    names = names_of(HOOKS, "Several hooks of one kind")
     cleaned = []
     monkeypatch.setattr(names["CleanUpOrder"], "check", lambda self: cleaned.append(caplog.messages[:]))
     names["CleanUpOrder"].perform_now("order")

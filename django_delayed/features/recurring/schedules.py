@@ -119,8 +119,10 @@ def cron(expression: str, *, zone: str | None = None) -> Cron:
 def every(interval: timedelta | float) -> Every:
     """When a job recurs, as a distance: a timedelta or seconds, of whole seconds.
 
-    The ticks are counted from 1970-01-01 00:00 UTC: every hour means at each full one, and every day at
-    midnight UTC. For a time of day in your zone, write cron(). Raises TypeError or ValueError.
+    The ticks are counted from 1970-01-01 00:00 UTC: `every(3600)` is due at each full hour, and
+    `every(86400)` at midnight UTC. For a time of day in your zone, write cron().
+
+    Raises TypeError or ValueError.
     """
     span = positive_duration(interval, "every()")
     if span % SECOND:
