@@ -185,6 +185,24 @@ def test_every_flag_of_a_command_is_one(page):
         assert set(re.findall(r"manage\.py (jobs_\w+)", line)) <= set(flags), line
 
 
+def test_the_figures_of_the_readme_are_those_of_the_pages():
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    faults = table(ROOT / "docs/guarantees.md", "fault")
+    assert f"{len(faults)} faults" in readme
+    [kills] = [row[2:] for row in faults if row[0] == "kills"]
+    assert all("jobs 10,000, workers 8, kills 50, lost 0, extra 50" in cell for cell in kills)
+    measured = list(rows_of_tables(ROOT / "benchmarks/README.md"))
+    [claim] = [row[3] for row in measured if row[0] == "PostgreSQL 15, 1"]
+    assert f"a claim takes {claim.strip('*')} " in readme
+    slowest = max(int(row[2].removesuffix(" ms")) for row in measured if len(row) == 5 and row[4].isdigit())
+    assert f"pages take at most {slowest} ms" in readme
+    [(rate, ratio)] = [
+        (row[1], row[3]) for row in measured if row[0] == "PostgreSQL 15" and row[1].endswith("/s")
+    ]
+    assert f"`enqueue_many` writes {rate.removesuffix('/s')} jobs a second" in readme
+    assert f" {float(ratio.strip('*')):.1f} " in readme
+
+
 def test_every_system_check_stands_in_the_settings_page():
     source = "".join(
         (ROOT / "django_delayed" / file).read_text() for file in ("checks.py", "tasks/backend.py")
