@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
+from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
@@ -68,6 +69,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
 
     class Media:
         css = {"all": ["django_delayed/admin.css"]}
+        js = [Script("django_delayed/messages.js", type="module")]
 
     # Who may do what.
 

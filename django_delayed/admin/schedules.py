@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
+from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
@@ -41,6 +42,7 @@ class ScheduleAdmin(QueueAdmin):
 
     class Media:
         css = {"all": ["django_delayed/admin.css"]}
+        js = [Script("django_delayed/messages.js", type="module")]
 
     # Who may do what.
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
+from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -52,6 +53,7 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
 
     class Media:
         css = {"all": ["django_delayed/admin.css"]}
+        js = [Script("django_delayed/messages.js", type="module")]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         workers: Any = super().get_queryset(request)

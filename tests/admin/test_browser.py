@@ -347,20 +347,48 @@ def test_three_causes_among_two_thousand_failures_are_dealt_with_in_eleven_actio
     assert DelayedJob.objects.waiting().count() == 1898
 
 
+# The focus as it is drawn, and whether it is drawn at all.
+FOCUS = """() => {
+    const {outlineStyle, outlineWidth, boxShadow} = getComputedStyle(document.activeElement);
+    const isSeen = boxShadow !== "none" || outlineStyle !== "none" && parseFloat(outlineWidth) > 0;
+    return [document.activeElement.innerText || document.activeElement.value, isSeen];
+}"""
+
+
+def press(tab, name):
+    """Go on with the tab key to what has this name, and press Enter."""
+    tab.wait_for_load_state()
+    for _ in range(60):
+        tab.keyboard.press("Tab")
+        text, is_seen = tab.evaluate(FOCUS)
+        assert is_seen, text
+        if text.startswith(name):
+            tab.keyboard.press("Enter")
+            return
+    raise AssertionError(f"The tab key does not lead to {name!r}.")
+
+
 def test_a_cause_is_retried_with_the_keyboard_alone(tab, three_causes):
+    message = tab.locator(".messagelist")
     tab.goto("/admin/django_delayed/failuregroup/")
-    for key, said in [("Retry one", "1 job retried."), ("Look again", "It has not been performed yet.")]:
-        tab.locator("button, a").filter(has_text=key).first.focus()
-        tab.keyboard.press("Enter")
-        expect(tab.locator("#container")).to_contain_text(said)
+    press(tab, "Retry one")
+    expect(message).to_contain_text("1 job retried.")
+    expect(message).to_be_focused()
     passes()
-    tab.reload()
-    tab.get_by_role("link", name="Retry the other").focus()
-    tab.keyboard.press("Enter")
+    press(tab, "Look again")
+    expect(tab.locator("#content")).to_contain_text("It passed.")
+    press(tab, "Retry the other")
     expect(tab.locator("#content")).to_contain_text("Retry 1399 failed jobs?")
-    tab.get_by_role("button", name="Retry 1399 jobs").focus()
-    tab.keyboard.press("Enter")
-    expect(tab.locator(".messagelist")).to_contain_text("1399 jobs retried.")
+    press(tab, "Retry 1399 jobs")
+    expect(message).to_contain_text("1399 jobs retried.")
+    expect(message).to_be_focused()
+
+
+def test_what_is_wrong_with_a_form_gets_the_focus(tab, page, job):
+    tab.goto(page(job(State.RETRYING).pk, of="adjust"))
+    tab.get_by_label("Run at").fill("2020-01-01T09:30")
+    tab.get_by_role("button", name="Change 1 job").click()
+    expect(tab.locator(".errorlist")).to_be_focused()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
