@@ -183,7 +183,7 @@ def _in_order(taken: list[DelayedJob], asked: Sequence[Lane]) -> list[DelayedJob
 def _forget(alias: str, emptied: Sequence[Lane]) -> None:
     read_at, known, good_for = _remembered.pop(alias, _NOTHING)
     gone = {(lane.queue, lane.priority) for lane in emptied}
-    # When a row of theirs is due next, nobody knows: a list that is used up, or short, is read anew.
+    # When a row of theirs is due next is not known: a list that is used up, or short, is read anew.
     if good_for and (left := [lane for lane in known if (lane.queue, lane.priority) not in gone]):
         _remembered[alias] = read_at, left, good_for
 

@@ -35,7 +35,7 @@ WHY_SET_ASIDE = "A column of this row had a value that cannot be read; its numbe
 UNREADABLE = ErrorText("UnreadableRow", WHY_SET_ASIDE, WHY_SET_ASIDE, "unreadable row")
 # The error fingerprint of jobs that an operator has ended while they ran: they have no cause to repair.
 CANCELLED = "cancelled"
-# A bit of `extras`: a worker died while it performed this job and others, and nobody knows which did it.
+# A bit of `extras`: a worker died while it performed this job and others; any of them may be the cause.
 SUSPECT = 4
 # Another one: the job has cursors, of its iterations or steps.
 CURSORS = 16

@@ -31,7 +31,7 @@ MOST_PLACES = 10
 
 
 class NoteForm(forms.Form):
-    """What somebody knows about a cause."""
+    """The note about a cause."""
 
     note = forms.CharField(
         label=gettext_lazy("Note"),

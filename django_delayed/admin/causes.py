@@ -63,7 +63,7 @@ def _lines(
     causes: list[stats.Cause], retrying: dict[str, stats.RetryingCause], moves: list[Wording]
 ) -> Iterator[Line]:
     failed = {cause.fingerprint: cause for cause in causes}
-    # What an operator has ended is retried by nobody else.
+    # What an operator has ended is retried by an operator only.
     others = {key: found for key, found in retrying.items() if key not in failed and key != CANCELLED}
     first = sorted(others, key=lambda key: -others[key].jobs)[:MOST_CAUSES]
     newest = {key: cause.newest for key, cause in failed.items()} | {key: others[key].newest for key in first}

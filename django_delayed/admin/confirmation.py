@@ -48,7 +48,7 @@ class SpreadForm(forms.Form):
 
     @property
     def span(self) -> timedelta:
-        """The time that somebody has typed; 0 if nobody was asked."""
+        """The time that was typed; 0 if the form did not ask for one."""
         return timedelta(minutes=(self.is_valid() and self.cleaned_data["spread"]) or 0)
 
 
@@ -103,7 +103,7 @@ class Confirmation:
         moved = operation.carry_out(ids, by=user.get_username(), keep_for=keep_for, spread=move.spread)
         complete_entry(entry, move, moved)
         skipped = max(self._expected() - moved, 0)
-        # Those of the ids alone: of the others nobody knows why they are not among them.
+        # Those of the ids alone: why the others are not among them is not known.
         equal = operation.left_out(ids) if moved < len(ids) else 0
         text = self.wording.result(moved, skipped - equal, equal)
         messages.add_message(self.request, messages.WARNING if skipped else messages.SUCCESS, text)

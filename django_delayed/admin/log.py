@@ -19,7 +19,7 @@ NOT_COMPLETED = "not completed"
 
 @dataclass(frozen=True)
 class Move:
-    """An operation on the rows of these ids, which a filter or somebody's hand has chosen.
+    """An operation on the rows of these ids, which a filter or an operator has chosen.
 
     `row` is the one that it is about, if it is about a single one, and `change` says what changes of it.
     """

@@ -111,7 +111,7 @@ class MySQL(Database):
             if cursor.rowcount in (0, len(ids)):
                 return set(ids) if cursor.rowcount else set()
             cursor.execute(f"SELECT id FROM {table} WHERE id IN ({', '.join(['%s'] * len(ids))})", ids)
-            # One that was gone before counts as removed here: nobody can tell, and its job was performed.
+            # One that was gone before counts as removed here: that cannot be told, and its job was performed.
             return set(ids).difference(pk for (pk,) in cursor.fetchall())
 
     def oldest_transaction(self) -> OpenTransaction | None:

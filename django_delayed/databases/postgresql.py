@@ -165,7 +165,7 @@ class PostgreSQL(Database):
     def wake_workers(self) -> None:
         if is_in_testcase(self.connection):
             return
-        # In a transaction that somebody manages by hand, Django tells nobody of the commit.
+        # In a transaction that is managed by hand, Django calls nothing at the commit.
         if self.connection.in_atomic_block or self.connection.get_autocommit():
             transaction.on_commit(self._notify, using=self.connection.alias, robust=True)
 

@@ -1,4 +1,4 @@
-"""The transactions that are open when a job is enqueued; those around a test are nobody's."""
+"""The transactions that are open when a job is enqueued; those around a test do not count."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def open_transactions(queue: str) -> set[str]:
     begun = {connection.alias for connection in inside if not all(_are_of_testcase(connection))}
     if begun or len(aliases) < 2:
         return begun or aliases
-    # Around a TestCase there is one on each of its databases, which nobody commits. One of them stands for
+    # Around a TestCase there is one on each of its databases, never to be committed. One of them stands for
     # all: that whose callbacks a test runs which captures those of its data.
     return {DEFAULT_DB_ALIAS} if DEFAULT_DB_ALIAS in aliases else aliases - {queue}
 

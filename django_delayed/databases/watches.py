@@ -136,7 +136,7 @@ class Notifications(Watch):
         self._read()
         if self._has_heard:
             self._has_heard = False
-            # What is enqueued just after a notification notifies nobody.
+            # What is enqueued just after a notification sends none.
             self._look_again_at = time.monotonic() + 2 * NOTIFY_EVERY
             return True
         if time.monotonic() < self._look_again_at:

@@ -1,4 +1,4 @@
-"""A job may fork. The child is the job's own, and must not go on as a second worker that nobody watches."""
+"""A job may fork. The child is the job's own, and must not go on as a second worker without a supervisor."""
 
 from __future__ import annotations
 

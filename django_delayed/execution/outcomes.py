@@ -61,7 +61,7 @@ class Snoozed:
 
 @dataclass(frozen=True)
 class EndedByError:
-    """The attempt ended with an error, after `duration` seconds, which are None when nobody measured them.
+    """The attempt ended with an error, after `duration` seconds, which are None when they were not measured.
 
     `job` is None when it could not be loaded, and when the worker died or was killed in it. `job_class` is
     Job when nothing more is known of it.
@@ -215,7 +215,7 @@ def _wait(
     row: DelayedJob, job: Job | None, rule: Retry | None, failures: int, error: BaseException
 ) -> timedelta:
     def default(failures: int, error: BaseException) -> timedelta | float:
-        # Without a job, nobody can be asked.
+        # Without a job, there is no method to ask.
         return default_wait(failures) if job is None else job.wait_before_retry(failures, error)
 
     try:

@@ -116,7 +116,7 @@ class _Loaded:
         return self.stack.enter_context(Cursors(store, should_stop))
 
     def report(self, said: Said) -> None:
-        """The job says how far it is. Of a job without a row, nobody could ask."""
+        """The job says how far it is. A job without a row has no place for that."""
         if self.reporter is None and self.row.pk is not None and self.stack is not None:
             self.reporter = self.stack.enter_context(Reporter(self.row, self.session, self.thread))
         if self.reporter:

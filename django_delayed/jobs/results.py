@@ -30,7 +30,7 @@ def time_for(job_class: type[Job]) -> timedelta:
 
 
 def time_for_results() -> timedelta:
-    """How long results are kept that nobody has set another time for."""
+    """How long results are kept without another setting."""
     return max(settings.RESULT_TTL, settings.KEEP_FINISHED_FOR or timedelta(0))
 
 

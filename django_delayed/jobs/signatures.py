@@ -9,7 +9,7 @@ from typing import Any
 
 
 def check_kind(name: str, function: Any, *, may_be_async: bool = False) -> None:
-    """Raise TypeError for a generator function, and for an async one that nobody would await."""
+    """Raise TypeError for a generator function, and for an async one that would not be awaited."""
     function = getattr(function, "__func__", function)
     if inspect.iscoroutinefunction(function) and not may_be_async:
         raise TypeError(f"{name} is async, and must not be; use a plain function that calls async_to_sync().")

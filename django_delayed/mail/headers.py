@@ -1,4 +1,4 @@
-"""The headers that a mail has from its enqueue on: whoever gets it twice can tell that it is one mail."""
+"""The headers that a mail has from its enqueue on: who gets it twice can tell that it is one mail."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ from django.core.management.base import CommandError
 
 
 def confirmed(question: str, otherwise: str) -> bool:
-    """Whether somebody at the terminal types yes. `otherwise` is what is so if nobody does.
+    """Whether somebody at the terminal types yes. `otherwise` is what happens without it.
 
-    Raises CommandError when there is nobody to ask.
+    Raises CommandError when there is no terminal to ask at.
     """
     try:
         return input(f"{question} Type 'yes' to continue: ").strip() == "yes"

@@ -66,7 +66,7 @@ def _declared() -> set[str]:
     """The queues in settings, in classes of jobs and at methods of models."""
     in_settings = (settings.DEFAULT_QUEUE, settings.MAIL_QUEUE, *settings.QUEUE_ATTRIBUTES)
     declared = [*in_settings, *_queues_of_classes(Job), *_queues_of_methods(), *_queues_of_tasks()]
-    # It may be a function, which nobody calls here.
+    # It may be a function, which is not called here.
     return {queue for queue in declared if isinstance(queue, str)}
 
 

@@ -30,7 +30,7 @@ def worker_command() -> list[str]:
 
 
 def _program() -> list[str]:
-    """How this process was started, without its arguments; empty when nobody knows."""
+    """How this process was started, without its arguments; empty when that is not known."""
     try:
         command = [str(part) for part in get_child_arguments()]
     except RuntimeError:

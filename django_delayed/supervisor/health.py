@@ -78,7 +78,7 @@ class Health(ThreadingTCPServer):
             self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Of a reader that goes away, nobody has to know."""
+        """Log nothing about a reader that goes away."""
         logger.debug("A request for the health of this supervisor has failed", exc_info=True)
 
 

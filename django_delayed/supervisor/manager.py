@@ -141,7 +141,7 @@ class WorkerManager:
         self._is_quiet = quiet
         if self._process:
             self._process.activity.be_quiet(quiet)
-            # It says so too, so that nobody has to wait for the next one.
+            # A heartbeat says so too, so that the admin shows it before the next one is due.
             self._database.request(self._process.send_heartbeat)
 
     def cancel(self, request: WorkerRequest) -> None:

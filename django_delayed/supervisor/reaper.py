@@ -12,7 +12,7 @@ REAP_AFTER = 5.0
 
 
 class Reaper:
-    """Reaps processes that jobs have left behind: the kernel hands them to process 1, and nobody else does.
+    """Reaps processes that jobs have left behind: the kernel hands them to process 1, to be reaped.
 
     In another process it does nothing.
     """

@@ -129,7 +129,7 @@ def refused(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> An
 
 
 def _worker_ids(row: DelayedJob, failed: Sequence[Attempt], worker: str) -> list[str]:
-    """One for each attempt, "" where nobody knows any more which worker it was."""
+    """One for each attempt, "" where it is not known any more which worker it was."""
     known = [attempt.worker for attempt in failed] + ([worker] if worker else [])
     return [""] * (row.attempts - len(known)) + known
 

@@ -1,4 +1,4 @@
-"""Watches the batch of a slot from outside: a long job keeps nobody from what was claimed with it."""
+"""Watches the batch of a slot from outside: a long job does not hold up what was claimed with it."""
 
 from __future__ import annotations
 

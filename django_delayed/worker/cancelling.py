@@ -92,7 +92,7 @@ def stop_for(row: DelayedJob, slot: Slot, is_worker_stopping: Callable[[], bool]
 
 
 def cancelled_by(row: DelayedJob) -> str:
-    """The name of the operator who ends the job of this row; "" if nobody knows."""
+    """The name of the operator who ends the job of this row; "" if it is not known."""
     requests = WorkerRequest.objects.using(settings.DATABASE).filter(
         worker=row.locked_by, verb=Verb.CANCEL, delayed_job_id=row.pk, lock_token=row.lock_token
     )

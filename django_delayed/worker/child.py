@@ -109,7 +109,7 @@ def flush_streams() -> None:
 def _part_from(worker: int, link: int) -> None:
     """Become a process that shares nothing with the worker that could harm it, and that ends with it."""
     with suppress(OSError):
-        # The worker does the same: whoever comes first.
+        # The worker does the same; the first of both takes effect.
         os.setpgid(0, 0)
     if prctl := _prctl():
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -52,7 +52,7 @@ class Child:
         theirs.close()
         self.link.setblocking(False)
         with suppress(OSError):
-            # The child does the same: whoever comes first. Its group is killed with it.
+            # The child does the same; the first of both takes effect. Its group is killed with it.
             os.setpgid(self.pid, self.pid)
         self.code = 0  # once it has ended: its exit code, negative for a signal
         self._has_ended = False

@@ -19,7 +19,7 @@ from .wakeup import Wakeup
 class Idle:
     """Sleeps, and watches the queue over the connection of the queue.
 
-    `ask` runs a statement; `is_one_due` is the statement for databases that tell nobody of new rows.
+    `ask` runs a statement; `is_one_due` is the statement for databases that do not tell of new rows.
     """
 
     def __init__(

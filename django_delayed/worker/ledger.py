@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Rows that a claim takes are settled together up to this number.
 MOST = 500
-# Bytes for the results of all of them; a page of zeros that nobody writes takes no memory.
+# Bytes for the results of all of them; a page of zeros that is never written takes no memory.
 RESULTS_SIZE = 128 * 1024
 RESULT = "@qq"  # an id, and how many bytes of its result follow
 COUNT_AT, SETTLED_AT, END_AT, IDS_AT = range(0, 4 * WORD, WORD)

@@ -23,7 +23,7 @@ def end_after(fd: int, seconds: float) -> None:
     stream = libc.fdopen(os.dup(fd), b"r")
     # Without the lock of the stream: newer C libraries take it when the process ends, and would wait for it.
     steps = [(libc.getc_unlocked, stream), (libc.sleep, math.ceil(seconds)), (libc._exit, 1)]
-    # A daemon: it ends with the process, and nobody waits for it.
+    # A daemon: it ends with the process, which does not wait for it.
     threading.Thread(target=_run_without_python, args=(libc, steps), daemon=True).start()
 
 

@@ -122,7 +122,7 @@ def recover_stale(lease: timedelta) -> int:
     Returns how many workers were removed.
     """
     removed = 0
-    # One statement in place of several, as long as nobody has died.
+    # One statement in place of several, as long as no worker has died.
     if not _is_anything_stale(lease):
         return removed
     for worker in _workers().stale(lease):

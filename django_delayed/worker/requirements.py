@@ -8,7 +8,7 @@ import sys
 
 from .activity import Activity
 
-# Beside these, Windows lacks what is there wherever these are.
+# Windows lacks these. What else a worker needs is there on every system that has them.
 _OF_POSIX = {
     signal: ("SIGALRM", "SIGQUIT", "setitimer", "pthread_kill", "pthread_sigmask"),
     os: ("fork", "register_at_fork"),

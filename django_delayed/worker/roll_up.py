@@ -37,7 +37,7 @@ class RollUp:
         self._before = Tally()
         # What this process has settled for the worker, and the page does not know.
         self._beside = Tally()
-        # A row of which nobody knows whether it is written.
+        # A row that may be written or not.
         self._row: JobStat | None = None
 
     def count(self, settled: Tally) -> None:

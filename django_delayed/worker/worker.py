@@ -189,7 +189,7 @@ class Worker:
 
     def _perform(self, row: DelayedJob) -> None:
         if row.name not in self._short_jobs:
-            # Until it has ended, nobody would hear of those before it.
+            # Otherwise those before it would be announced only when it has ended.
             self.settling.settle()
         began = time.monotonic()
         self.slot.begin(row.pk, settings.MAX_RUN_TIME)

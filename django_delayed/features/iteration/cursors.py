@@ -101,7 +101,7 @@ class Cursors:
         """An iteration or a step begins; gives what its cursor said. Raises RuntimeError for a second one."""
         if key in self._begun:
             raise RuntimeError(
-                f"The job has a second {name}: after an interruption, nobody could tell in which it was."
+                f"The job has a second {name}: it could not tell them apart after an interruption."
                 ' Give each step a name of its own, and each iteration a step: with self.step("…"):'
             )
         if self._iterates:

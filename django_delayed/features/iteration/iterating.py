@@ -101,7 +101,7 @@ class Iteration(Generic[M]):
                     self._cursors.move(self._key, cursor)
 
     def _cursor(self, key: Any) -> Callable[[], Cursor]:
-        """What makes the cursor behind this primary key: for most items, nobody asks."""
+        """What makes the cursor behind this primary key: for most items, it is not needed."""
         return partial(dump_key, self._name, self._queryset.model, key)
 
     @contextmanager

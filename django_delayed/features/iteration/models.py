@@ -23,7 +23,7 @@ class JobCursorQuerySet(models.QuerySet["JobCursor"]):
         return dict(self.filter(delayed_job=row).values_list("key", "value"))
 
     def put(self, row: DelayedJob, cursors: Mapping[str, Cursor]) -> None:
-        """Write these cursors of a job, which nobody else writes meanwhile."""
+        """Write these cursors of a job, which no other process writes meanwhile."""
         for key, cursor in cursors.items():
             if not self.filter(delayed_job=row, key=key).update(value=cursor.value):
                 # In ASCII: a name may have what the charset of a column refuses.
@@ -62,7 +62,7 @@ class JobCursor(models.Model):
     objects = JobCursorQuerySet.as_manager()
 
     class Meta:
-        # No user sees them, and nobody but a worker writes them.
+        # No user sees them, and only workers write them.
         default_permissions = ()
         constraints = [
             models.UniqueConstraint(fields=["delayed_job", "key"], name="delayed_job_cursor"),

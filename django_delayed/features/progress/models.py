@@ -71,7 +71,7 @@ class Progress(models.Model):
 
     @property
     def fraction(self) -> float | None:
-        """The part that is done, from 0.0 to 1.0; None while nobody knows how much there is to do."""
+        """The part that is done, from 0.0 to 1.0; None while it is not known how much there is to do."""
         if self.total is None:
             return None
         return min(self.done / self.total, 1.0) if self.total else 1.0

@@ -16,7 +16,7 @@ LARGEST = 10**15
 
 @dataclass(frozen=True)
 class Said:
-    """How much is done, of how much, and a note for people. None: nobody knows how much there is to do."""
+    """How much is done, of how much, and a note for people. None: how much there is to do is not known."""
 
     done: float
     total: float | None

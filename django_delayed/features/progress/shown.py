@@ -29,7 +29,7 @@ WORDS = {
 class Shown:
     """`words` say where the job stands, `amount` how much is done, in the active language.
 
-    `fraction` is the part that is done, from 0.0 to 1.0, and None while nobody knows.
+    `fraction` is the part that is done, from 0.0 to 1.0, and None without a total.
     """
 
     words: str

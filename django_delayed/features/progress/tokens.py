@@ -26,7 +26,7 @@ def sign(row_id: int, max_age: timedelta | float | None) -> str:
 
 
 def row_id_in(token: str) -> int:
-    """The id that was signed. Raises BadSignature for what nobody has signed, TokenExpired."""
+    """The id that was signed. Raises BadSignature for what was not signed here, TokenExpired."""
     row_id, until = signing.Signer(salt=SALT).unsign_object(token)
     if until and until <= time.time():
         raise TokenExpired

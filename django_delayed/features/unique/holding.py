@@ -155,7 +155,7 @@ def remove_free(rows: DelayedJobQuerySet, after: str) -> tuple[int, str]:
 
     def remove() -> list[str]:
         with transaction.atomic(using=rows.db):
-            # Once more, now that nobody can take them.
+            # Once more, now that no other transaction can take them.
             locked = lock_rows(connection, model, free, ("key_hash, delayed_job_id", []), skip_locked=True)
             if still := _free_among(rows, locked):
                 remove_locked(connection, model, still)
