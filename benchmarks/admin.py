@@ -41,6 +41,7 @@ from django.test.utils import CaptureQueriesContext, setup_test_environment  # n
 from django.urls import reverse  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from django_delayed.models import DelayedJob, JobStat  # noqa: E402
+from django_delayed.states import State  # noqa: E402
 
 from benchmarks import rows  # noqa: E402
 
@@ -93,7 +94,10 @@ def pages():
         "the overview": overview,
         "the overview of three days": f"{overview}?span=three-days",
         "the list": listed,
-        "failed jobs": f"{listed}?state=failed",
+        **{f"{state} jobs": f"{listed}?state={state.value}" for state in State},
+        "waiting jobs of a queue": f"{listed}?state=enqueued&queue=mail",
+        "a rare name": f"{listed}?q=Nothing",
+        "a rare name among failed": f"{listed}?q=Nothing&state=failed",
         "failed jobs by cause": address("changelist", model="failuregroup"),
         "jobs of the large cause": f"{listed}?cause=large",
         "jobs of a small cause": f"{listed}?cause=small+100",

@@ -22,7 +22,7 @@ from ..states import State
 from . import columns, job_page
 from .adjusting import adjust_one
 from .filters import CauseFilter, MomentRangeFilter, QueueFilter, StateFilter, state_in
-from .job_list import JobList
+from .job_list import JobList, order_of, search
 from .objects import object_link
 from .operating import operate_on_many, operate_on_one
 from .paginator import CappedPaginator
@@ -114,21 +114,14 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         return JobList
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        # Each as an index has it: sorting a large table takes seconds.
-        by_failure = state_in(request) == State.FAILED or any(
-            value for name, value in request.GET.items() if name.startswith("failed_at__")
-        )
-        return ("-failed_at", "-id") if by_failure else ("-id",)
+        return order_of(request)
+
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        # No index has the waiting jobs by id.
+        return () if state_in(request) in (State.SCHEDULED, State.ENQUEUED) else self.sortable_by
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        term = search_term.strip().removeprefix("#")
-        if not term:
-            return queryset, False
-        if term.isdecimal():
-            return queryset.filter(pk__in=[pk for pk in [id_in(term)] if pk]), False
-        # Not both with an OR, which would not use the index of `about`.
-        found = {"about": term} if ":" in term else {"name__startswith": term}
-        return queryset.filter(**found), False
+        return search(queryset, search_term), False
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         share_nonce(request)

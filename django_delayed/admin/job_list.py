@@ -1,31 +1,69 @@
-"""The list of delayed jobs as Django's admin fetches it."""
+"""The list of delayed jobs as Django's admin fetches it: in which order, and which rows it looks at."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.http import HttpRequest
 
+from .. import stats
 from ..conf import settings
 from ..models import WorkerProcess
 from ..states import State
 from .columns import WIDE
-from .filters import state_in
-from .reading import read_rows, unreadable_text
+from .filters import CauseFilter, QueueFilter, StateFilter, state_in
+from .reading import id_in, read_rows, unreadable_text
+
+# What the index of each order has, beside the state: the filters that find their rows in it alone.
+NEXT_FIRST, LAST_FAILED, NEWEST = ("priority", "run_at", "id"), ("-failed_at", "-id"), ("-id",)
+WAITING = (QueueFilter.parameter_name, "run_at")
+IN_INDEX: dict[State | None, tuple[str, ...]] = {
+    State.SCHEDULED: WAITING,
+    State.ENQUEUED: WAITING,
+    State.FAILED: (QueueFilter.parameter_name, CauseFilter.parameter_name, "failed_at"),
+}
+
+
+def order_of(request: HttpRequest) -> tuple[str, ...]:
+    """The order of the list. Each is that of an index: sorting a large table takes seconds."""
+    state, of_one_queue = _listed_state(request), bool(request.GET.get(QueueFilter.parameter_name))
+    if state is None and of_one_queue:
+        # In the order of their ids, PostgreSQL would look for these rows among all others.
+        return ("-created_at", "-id")
+    return _order_in(state, of_one_queue)
+
+
+def search(rows: Any, text: str) -> Any:
+    """Those of the rows that have this id, are about this object, or whose name begins like this."""
+    term = text.strip().removeprefix("#")
+    if not term:
+        return rows
+    if term.isdecimal():
+        return rows.filter(pk__in=[pk for pk in [id_in(term)] if pk])
+    # Not both with an OR, which would not use the index of `about`.
+    return rows.filter(**{"about": term} if ":" in term else {"name__startswith": term})
 
 
 class JobList(ChangeList):
-    """The list without the wide columns, read by ids that come from an index alone."""
+    """The list without the wide columns, read by ids that come from an index alone.
+
+    What no index has, such as the name, is looked for among the first MOST_COUNTED rows of the list;
+    `is_cut` says whether it has more. Without a state, a queue is looked for among the first of each state.
+    """
+
+    is_cut = False
+    most_searched = stats.MOST_COUNTED
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
         rows = super().get_queryset(request, exclude_parameters)
         # Such a search is refused with a message, but Django would then list every row.
         if "\0" in request.GET.get(SEARCH_VAR, ""):
             return rows.none()
-        of_running = state_in(request) == State.RUNNING
-        return rows.select_related("said").defer(*WIDE) if of_running else rows.defer(*WIDE)
+        rows = self._among_the_first(request, rows).defer(*WIDE)
+        return rows.select_related("said") if state_in(request) == State.RUNNING else rows
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -37,6 +75,37 @@ class JobList(ChangeList):
             messages.error(request, unreadable_text(unreadable))
         self._tell(state_in(request))
 
+    def _among_the_first(self, request: HttpRequest, rows: Any) -> Any:
+        """Those of the rows that are among the first of the list, if a filter needs the rows themselves."""
+        chosen = {_name_of(spec): spec for spec in self.filter_specs if _is_chosen(spec, request)}
+        if any(getattr(spec, "problems", ()) for spec in chosen.values()) or _is_by_index(self.query):
+            return rows
+        state = _listed_state(request)
+        in_index = {StateFilter.parameter_name, *IN_INDEX.get(state, ())}
+        is_search = bool(self.query.strip() or set(chosen) - in_index)
+        # MariaDB would look for retrying jobs by the primary key, among all the others.
+        if not is_search and state != State.RETRYING:
+            return rows
+        by_queue = state is None and QueueFilter.parameter_name in chosen
+        firsts = [self._first(request, each, chosen) for each in (State if by_queue else [state])]
+        if is_search:
+            most = stats.MOST_COUNTED // len(firsts)
+            self.is_cut = any(count > most for count in stats.capped_counts(firsts))
+        # What an operator has chosen may not be among the first any more.
+        if picked := [pk for text in request.POST.getlist(ACTION_CHECKBOX_NAME) if (pk := id_in(text))]:
+            firsts.append(self.root_queryset.filter(pk__in=picked))
+        return rows.filter(pk__in=stats.first_ids(firsts))
+
+    def _first(self, request: HttpRequest, state: State | None, chosen: dict[str, Any]) -> Any:
+        """The rows in this state, and those of the filters that its index has, in the order of the index."""
+        rows: Any = self.root_queryset
+        if state is not None:
+            rows = rows.in_state(state)
+        found = [name for name in IN_INDEX.get(state, ()) if name in chosen]
+        for name in found:
+            rows = chosen[name].queryset(request, rows)
+        return rows.order_by(*_order_in(state, QueueFilter.parameter_name in found))
+
     def _tell(self, state: State | None) -> None:
         """Tell each row which state the list is about, and a running one by which worker it is performed."""
         shown: Any = self.result_list
@@ -46,3 +115,32 @@ class JobList(ChangeList):
             workers = running.only("name", "hostname", "pid").in_bulk({row.locked_by for row in shown})
         for row in shown:
             row.list_state, row.worker = state, workers.get(row.locked_by)
+
+
+def _listed_state(request: HttpRequest) -> State | None:
+    """The state by whose index the list is read: only failed jobs have a time when they failed."""
+    failed_at = any(value for name, value in request.GET.items() if name.startswith("failed_at__"))
+    return state_in(request) or (State.FAILED if failed_at else None)
+
+
+def _order_in(state: State | None, of_one_queue: bool) -> tuple[str, ...]:
+    if state in (State.SCHEDULED, State.ENQUEUED):
+        # MariaDB sorts again what is of one queue anyway.
+        return NEXT_FIRST if of_one_queue else ("queue", *NEXT_FIRST)
+    # Without their ids: PostgreSQL would sort all that have finished at the same time.
+    if state == State.FINISHED:
+        return ("-finished_at",)
+    return LAST_FAILED if state == State.FAILED else NEWEST
+
+
+def _name_of(spec: Any) -> str:
+    return getattr(spec, "parameter_name", None) or spec.field_path
+
+
+def _is_chosen(spec: Any, request: HttpRequest) -> bool:
+    return any(request.GET.get(name) for name in spec.expected_parameters())
+
+
+def _is_by_index(text: str) -> bool:
+    term = text.strip().removeprefix("#")
+    return term.isdecimal() or ":" in term

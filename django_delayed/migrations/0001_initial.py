@@ -208,7 +208,7 @@ class Migration(migrations.Migration):
                 ],
                 "indexes": [
                     django_delayed.fields.PartialIndex(
-                        fields=["queue", "priority", "run_at", "id"],
+                        fields=["queue", "priority", "run_at", "id", "attempts"],
                         lead_by=("claimable",),
                         name="delayed_job_lanes",
                         where=models.Q(("claimable", 1)),

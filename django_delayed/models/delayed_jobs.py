@@ -82,8 +82,9 @@ class DelayedJob(models.Model):
             ("cancel_delayedjob", _("Can end running delayed jobs")),
         ]
         indexes = [
+            # With `attempts`, so that the lists of scheduled and of enqueued jobs read the index alone.
             PartialIndex(
-                fields=["queue", "priority", "run_at", "id"],
+                fields=["queue", "priority", "run_at", "id", "attempts"],
                 name=LANES_INDEX,
                 where=ClaimableField.condition,
                 lead_by=["claimable"],

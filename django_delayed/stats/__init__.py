@@ -1,6 +1,15 @@
 """The numbers about the queue that the admin and the commands show."""
 
-from .counts import MOST_COUNTED, Totals, by_index, capped_counts, count_by_state, ids_by_state, totals
+from .counts import (
+    MOST_COUNTED,
+    Totals,
+    by_index,
+    capped_counts,
+    count_by_state,
+    first_ids,
+    ids_by_state,
+    totals,
+)
 from .failures import (
     DAY,
     MOST_RETRYING,
@@ -40,6 +49,7 @@ __all__ = [
     "claiming",
     "count_by_state",
     "failed_on",
+    "first_ids",
     "ids_by_state",
     "lanes",
     "latency",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.models import Case, CharField, Count, Value, When
+from django.db.models.expressions import RawSQL
 
 from ..conf import settings
 from ..databases import LANES_INDEX, DatabaseNow, database
@@ -65,6 +66,21 @@ def capped_counts(counted: Sequence[Any]) -> list[int]:
             cursor.execute(f"SELECT {', '.join(parts)}", params)
             counts += cursor.fetchone()
     return counts
+
+
+def first_ids(queries: Sequence[Any]) -> RawSQL:
+    """The ids of the first rows of these querysets, MOST_COUNTED in all and as many of each, for `pk__in`.
+
+    MariaDB takes no LIMIT in the subquery of an IN, but in one below it.
+    """
+    connection = connections[settings.DATABASE]
+    parts, params = [], []
+    for rows in queries:
+        first = rows.values("id")[: MOST_COUNTED // len(queries)]
+        sql, values = first.query.get_compiler(connection=connection).as_sql()
+        parts.append(f"SELECT id FROM ({sql}) part")
+        params += values
+    return RawSQL(f"SELECT id FROM ({' UNION ALL '.join(parts)}) first_rows", params)
 
 
 def totals() -> Totals:

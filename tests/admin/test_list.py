@@ -7,9 +7,11 @@ from django.contrib.admin.views.main import ORDER_VAR
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from django_delayed.admin import paginator
+from django_delayed import stats
+from django_delayed.admin import job_list, paginator
 from django_delayed.models import DelayedJob, Progress
 from django_delayed.states import State
+from django_delayed.stats import counts
 
 MINUTE = timedelta(minutes=1)
 
@@ -183,6 +185,106 @@ def test_the_count_stops_before_it_costs_seconds(operator, page, job, monkeypatc
     response = operator.get(page())
     assert response.context["cl"].result_count == 4
     assert "the count stops at 4" in response.text
+
+
+SEARCHED = "Not all jobs were searched, but the first 4 of the list."
+
+
+@pytest.fixture
+def few_are_searched(monkeypatch):
+    """Have a list look at four rows."""
+    for module in (stats, counts):
+        monkeypatch.setattr(module, "MOST_COUNTED", 4)
+    monkeypatch.setattr(job_list.JobList, "most_searched", 4)
+
+
+@pytest.mark.parametrize(
+    ("query", "state"),
+    [
+        ({"q": "Rare"}, State.FAILED),
+        ({"q": "Rare", "state": "failed"}, State.FAILED),
+        ({"q": "Rare", "state": "scheduled"}, State.SCHEDULED),
+        ({"queue": "rare", "state": "retrying"}, State.RETRYING),
+        ({"queue": "rare", "state": "finished"}, State.FINISHED),
+        ({"created_at__range__lte_0": "2001-01-01"}, State.ENQUEUED),
+    ],
+    ids=str,
+)
+def test_what_no_index_has_is_looked_for_among_the_first_of_the_list(
+    operator, page, job, few_are_searched, query, state
+):
+    now = timezone.now()
+    long_ago = now - timedelta(days=10_000)
+    ahead = {"run_at": now + 9 * MINUTE} if state == State.SCHEDULED else {}
+    rare = {"name": "Rare", "queue": "rare", "created_at": long_ago}
+    last = {State.FAILED: {"failed_at": long_ago}, State.FINISHED: {"finished_at": long_ago}}.get(
+        state, ahead
+    )
+    found = job(state, **rare | last)
+    first = {"run_at": now + MINUTE, "queue": "a"} if state == State.SCHEDULED else {"queue": "a"}
+    for _ in range(3):
+        job(state, **first)
+    response = operator.get(page(**query))
+    assert shown(response) == [found.pk]
+    assert SEARCHED not in response.text
+    job(state, **first)
+    response = operator.get(page(**query))
+    assert shown(response) == []
+    assert SEARCHED in response.text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"state": "failed", "queue": "rare"},
+        {"state": "failed", "cause": "c1"},
+        {"failed_at__range__lte_0": "2001-01-01"},
+        {"q": "shop.post:1"},
+        {"q": "#%(id)s"},
+    ],
+    ids=str,
+)
+def test_what_an_index_has_is_found_among_all(operator, page, job, few_are_searched, query):
+    long_ago = timezone.now() - timedelta(days=10_000)
+    row = job(queue="rare", error_fingerprint="c1", failed_at=long_ago)
+    for _ in range(6):
+        job()
+    response = operator.get(page(**{name: value % {"id": row.pk} for name, value in query.items()}))
+    assert shown(response) == [row.pk]
+    assert "Not all jobs were searched" not in response.text
+
+
+def test_without_a_state_a_queue_is_looked_for_in_each(operator, page, job, monkeypatch):
+    for module in (stats, counts):
+        monkeypatch.setattr(module, "MOST_COUNTED", 6)
+    waiting, failed = job(State.ENQUEUED, queue="rare"), job(queue="rare")
+    for state in State:
+        job(state, queue="other")
+    response = operator.get(page(queue="rare"))
+    assert set(shown(response)) == {waiting.pk, failed.pk}
+
+
+def test_a_job_that_was_chosen_is_moved_though_others_came_before_it(operator, page, job, few_are_searched):
+    chosen = job()
+    for _ in range(6):
+        job()
+    data = {"action": "retry", "_selected_action": chosen.pk, "confirmed": "yes"}
+    operator.post(page(q="Post"), data)
+    chosen.refresh_from_db()
+    assert chosen.state == State.ENQUEUED
+
+
+def test_waiting_jobs_are_listed_as_they_are_to_run(operator, page, job):
+    now = timezone.now()
+    last = job(State.SCHEDULED, queue="mail", priority=5, run_at=now + MINUTE)
+    later = job(State.SCHEDULED, queue="mail", run_at=now + 3 * MINUTE)
+    first = job(State.SCHEDULED, queue="mail", run_at=now + 2 * MINUTE)
+    before = job(State.SCHEDULED, queue="a", run_at=now + 9 * MINUTE)
+    in_order = [first.pk, later.pk, last.pk]
+    response = operator.get(page(state="scheduled"))
+    assert shown(response) == [before.pk, *in_order]
+    assert 'class="sortable' not in response.text
+    assert shown(operator.get(page(state="scheduled", queue="mail"))) == in_order
 
 
 def test_no_limit_is_told_below_it(operator, page, job):
