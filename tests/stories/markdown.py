@@ -89,9 +89,12 @@ class Story:
                     self._run(command, expected)
 
     def _write(self, file: re.Match[str], text: str) -> None:
+        path = self.project / file["path"]
+        if file["when"] == "at the top":
+            path.write_text(text + path.read_text())
+            return
         if (when := file["when"]) and not _is_for_us(when):
             return
-        path = self.project / file["path"]
         if file["class"]:
             [*_, last] = re.findall(r"^class (\w+)", path.read_text(), re.MULTILINE)
             assert last == file["class"], f"{file['class']} is not the last class of {path}"
