@@ -29,6 +29,7 @@ demo: $(VENV)/.demo ## A shop with work to do: enqueue every kind of it, work it
 
 admin: $(VENV)/.demo ## Serve the demo's admin at http://127.0.0.1:8000/admin/
 	@test -f testproject/db.sqlite3 || $(MAKE) --no-print-directory demo
+	@echo "Log in as admin, with the password admin."
 	@$(on_sqlite) $(manage) runserver
 
 test: $(VENV)/.test ## Run the tests on SQLite and on each server that can be reached: minutes for each

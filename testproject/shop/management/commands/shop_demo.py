@@ -41,6 +41,6 @@ class Command(BaseCommand):
 HOW_TO_GO_ON = """
 Look at it:  {manage} runserver
              http://127.0.0.1:8000/admin/  (user {admin}, password {admin})
-To fix it:     {manage} shop_servers, and beside it
+Mend it:     {manage} shop_servers, and beside it
              {manage} jobs_work;
              give the social account "Summer shop" the access token {token}, and retry the job that failed"""
