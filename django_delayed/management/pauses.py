@@ -9,10 +9,8 @@ from typing import Any, ClassVar
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseError
 
-from ..databases import Filters
 from .base import QueueCommand, require_tables
 from .moves import UNKNOWN, operator
-from .queues import warn_of_unknown_queues
 from .terminal import log_in_terminal
 
 logger = logging.getLogger("django_delayed")
@@ -39,7 +37,6 @@ class PauseCommand(QueueCommand):
             try:
                 queues = self.queues(options)
                 changed = self.change(queues)
-                warn_of_unknown_queues(Filters(tuple(queues)))
             except DatabaseError as error:
                 raise CommandError(f"The queues cannot be read: {error}", returncode=UNKNOWN) from error
             except (TypeError, ValueError) as error:

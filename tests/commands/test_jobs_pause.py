@@ -60,9 +60,14 @@ def test_what_is_so_already_is_said_and_no_error(capsys, caplog):
     assert capsys.readouterr().out.splitlines()[-1:] == ["feeds: resumed already"]
 
 
-def test_a_queue_that_nothing_knows_is_paused_with_a_warning(caplog):
+def test_a_queue_that_nothing_knows_is_paused_with_a_warning_and_resumed_without(caplog):
     call_command("jobs_pause", "mial")
     assert paused() == ["mial"]
+    assert "has a queue 'mial'" in caplog.text
+    caplog.clear()
+    call_command("jobs_resume", "--all")
+    assert "has a queue" not in caplog.text
+    call_command("jobs_resume", "mial")
     assert "has a queue 'mial'" in caplog.text
 
 

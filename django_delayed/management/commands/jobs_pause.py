@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...databases import Filters
 from ...operations import pause
 from ..moves import operator
 from ..pauses import PauseCommand
+from ..queues import warn_of_unknown_queues
 
 
 class Command(PauseCommand):
@@ -20,4 +22,6 @@ class Command(PauseCommand):
 
     def change(self, queues: Sequence[str]) -> list[str]:
         """Pause them."""
-        return pause(queues, operator())
+        changed = pause(queues, operator())
+        warn_of_unknown_queues(Filters(tuple(queues)))
+        return changed

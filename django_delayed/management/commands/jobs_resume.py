@@ -7,9 +7,11 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from ...databases import Filters
 from ...models import all_paused
 from ...operations import resume
 from ..pauses import PauseCommand
+from ..queues import warn_of_unknown_queues
 
 
 class Command(PauseCommand):
@@ -35,4 +37,7 @@ class Command(PauseCommand):
 
     def change(self, queues: Sequence[str]) -> list[str]:
         """Resume them."""
-        return resume(queues)
+        changed = resume(queues)
+        # The name of one that was paused is right: it was there.
+        warn_of_unknown_queues(Filters(tuple(queue for queue in queues if queue not in changed)))
+        return changed
