@@ -25,21 +25,29 @@ class Once(Action):
         setattr(namespace, self.dest, values)
 
 
+class Invalid(ArgumentTypeError, ValueError):
+    """A value that was given is invalid: argparse shows the message; others catch a ValueError."""
+
+
 def seconds(text: str) -> timedelta:
-    """A duration from the command line: seconds, or as "1:30:00". Raises ValueError."""
+    """A duration from the command line: seconds, or as "1:30:00". Raises Invalid."""
     try:
         span = parse_duration(text)
     except OverflowError:
         span = None
     if span is None or not timedelta(0) <= span <= CENTURY:
-        raise ValueError(text)
+        raise Invalid(f"{text!r} is no duration such as 90 (seconds) or 1:30:00.")
     return span
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1 from the command line. Raises ValueError."""
-    if (number := int(text)) < 1:
-        raise ValueError(text)
+    """A whole number of at least 1 from the command line. Raises Invalid."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise Invalid(f"{text!r} is no whole number of at least 1.")
     return number
 
 
@@ -67,11 +75,11 @@ def moment_of(value: Any, parse: Callable[[str], datetime]) -> datetime:
 def names(text: str) -> tuple[str, ...]:
     """Names and patterns of queues from the command line, separated by commas.
 
-    Raises ValueError if there is none, or one is a "!" with nothing or another behind it.
+    Raises Invalid if there is none, or one is a "!" with nothing or another behind it.
     """
     queues = tuple(name.strip() for name in text.split(",") if name.strip())
     if not queues or any(name == "!" or name.startswith("!!") for name in queues):
-        raise ValueError(text)
+        raise Invalid(f"{text!r} names no queues such as mail,tweets or mail_* or '!slow'.")
     return queues
 
 

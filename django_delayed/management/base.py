@@ -144,7 +144,7 @@ class WorkerCommand(QueueCommand):
         """A block in which the terminal shows the log, or this process at least, unless it is to be quiet."""
         with log_in_terminal(options["verbosity"], options["quiet"]):
             if not options["quiet"] and not terminal_shows(logging.INFO):
-                self.stdout.write(f"Started: {process}. LOGGING says where the log goes.")
+                self.stdout.write(f"Started: {process}. The log goes where LOGGING says.")
             yield
 
 

@@ -278,7 +278,7 @@ def test_a_database_that_does_not_answer_has_an_exit_code_of_its_own(command, tm
         ("jobs_retry", ["--failed-at-from", "yesterday"], "'yesterday' is no moment such as 2026-03-10"),
         ("jobs_retry", ["--run-at-to", "2020-02-30"], "--run-at-to: '2020-02-30' is no moment"),
         ("jobs_retry", ["--created-at-from", "0001-01-01T00:00+14:00"], "is out of range"),
-        ("jobs_retry", ["--queue", ","], "invalid names value: ','"),
+        ("jobs_retry", ["--queue", ","], "',' names no queues such as mail,tweets"),
         ("jobs_run_now", ["--state", "failed"], "invalid choice: 'failed'"),
         ("jobs_discard", ["--state", "running"], "invalid choice: 'running'"),
     ],
@@ -322,7 +322,7 @@ def test_call_command_refuses_other_values(rows, given):
 @pytest.mark.parametrize("flag", ["--name", "--error-class", "--fingerprint", "--queue", "--failed-at-to"])
 def test_a_filter_that_is_empty_moves_nothing(rows, name, flag):
     before = everything()
-    with pytest.raises(CommandError, match=r"is empty|invalid names value|is no moment"):
+    with pytest.raises(CommandError, match=r"is empty|names no queues|is no moment"):
         call_command(name, "--no-input", flag, "")
     assert everything() == before
 

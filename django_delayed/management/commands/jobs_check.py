@@ -47,8 +47,8 @@ class Command(QueueCommand):
     """Exit code 0: no job is late; 1: some are; 2: the database is unavailable."""
 
     help = (
-        "Check that no delayed job has been due for too long. Exit code 1 if one has been, 2 if the database"
-        " is unavailable."
+        "Check that no delayed job has been due for too long. Exit code 1 if one has been or tables are"
+        " missing, 2 if the database is unavailable."
     )
     requires_system_checks: list[str] = []
 

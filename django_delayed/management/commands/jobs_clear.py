@@ -29,7 +29,10 @@ class Command(QueueCommand):
             "--older-than",
             type=seconds,
             metavar="SECONDS",
-            help="Only jobs enqueued longer ago; with --failed, failed.",
+            help=(
+                "Only jobs that were enqueued longer ago than this; with --failed, those that failed longer"
+                " ago. As 90, in seconds, or as 90 00:00:00, in days and hours."
+            ),
         )
         parser.add_argument(
             "--noinput", "--no-input", action="store_false", dest="interactive", help="Do not ask."

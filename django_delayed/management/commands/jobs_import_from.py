@@ -83,8 +83,8 @@ def _source(name: str) -> Source:
     app, path = SOURCES[name]
     if not apps.is_installed(app):
         raise CommandError(
-            f"{app!r} is not in INSTALLED_APPS. Leave it there, without its workers, until its tasks are"
-            " moved."
+            f"{app!r} is not in INSTALLED_APPS. Put it there until its tasks are moved, and do not start its"
+            " workers."
         )
     # Not before: on Django 5.2, tasks need a package.
     source: Source = import_string(f"django_delayed.management.imports.{path}")()
