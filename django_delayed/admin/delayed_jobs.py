@@ -14,7 +14,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..models import FailureGroup
@@ -168,8 +167,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         if (pk := id_in(key)) and self.rows(request).filter(pk=pk).exists():
             messages.error(request, unreadable_text([pk]))
         else:
-            gone = _("The delayed job %(id)s is gone: it was performed or discarded.")
-            messages.warning(request, gone % {"id": key})
+            messages.warning(request, job_page.gone_text(key))
         return HttpResponseRedirect(self.url(request, "changelist"))
 
     # Operations.
@@ -204,7 +202,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[str, Any] = {each.name: partial(operate_on_one, self, wording=each) for each in WORDINGS}
-        views[ADJUST_WORDING.name] = partial(adjust_one, self)
+        views |= {ADJUST_WORDING.name: partial(adjust_one, self), "facts": partial(job_page.facts_page, self)}
         of_one = [self.url_of(f"<path:object_id>/{name}/", name, view) for name, view in views.items()]
         return [*of_one, *super().get_urls()]
 

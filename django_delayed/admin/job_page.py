@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -19,6 +23,7 @@ from .display import chip, exact, preformatted, progress_bar
 from .filters import CauseFilter
 from .paginator import capped_count
 from .payloads import call_in, indented
+from .readonly import QueueAdmin
 from .timeline import attempt_lines, worker_names
 from .wording import OF_OTHERS, Wording
 
@@ -39,16 +44,40 @@ def contents(row: DelayedJob, with_arguments: bool, about: str) -> dict[str, Any
 
     `about` is the object that it is about, as a link or a text.
     """
+    shown = changing(row, about)
     return {
+        **shown,
         "call": _call(row) if with_arguments else _code(row.name),
-        "progress": _progress(row),
-        # One that was never tried has said nothing.
-        "bar": progress_bar(row, row.progress if row.attempts else None),
-        "facts": [*_facts(row, about), *(_unique(row) if with_arguments else ())],
+        "facts": [*shown["facts"], *(_unique(row) if with_arguments else ())],
         "last_error": preformatted(row.last_error) if row.last_error else None,
         "attempts": attempt_lines(row),
         "result": preformatted(indented(row.result)) if row.result and with_arguments else None,
         "payload": preformatted(indented(row.payload)) if with_arguments else None,
+    }
+
+
+def facts_page(job_admin: QueueAdmin, request: HttpRequest, object_id: str) -> TemplateResponse:
+    """The part of the page that changes while the job is performed, without what surrounds it."""
+    if not job_admin.has_view_permission(request):
+        raise PermissionDenied
+    row = job_admin.get_object(request, unquote(object_id))
+    gone = {"progress": (gone_text(unquote(object_id)), False)}
+    context = changing(row, row.about) if row else gone
+    return TemplateResponse(request, "admin/django_delayed/delayedjob/changes.html", context)
+
+
+def gone_text(key: str) -> str:
+    """What is said of a job whose id was this."""
+    return _("The delayed job %(id)s is gone: it was performed or discarded.") % {"id": key}
+
+
+def changing(row: DelayedJob, about: str) -> dict[str, Any]:
+    """The part of the context that changes while the job is performed."""
+    return {
+        "progress": _progress(row),
+        # One that was never tried has said nothing.
+        "bar": progress_bar(row, row.progress if row.attempts else None),
+        "facts": list(_facts(row, about)),
     }
 
 

@@ -1,4 +1,4 @@
-"""The overview keeps its numbers up to date where its operator wants that."""
+"""The overview and the page of a job keep what they show up to date where an operator wants that."""
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -10,6 +10,8 @@ from tests.playground.browser import chromium, open_tab, scripts
 __all__ = ["chromium", "open_tab", "scripts"]
 
 EVERY = 5000  # milliseconds
+EVIL = '"><img src=x onerror=alert(1)>'
+DASH = "\N{EN DASH}"
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def passes(tab):
 @pytest.mark.browser
 def test_numbers_change_in_their_rows_and_new_rows_are_only_announced(job, overview):
     job(State.ENQUEUED, queue="mail")
-    job(State.ENQUEUED, queue="reports")
+    job(State.ENQUEUED, queue=EVIL)
     tab, asked = overview
     switch, status = tab.get_by_role("button", name="Live updates"), tab.get_by_role("status")
     tab.reload()
@@ -56,10 +58,10 @@ def test_numbers_change_in_their_rows_and_new_rows_are_only_announced(job, overv
     tab.locator("[data-live-row=mail] td a").first.focus()
     job(State.ENQUEUED, queue="mail")
     job(State.ENQUEUED, queue="images")
-    DelayedJob.objects.filter(queue="reports").delete()
+    DelayedJob.objects.filter(queue=EVIL).delete()
     passes(tab)
     expect(status).to_have_text("More queues: 1")
-    assert waiting(tab) == [("mail", "2"), ("reports", "\N{EN DASH}")]
+    assert waiting(tab) == [(EVIL, DASH), ("mail", "2")]
     assert tab.evaluate("document.activeElement.textContent") == "2"
     expect(tab.locator("[data-live=number-5]")).to_have_text("3")
     tab.get_by_role("link", name="Reload the page").click()
@@ -76,7 +78,10 @@ def test_nothing_changes_while_nobody_looks_a_form_is_used_or_the_server_fails(j
     status = tab.get_by_role("status")
     with tab.expect_response("**/numbers/**"):
         tab.get_by_role("button", name="Live updates").click()
-    pause, paused = tab.get_by_role("button", name="Pause"), tab.get_by_text("Paused while you are at a form")
+    pause, paused = (
+        tab.get_by_role("button", name="Pause"),
+        tab.get_by_text("Paused while you are at a button or a field"),
+    )
     del asked[:]
     for use, leave in [
         (pause.hover, lambda: tab.mouse.move(0, 0)),
@@ -98,7 +103,7 @@ def test_nothing_changes_while_nobody_looks_a_form_is_used_or_the_server_fails(j
     # A user who was signed out is led to a page without numbers.
     tab.route("**/numbers/**", lambda route: route.fulfill(status=302, headers={"location": "/admin/login/"}))
     tab.clock.run_for(EVERY)
-    expect(status).to_have_text("The numbers stay as they are: the server did not answer as it should.")
+    expect(status).to_have_text("The page stays as it is: the server did not answer as it should.")
     tab.unroute("**/numbers/**")
     job(State.ENQUEUED, queue="mail")
     tab.clock.run_for(3 * EVERY)
@@ -110,6 +115,31 @@ def test_nothing_changes_while_nobody_looks_a_form_is_used_or_the_server_fails(j
 
     tab.get_by_role("button", name="Live updates").click()
     del asked[:]
+    tab.clock.run_for(3 * EVERY)
+    assert asked == []
+
+
+@pytest.mark.browser
+def test_what_becomes_of_a_job_is_shown_on_its_page(open_tab, operator, page, job):
+    row = job(State.ENQUEUED)
+    tab = open_tab(operator)
+    tab.clock.install()
+    tab.goto(page(row.pk, of="change"))
+    said, state = tab.locator("[data-live=progress]"), tab.locator(".delayed-facts .delayed-state")
+    expect(said).to_have_text("It has not been performed yet.")
+    with tab.expect_response("**/facts/**"):
+        tab.get_by_role("button", name="Live updates").click()
+    # The whole page is a form of Django's, in which there is nothing to fill in.
+    said.hover()
+    [held] = DelayedJob.objects.claim("w")
+    tab.clock.run_for(EVERY)
+    expect(said).to_have_text("It is being performed.")
+    expect(state).to_have_text("running")
+    assert DelayedJob.objects.finish(held)
+    tab.clock.run_for(EVERY)
+    expect(said).to_have_text(f"The delayed job {row.pk} is gone: it was performed or discarded.")
+    asked = []
+    tab.on("request", lambda request: asked.append(request.url))
     tab.clock.run_for(3 * EVERY)
     assert asked == []
 

@@ -87,7 +87,7 @@ def test_who_may_view_sees_the_list_and_the_page_and_nobody_else_does(
         queue_page(of="numbers"),
         cause_page(),
         *(cause_page(of=name, cause="c1") for name in ("cause", "download")),
-        *(page(row.pk, of="change") for row in jobs),
+        *(page(row.pk, of=name) for row in jobs for name in ("change", "facts")),
         page(jobs[0].pk, of="history"),
     ]:
         assert (person.get(address).status_code == 200) == (VIEW in person.may)
@@ -95,7 +95,9 @@ def test_who_may_view_sees_the_list_and_the_page_and_nobody_else_does(
 
 def test_who_may_not_view_is_not_told_what_failed(person, page, cause_page, jobs):
     texts = [
-        person.get(page(row.pk, of=name)).text for row in jobs for name in ("change", "retry", "discard")
+        person.get(page(row.pk, of=name)).text
+        for row in jobs
+        for name in ("change", "facts", "retry", "discard")
     ]
     for name in ("changelist", "cause", "retry", "discard", "download"):
         address = cause_page(of=name, cause="c1")
@@ -121,7 +123,9 @@ WITH_SECRETS = {
 @pytest.mark.parametrize("kind", WITH_SECRETS)
 def test_arguments_and_mails_need_a_permission_of_their_own(person, page, job, kind):
     row = job(name="B.b", payload=json.dumps({"v": 1, **WITH_SECRETS[kind]}), result='"s3cret"')
-    texts = [person.get(page(row.pk, of=name)).text for name in ("change", "retry", "discard", "history")]
+    texts = [
+        person.get(page(row.pk, of=name)).text for name in ("change", "facts", "retry", "discard", "history")
+    ]
     texts.append(person.get(page()).text)
     assert any("s3cret" in text for text in texts) == ({VIEW, ARGUMENTS} <= person.may)
     if VIEW in person.may and ARGUMENTS not in person.may:

@@ -1,10 +1,12 @@
-// Keeps the numbers of a page up to date while its operator wants that. It writes texts anew in the rows that are
+// Keeps what a page shows up to date while its operator wants that. It writes texts anew in the rows that are
 // there, and says how many rows a reload would add: no row moves under the pointer.
 const EVERY = 5000; // milliseconds
 const CHOICE = "django_delayed.live";
 
 const live = document.querySelector("[data-live-url]");
 const part = (name) => live.querySelector(`[data-live-${name}]`);
+// The page of a job is all in a form, and has nothing to fill in.
+const CONTROLS = "form :is(button, input, select, textarea):not(.delayed-live *)";
 let timer = null;
 let isAsking = false;
 
@@ -50,7 +52,7 @@ function inRowThatLeft(element) {
 }
 
 function isInForm() {
-    const found = document.querySelector("form:focus-within, form:hover") !== null;
+    const found = document.querySelector(`:is(${CONTROLS}):is(:focus, :hover)`) !== null;
     part("paused").hidden = !found;
     return found;
 }
@@ -67,7 +69,9 @@ async function look() {
     isAsking = true;
     try {
         const page = await ask();
-        if (timer && !isInForm()) show(page);
+        if (!timer || isInForm()) return;
+        show(page);
+        if (page.querySelector("[data-live-over]")) stop(false);
     } catch {
         if (timer) stop(true);
     } finally {
