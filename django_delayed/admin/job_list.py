@@ -54,23 +54,23 @@ class JobList(ChangeList):
     `is_cut` says whether it has more. Without a state, a queue is looked for among the first of each state.
     """
 
+    found: Any
     is_cut = False
     most_searched = stats.MOST_COUNTED
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
         rows = super().get_queryset(request, exclude_parameters)
         # Such a search is refused with a message, but Django would then list every row.
-        if "\0" in request.GET.get(SEARCH_VAR, ""):
-            return rows.none()
-        rows = self._among_the_first(request, rows).defer(*WIDE)
-        return rows.select_related("said") if state_in(request) == State.RUNNING else rows
+        rows = rows.none() if "\0" in request.GET.get(SEARCH_VAR, "") else rows.defer(*WIDE)
+        self.found = rows.select_related("said") if state_in(request) == State.RUNNING else rows
+        return self._among_the_first(request, self.found)
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         page: Any = self.result_list
         # MariaDB would read every row that it passes over on the way to these.
         ids = list(page.values_list("pk", flat=True))
-        self.result_list, unreadable = read_rows(self.queryset, ids)
+        self.result_list, unreadable = read_rows(self.found, ids)
         if unreadable:
             messages.error(request, unreadable_text(unreadable))
         self._tell(state_in(request))
@@ -86,8 +86,7 @@ class JobList(ChangeList):
         # MariaDB would look for retrying jobs by the primary key, among all the others.
         if not is_search and state != State.RETRYING:
             return rows
-        by_queue = state is None and QueueFilter.parameter_name in chosen
-        firsts = [self._first(request, each, chosen) for each in (State if by_queue else [state])]
+        firsts = self._firsts(request, state, chosen)
         if is_search:
             most = stats.MOST_COUNTED // len(firsts)
             self.is_cut = any(count > most for count in stats.capped_counts(firsts))
@@ -95,6 +94,15 @@ class JobList(ChangeList):
         if picked := [pk for text in request.POST.getlist(ACTION_CHECKBOX_NAME) if (pk := id_in(text))]:
             firsts.append(self.root_queryset.filter(pk__in=picked))
         return rows.filter(pk__in=stats.first_ids(firsts))
+
+    def _firsts(self, request: HttpRequest, state: State | None, chosen: dict[str, Any]) -> list[Any]:
+        """The rows to look at: those of the state, or of each state for a queue."""
+        if state or QueueFilter.parameter_name not in chosen:
+            return [self._first(request, state, chosen)]
+        rows: Any = self.root_queryset.order_by()
+        # Of so few, MariaDB would look for the newest by the primary key, among all others.
+        retrying = stats.by_index(rows.in_state(State.RETRYING), "delayed_job_retrying")
+        return [*(self._first(request, each, chosen) for each in State if each != State.RETRYING), retrying]
 
     def _first(self, request: HttpRequest, state: State | None, chosen: dict[str, Any]) -> Any:
         """The rows in this state, and those of the filters that its index has, in the order of the index."""
