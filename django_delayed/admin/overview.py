@@ -72,7 +72,7 @@ def _shown(queue_admin: PausedQueueAdmin, request: HttpRequest) -> dict[str, Any
         "performed": performed(request),
         "jobs": DelayedJob._meta,
         "numbers": counted,
-        "problems": [*_without_worker(workers, lanes), *_silent(workers), *failing_checks()],
+        "problems": [*without_worker(workers, lanes), *_silent(workers), *failing_checks()],
         "queues": list(_lines(queues)),
         "newest": stats.MOST_COUNTED if counted[0].text.endswith("+") else None,
         "most": MOST_QUEUES if len(queues) == MOST_QUEUES else None,
@@ -106,7 +106,7 @@ def _numbers(workers: Sequence[Any], queues: dict[str, stats.QueueNumbers]) -> I
     yield Number(_("The oldest waits for"), duration_text(oldest), None)
 
 
-def _without_worker(workers: Sequence[Any], lanes: Sequence[Lane]) -> Iterator[str]:
+def without_worker(workers: Sequence[Any], lanes: Sequence[Lane]) -> Iterator[str]:
     """The queues that have due jobs and are neither paused nor served."""
     claiming = stats.claiming(workers)
     due = [lane for lane in lanes if lane.due_in <= 0 and not lane.is_paused]

@@ -15,11 +15,21 @@ from django.utils.safestring import mark_safe
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from .. import stats
 from ..conf import settings
 from ..models import DelayedJob, Verb, WorkerProcess, all_rows
 from .asking import ask, question_before_stop
 from .display import ago
+from .overview import without_worker
 from .readonly import ReadOnlyAdmin
+
+
+def may_see_jobs(model_admin: Any, request: HttpRequest) -> bool:
+    """Whether this user may see the delayed jobs of this site, and in which queues they are."""
+    site = model_admin.admin_site
+    if not site.is_registered(DelayedJob):
+        return False
+    return bool(site.get_model_admin(DelayedJob).has_view_permission(request))
 
 
 class WorkerList(ChangeList):
@@ -28,10 +38,7 @@ class WorkerList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         workers: list[Any] = list(self.result_list)
-        site = self.model_admin.admin_site
-        may_see = site.is_registered(DelayedJob) and site.get_model_admin(DelayedJob).has_view_permission(
-            request
-        )
+        may_see = may_see_jobs(self.model_admin, request)
         ids = {job[0] for worker in workers for job in worker.current_jobs if job} if may_see else set()
         names = dict(all_rows().filter(pk__in=ids).values_list("pk", "name")) if ids else {}
         for worker in workers:
@@ -60,8 +67,10 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
         return workers.with_alive(settings.LEASE)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        title = {"title": capfirst(self.opts.verbose_name_plural)}
-        return super().changelist_view(request, title | (extra_context or {}))
+        # The queues that no worker serves, by name.
+        problems = list(without_worker(stats.workers(), stats.lanes())) if may_see_jobs(self, request) else []
+        context = {"title": capfirst(self.opts.verbose_name_plural), "problems": problems}
+        return super().changelist_view(request, context | (extra_context or {}))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return WorkerList
@@ -94,10 +103,12 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("performs"))
     def performs(self, worker: Any) -> str:
-        jobs = [job for job in worker.current_jobs if job]
-        return format_html_join(
-            mark_safe("<br>"), "{} {}", ((self._job(id, worker.names), ago(since)) for id, since in jobs)
-        )
+        slots = worker.current_jobs
+        jobs = [(self._job(job[0], worker.names), ago(job[1])) for job in slots if job]
+        if free := len(slots) - len(jobs):
+            number = {"free": free, "slots": len(slots)}
+            jobs.append((_("%(free)s of %(slots)s slots free") % number, ""))
+        return format_html_join(mark_safe("<br>"), "{} {}", jobs)
 
     @admin.display(description=_("started"))
     def started(self, worker: WorkerProcess) -> str | None:

@@ -13,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import path, reverse
 from django.utils import timezone
+from django_delayed import claiming
 from django_delayed.admin import WorkerProcessAdmin
 from django_delayed.models import WorkerProcess, WorkerRequest
 from django_delayed.states import State
@@ -79,6 +80,30 @@ def test_a_line_says_what_a_worker_is_and_does(operator, worker, job):
     for words in ("mailer &lt;1&gt; web-2:77", ">1234<", ">56<", ">quiet<", "2\xa0hours ago"):
         assert words in one
         assert words not in other
+
+
+def test_a_line_counts_the_free_slots(operator, worker, job):
+    worker(slots=json.dumps([[job(State.RUNNING).pk, 1], None, None]))
+    worker(W2, slots=json.dumps([[job(State.RUNNING).pk, 1]]))
+    text = operator(VIEW, VIEW_JOBS).get(LIST).text
+    assert "2 of 3 slots free" in text
+    assert text.count("slots free") == 1
+
+
+def test_the_queues_that_no_worker_serves_are_named_to_who_may_see_jobs(operator, worker, job):
+    claiming.forget_lanes()
+    worker(queues="mail", slots="[null]")
+    for queue in ("mail", "<b>reports"):
+        job(State.ENQUEUED, queue=queue)
+    words = "The queue “&lt;b&gt;reports” has jobs that are due, and no worker."
+    assert words not in operator(VIEW).get(LIST).text
+    client = operator(VIEW, VIEW_JOBS)
+    text = client.get(LIST).text
+    assert words in text
+    assert "“mail”" not in text
+    WorkerProcess.objects.update(queues="")
+    assert words not in client.get(LIST).text
+    claiming.forget_lanes()
 
 
 def test_who_may_not_see_jobs_sees_their_ids_alone(operator, worker, job):
