@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from .. import operations
 from ..models import DelayedJob
-from . import overview
+from . import operations_log, overview
 from .index_line import show_line
 from .log import write_entry_of_pause
 from .readonly import ReadOnlyAdmin
@@ -50,6 +50,7 @@ class PausedQueueAdmin(ReadOnlyAdmin):
                 for verb in ("pause", "resume")
             ),
             self.url_of("numbers/", "numbers", partial(self._look, page=overview.numbers)),
+            self.url_of("operations/", "operations", partial(self._look, page=operations_log.page)),
             *super().get_urls(),
         ]
 

@@ -66,6 +66,7 @@ def pages(failed):
         f"{causes}?retrying=too",
         *(f"{address('failuregroup', name)}?cause=c1" for name in ("cause", "retry", "discard")),
         address("workerprocess", "changelist"),
+        address("pausedqueue", "operations"),
         address("schedule", "changelist"),
         address("schedule", "add"),
         address("schedule", "change", schedule),
