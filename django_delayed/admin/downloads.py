@@ -11,7 +11,6 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from ..databases import parts
 from ..models import all_rows
-from ..operations import MOST_ROWS
 from .filters import CauseFilter
 from .payloads import without_secrets
 from .reading import read_rows
@@ -19,7 +18,7 @@ from .reading import read_rows
 if TYPE_CHECKING:
     from .failure_groups import FailureGroupAdmin
 
-MOST_JOBS = MOST_ROWS
+MOST_JOBS = 10_000
 COLUMNS = (
     *("id", "name", "about", "queue", "priority", "created_at", "run_at", "failed_at", "attempts"),
     *("max_attempts", "crashes", "error_class", "error_message", "error_fingerprint", "last_error"),

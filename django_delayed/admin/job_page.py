@@ -17,8 +17,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from ..features.unique.definition import START
 from ..features.unique.keys import UNIQUE, key_in
 from ..models import DelayedJob, all_rows
-from ..operations import MOST_ROWS, pending_cancel
+from ..operations import pending_cancel
 from ..states import CANCELLED, DelayedJobQuerySet, State
+from ..stats import MOST_COUNTED
 from .display import chip, exact, preformatted, progress_bar
 from .filters import CauseFilter
 from .paginator import capped_count
@@ -95,7 +96,7 @@ def of_cause(row: DelayedJob, rows: DelayedJobQuerySet, may: Callable[[Wording],
         return {}
     value = CauseFilter.value_for(row.error_fingerprint)
     number = capped_count(CauseFilter.rows_of(rows, value).exclude(pk=row.pk))
-    jobs = {"number": number, "jobs": str(number) if number <= MOST_ROWS else f"{MOST_ROWS}+"}
+    jobs = {"number": number, "jobs": str(number) if number <= MOST_COUNTED else f"{MOST_COUNTED}+"}
     others = ngettext(
         "%(jobs)s other job failed for the same cause.",
         "%(jobs)s other jobs failed for the same cause.",

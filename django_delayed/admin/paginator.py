@@ -7,20 +7,20 @@ from typing import Any
 
 from django.core.paginator import Paginator
 
-from ..operations import MOST_ROWS
+from ..stats import MOST_COUNTED
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts and pages through MOST_ROWS rows at most: counting two million rows takes seconds."""
+    """Counts and pages through MOST_COUNTED rows at most: counting two million rows takes seconds."""
 
     @cached_property
     def count(self) -> int:
-        return min(self._counted, MOST_ROWS)
+        return min(self._counted, MOST_COUNTED)
 
     @property
     def is_capped(self) -> bool:
         """Whether there are more rows than were counted."""
-        return self._counted > MOST_ROWS
+        return self._counted > MOST_COUNTED
 
     @cached_property
     def _counted(self) -> int:
@@ -28,6 +28,6 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 def capped_count(rows: Any) -> int:
-    """How many rows the query finds; MOST_ROWS + 1 for all higher numbers."""
+    """How many rows the query finds; MOST_COUNTED + 1 for all higher numbers."""
     # In their order, if they have one: without it, PostgreSQL may scan the table for the rows of an index.
-    return int(rows.values("pk")[: MOST_ROWS + 1].count())
+    return int(rows.values("pk")[: MOST_COUNTED + 1].count())

@@ -251,8 +251,8 @@ def test_a_job_that_joins_the_filter_after_the_question_is_left_alone(ask, answe
 
 
 def test_more_than_the_limit_is_done_in_several_goes(ask, answer, job, monkeypatch):
-    for module in (paginator, confirmation):
-        monkeypatch.setattr(module, "MOST_ROWS", 4)
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 4)
+    monkeypatch.setattr(confirmation, "MOST_ROWS", 4)
     monkeypatch.setattr(states, "ROWS_A_TRANSACTION", 2)
     jobs = [job() for _ in range(6)]
     question = ask("retry", jobs[0], across=True)

@@ -179,7 +179,7 @@ def test_only_a_column_with_an_index_sorts(operator, page, job):
 
 
 def test_the_count_stops_before_it_costs_seconds(operator, page, job, monkeypatch):
-    monkeypatch.setattr(paginator, "MOST_ROWS", 4)
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 4)
     for _ in range(6):
         job()
     response = operator.get(page())
