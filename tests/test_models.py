@@ -119,7 +119,7 @@ def test_silent_workers_are_those_without_a_beat_for_a_lease():
 def test_the_index_of_the_lanes_is_there_in_the_form_of_this_database():
     with connection.cursor() as cursor:
         found = connection.introspection.get_constraints(cursor, DelayedJob._meta.db_table)
-    columns = ["queue", "priority", "run_at", "id"]
+    columns = ["queue", "priority", "run_at", "id", "attempts"]
     if connection.vendor == "mysql":
         columns = ["claimable", *columns]
     assert found["delayed_job_lanes"]["columns"] == columns
