@@ -11,6 +11,7 @@ an index leads.
 
 import argparse
 import os
+import re
 import statistics
 import sys
 import time
@@ -125,6 +126,18 @@ def measure(client, page):
     return statistics.median(times), len(queries)
 
 
+def retry(client):
+    """Seconds of the page that asks whether to retry the large cause, and of the answer; how many moved."""
+    address_of_question = f"{address('retry', model='failuregroup')}?cause=large"
+    before, began = DelayedJob.objects.failed().count(), time.perf_counter()
+    question = client.get(address_of_question)
+    asked = time.perf_counter()
+    answer = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', question.text))
+    client.post(address_of_question, answer)
+    moved = time.perf_counter()
+    return asked - began, moved - asked, before - DelayedJob.objects.failed().count()
+
+
 def main():
     setup_test_environment()
     name = connection.settings_dict["NAME"]
@@ -142,6 +155,8 @@ def main():
         for title, page in pages().items():
             milliseconds, queries = measure(client, page)
             print(f"  {title:28} {milliseconds:6.0f} ms  {queries:2} queries")
+        asked, moved, count = retry(client)
+        print(f"  {count:,} failed jobs retried: the question {asked:.1f} s, the answer {moved:.1f} s")
     finally:
         connection.creation.destroy_test_db(name, verbosity=0)
 
