@@ -15,7 +15,7 @@ from ..jobs.results import RESULT
 from ..serialization import arguments, names
 from ..serialization.results import Kept
 from .compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus
-from .task import arguments_in, as_enqueued, copy_of, stand_in
+from .task import arguments_in, as_enqueued, stand_in
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
@@ -54,8 +54,10 @@ def find_row(result_id: Any) -> DelayedJob | None:
 
 def id_of(row: DelayedJob) -> str:
     """The id of the result: the row's; a random one for a task that was performed without being written."""
+    if row.pk is not None:
+        return str(row.pk)
     without_row: str = row.__dict__.setdefault("result_id", get_random_string(32))
-    return without_row if row.pk is None else str(row.pk)
+    return without_row
 
 
 def attempts_of(row: DelayedJob) -> list[Attempt]:
@@ -140,4 +142,4 @@ def _task_in(payload: Mapping[str, Any], queue: str) -> AnyTask:
         found: AnyTask = names.resolve_marked(payload.get("task"))
     except DeserializationError as error:
         found = stand_in(str(payload.get("task")), error)
-    return copy_of(as_enqueued(found, payload), queue_name=queue)
+    return as_enqueued(found, payload, queue_name=queue)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NoReturn, TypeVar
 
 from ..conf import count, from_now, positive_duration, queue_name
@@ -41,10 +42,16 @@ names.marked_kinds.append(Task)
 
 def copy_of(task: T, **changes: Any) -> T:
     """The task with these changes; unlike that of `using`, the copy is not validated."""
-    copy = object.__new__(type(task))
-    for field in fields(task):
-        object.__setattr__(copy, field.name, changes.get(field.name, getattr(task, field.name)))
+    kind: Any = type(task)
+    copy: T = object.__new__(kind)
+    for name in _names_of_fields(kind):
+        object.__setattr__(copy, name, changes[name] if name in changes else getattr(task, name))
     return copy
+
+
+@cache
+def _names_of_fields(kind: type[AnyTask]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def check_options(task: AnyTask) -> None:
@@ -94,10 +101,11 @@ def name_of(task: AnyTask) -> str:
     return name
 
 
-def as_enqueued(task: AnyTask, payload: Mapping[str, Any]) -> AnyTask:
-    """The task, which the module has, with what `using` had changed when it was enqueued."""
+def as_enqueued(task: AnyTask, payload: Mapping[str, Any], **changes: Any) -> AnyTask:
+    """The task, which the module has, with what `using` had changed at its enqueue, and these changes."""
     return copy_of(
         task,
+        **changes,
         backend=payload.get("backend", "default"),
         priority=payload.get("priority", 0),
         run_after=arguments.decode(payload.get("run_after")),
