@@ -26,6 +26,8 @@ html_theme = "furo"
 html_title = "django_delayed"
 html_additional_pages = {"index": "to_the_index.html"}
 templates_path = ["templates"]
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 
 myst_heading_anchors = 4
 # The first backticks of a docstring are code, as in Markdown.
