@@ -14,7 +14,7 @@ from ..models import DelayedJob
 from . import cause_page, causes, downloads
 from .filters import CauseFilter
 from .operating import operate_on_cause, retry_one_of_cause
-from .readonly import ReadOnlyAdmin
+from .readonly import ReadOnlyAdmin, may_view
 from .wording import DISCARD_WORDING, RETRY_WORDING, Wording
 
 
@@ -35,7 +35,7 @@ class FailureGroupAdmin(ReadOnlyAdmin):
     # Who may do what.
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.admin_site.is_registered(DelayedJob) and self.jobs.has_view_permission(request)
+        return may_view(self.admin_site, DelayedJob, request)
 
     def has_note_permission(self, request: HttpRequest) -> bool:
         """Whether this user may write notes."""

@@ -38,8 +38,7 @@ def order_of(request: HttpRequest) -> tuple[str, ...]:
 
 def search(rows: Any, text: str) -> Any:
     """Those of the rows that have this id, are about this object, or whose name begins like this."""
-    term = text.strip().removeprefix("#")
-    if not term:
+    if not (term := _term(text)):
         return rows
     if term.isdecimal():
         return rows.filter(pk__in=[pk for pk in [id_in(term)] if pk])
@@ -149,6 +148,10 @@ def _is_chosen(spec: Any, request: HttpRequest) -> bool:
     return any(request.GET.get(name) for name in spec.expected_parameters())
 
 
+def _term(text: str) -> str:
+    return text.strip().removeprefix("#")
+
+
 def _is_by_index(text: str) -> bool:
-    term = text.strip().removeprefix("#")
+    term = _term(text)
     return term.isdecimal() or ":" in term

@@ -18,6 +18,7 @@ from django.utils.html import format_html
 
 from ..models import DelayedJob
 from ..serialization.records import about_of
+from .readonly import may_view
 
 # A block of the page of the object, whatever the template of that is.
 TEMPLATE = "admin/django_delayed/with_jobs.html"
@@ -55,9 +56,7 @@ class DelayedJobsMixin:
 
 def jobs_address(site: AdminSite, request: HttpRequest, instance: Model | None) -> str | None:
     """The list of the delayed jobs about this object; None without one, or if this user may not see it."""
-    if not site.is_registered(DelayedJob) or not (about := about_of(instance)):
-        return None
-    if not site.get_model_admin(DelayedJob).has_view_permission(request):
+    if not (about := about_of(instance)) or not may_view(site, DelayedJob, request):
         return None
     meta = DelayedJob._meta
     address = reverse(f"{site.name}:{meta.app_label}_{meta.model_name}_changelist")
@@ -69,7 +68,7 @@ def object_link(site: AdminSite, request: HttpRequest, about: str) -> str:
     label, _, key = about.partition(":")
     with suppress(LookupError, ValueError, NoReverseMatch):
         model = apps.get_model(label)
-        if site.is_registered(model) and site.get_model_admin(model).has_view_permission(request):
+        if may_view(site, model, request):
             name = f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_change"
             return format_html('<a href="{}">{}</a>', reverse(name, args=[quote(key)]), about)
     return about

@@ -18,6 +18,7 @@ from .display import ago
 from .filters import CauseFilter, QueueFilter, StateFilter
 from .log import NOT_COMPLETED
 from .paginator import CappedPaginator
+from .readonly import may_view
 from .wording import ON_PAGE
 
 if TYPE_CHECKING:
@@ -59,12 +60,7 @@ class Line(NamedTuple):
 
 def page(queue_admin: PausedQueueAdmin, request: HttpRequest) -> TemplateResponse:
     """The newest operations first, on those models that this user may view on this site."""
-    site = queue_admin.admin_site
-    seen = [
-        model
-        for model in MODELS
-        if site.is_registered(model) and site.get_model_admin(model).has_view_permission(request)
-    ]
+    seen = [model for model in MODELS if may_view(queue_admin.admin_site, model, request)]
     types = ContentType.objects.get_for_models(*seen).values()
     entries = LogEntry.objects.filter(content_type__in=list(types)).select_related("user").order_by("-pk")
     shown = CappedPaginator(entries, ENTRIES_A_PAGE).get_page(request.GET.get("p"))

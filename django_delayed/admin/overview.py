@@ -59,12 +59,12 @@ def numbers(queue_admin: PausedQueueAdmin, request: HttpRequest) -> TemplateResp
 
     A whole page would take messages with it that are meant for the next page that the operator opens.
     """
+    request.current_app = queue_admin.admin_site.name
     context = {"opts": queue_admin.opts} | _shown(queue_admin, request)
     return TemplateResponse(request, "admin/django_delayed/pausedqueue/numbers.html", context)
 
 
 def _shown(queue_admin: PausedQueueAdmin, request: HttpRequest) -> dict[str, Any]:
-    request.current_app = queue_admin.admin_site.name
     workers, lanes = stats.workers(), stats.lanes()
     queues = stats.queue_numbers(lanes, MOST_QUEUES)
     counted = list(_numbers(workers, queues))

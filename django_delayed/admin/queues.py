@@ -18,7 +18,7 @@ from ..models import DelayedJob
 from . import operations_log, overview
 from .index_line import show_line
 from .log import write_entry_of_pause
-from .readonly import ReadOnlyAdmin
+from .readonly import ReadOnlyAdmin, may_view
 
 View = Callable[["PausedQueueAdmin", HttpRequest], HttpResponse]
 
@@ -34,10 +34,7 @@ class PausedQueueAdmin(ReadOnlyAdmin):
         show_line(admin_site)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        site = self.admin_site
-        if not site.is_registered(DelayedJob):
-            return False
-        return bool(site.get_model_admin(DelayedJob).has_view_permission(request))
+        return may_view(self.admin_site, DelayedJob, request)
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
         """Whether this user may pause and resume queues."""

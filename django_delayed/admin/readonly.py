@@ -17,6 +17,11 @@ from ..conf import settings
 from .reading import id_in
 
 
+def may_view(site: admin.AdminSite, model: type[Any], request: HttpRequest) -> bool:
+    """Whether this site has the model, and this user may view its rows there."""
+    return site.is_registered(model) and bool(site.get_model_admin(model).has_view_permission(request))
+
+
 class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Shows rows of the queue's database."""
 

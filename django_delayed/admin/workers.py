@@ -21,15 +21,7 @@ from ..models import DelayedJob, Verb, WorkerProcess, all_rows
 from .asking import ask, question_before_stop
 from .display import ago
 from .overview import without_worker
-from .readonly import ReadOnlyAdmin
-
-
-def may_see_jobs(model_admin: Any, request: HttpRequest) -> bool:
-    """Whether this user may see the delayed jobs of this site, and in which queues they are."""
-    site = model_admin.admin_site
-    if not site.is_registered(DelayedJob):
-        return False
-    return bool(site.get_model_admin(DelayedJob).has_view_permission(request))
+from .readonly import ReadOnlyAdmin, may_view
 
 
 class WorkerList(ChangeList):
@@ -38,7 +30,7 @@ class WorkerList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         workers: list[Any] = list(self.result_list)
-        may_see = may_see_jobs(self.model_admin, request)
+        may_see = may_view(self.model_admin.admin_site, DelayedJob, request)
         ids = {job[0] for worker in workers for job in worker.current_jobs if job} if may_see else set()
         names = dict(all_rows().filter(pk__in=ids).values_list("pk", "name")) if ids else {}
         for worker in workers:
@@ -68,7 +60,8 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         # The queues that no worker serves, by name.
-        problems = list(without_worker(stats.workers(), stats.lanes())) if may_see_jobs(self, request) else []
+        may_see = may_view(self.admin_site, DelayedJob, request)
+        problems = list(without_worker(stats.workers(), stats.lanes())) if may_see else []
         context = {"title": capfirst(self.opts.verbose_name_plural), "problems": problems}
         return super().changelist_view(request, context | (extra_context or {}))
 
