@@ -3,7 +3,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 DJANGO ?= Django
 VENV ?= .venv
-# The databases to test on, each of which must then be there: sqlite postgresql mariadb.
+# The databases to test on, each of which must then be installed: sqlite postgresql mariadb.
 DATABASES ?=
 
 bin := $(VENV)/bin
@@ -32,11 +32,11 @@ admin: $(VENV)/.demo ## Serve the demo's admin at http://127.0.0.1:8000/admin/
 	@echo "Log in as admin, with the password admin."
 	@$(on_sqlite) $(manage) runserver
 
-test: $(VENV)/.test ## Run the tests on SQLite and on each server that can be reached: minutes for each
-	@scripts/test $(DATABASES)
+test: $(VENV)/.test ## Run the tests on SQLite, and on PostgreSQL and MariaDB where they are installed
+	@$(bin)/python scripts/test.py $(DATABASES)
 
-servers: ## Start PostgreSQL and MariaDB where they are installed
-	@scripts/servers
+servers: $(VENV)/.python ## Run a PostgreSQL and a MariaDB for the tests until Ctrl-C, where they are installed
+	@$(bin)/python scripts/servers.py
 
 lint: $(VENV)/.lint ## Look at the code without running it: ruff, import-linter, mypy, missing migrations
 	$(bin)/ruff check
@@ -61,7 +61,7 @@ bench: $(VENV)/.python ## Measure beside bare SQL and other queues, which it ins
 	$(bin)/python -m benchmarks $(BENCH)
 
 clean: ## Remove what the other targets made
-	rm -rf .venv* .cache .*_cache .hypothesis build dist testproject/*.sqlite3* testproject/media
+	rm -rf .venv* .cache .nox .*_cache .hypothesis build dist testproject/*.sqlite3* testproject/media
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.python:

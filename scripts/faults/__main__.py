@@ -30,9 +30,8 @@ def main(databases: list[str]) -> int:
             "FAULTS_FIGURES": figures.name,
             "PYTEST_ADDOPTS": " ".join(["tests/faults", "--show-capture=no", *rows]),
         }
-        result = subprocess.run(
-            [ROOT / "scripts" / "test", *databases], env={**os.environ, **environment}, check=False
-        )
+        tests = [sys.executable, ROOT / "scripts" / "test.py", *databases]
+        result = subprocess.run(tests, env={**os.environ, **environment}, check=False)
         print(f"\n{date.today()}, {machine()}\n\n{table(figures.read())}")
     return result.returncode
 

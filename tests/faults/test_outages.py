@@ -104,7 +104,7 @@ def test_no_worker_ends_and_no_job_is_lost_when_the_server_crashes_again_and_aga
     for _ in range(times):
         connection.close()
         server.crash()
-        server.start_again()
+        server.start()
         load.go_on()
         load.is_performed(20)
     load.ends_well(restarts=times)
@@ -121,7 +121,7 @@ def test_hosts_wait_for_a_server_that_is_down_and_go_on_when_it_is_back(load, se
     began, used, seconds = time.monotonic(), cpu_seconds(pids), form(3, 60)
     time.sleep(seconds)
     share = (cpu_seconds(pids) - used) / (time.monotonic() - began)
-    server.start_again()
+    server.start()
     assert not IS_LONG or share < 0.02
     load.ends_well(processes=len(pids), down=seconds, cpu=f"{share:.1%}")
 

@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 from django.db import connection
-from tests.playground.servers import answers, free_port, program
+from scripts.servers import free_port, program
+from tests.playground.servers import answers
 from tests.playground.waiting import until
 
 

@@ -10,9 +10,9 @@ from django.db import transaction
 from django_delayed.models import WorkerProcess
 from django_delayed.supervisor import health as module
 from django_delayed.supervisor.health import Health
+from scripts.servers import free_port
 from tests.playground.jobs import Gated
 from tests.playground.processes import command, ledger, started, until, work
-from tests.playground.servers import free_port
 from tests.playground.waiting import PATIENCE
 
 __all__ = ["command", "ledger", "work"]
