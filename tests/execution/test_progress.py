@@ -7,7 +7,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django_delayed import JobTimeout, testing
 from django_delayed.exceptions import JobInterrupted
@@ -211,6 +211,19 @@ def test_of_a_job_whose_row_goes_nothing_is_left(saying):
     assert during == [[(1, None, "")]]
     assert seen() == []
     assert not DelayedJob.objects.filter(pk=row.pk).exists()
+
+
+def test_what_could_not_be_written_of_a_job_whose_row_goes_costs_no_statement(saying, monkeypatch):
+    def refuse(self, row, said):
+        raise DatabaseError("read only")
+
+    saying(lambda job: job.progress(1))
+    DelayedJob.objects.update(keep_for=None)
+    monkeypatch.setattr(ProgressQuerySet, "put", refuse)
+    row = claim()
+    with CaptureQueriesContext(connection) as captured:
+        perform(row)
+    assert [query["sql"] for query in captured if Progress._meta.db_table in query["sql"]] == []
 
 
 def fail_after_progress(job):

@@ -481,12 +481,17 @@ def test_a_session_that_was_lost_is_not_used_again(lose):
     session.close()
 
 
-def test_a_session_that_a_job_has_closed_behind_the_back_of_django_is_not_used_again():
+@pytest.mark.parametrize("when", ["in a job", "between two jobs"])
+def test_a_session_that_was_closed_behind_the_back_of_django_is_not_used_again(when):
     session = Session()
-    for _ in range(2):
+    for _ in range(3):
         with session:
             assert not Post.objects.exists()
-            connection.connection.close()
+            of_driver = connection.connection
+            if when == "in a job":
+                of_driver.close()
+        if when == "between two jobs":
+            of_driver.close()
     session.close()
 
 
