@@ -16,6 +16,7 @@ from django.db import (
     transaction,
 )
 from django.utils import timezone, translation
+from django_delayed.execution.isolation import ProcessState
 from django_delayed.execution.outcomes import Finished
 from django_delayed.execution.session import Session
 from django_delayed.execution.settle import settle
@@ -484,3 +485,10 @@ def test_a_thread_that_ends_with_its_job_is_not_logged(in_job, caplog):
     in_job(work)
     work_off_as_a_worker(Configuration())
     assert said_of_threads(caplog) == []
+
+
+def test_copies_of_the_streams_that_a_job_has_closed_are_let_be():
+    state = ProcessState()
+    for _, copy in state._streams:
+        os.close(copy)
+    state.close()

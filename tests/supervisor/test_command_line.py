@@ -16,7 +16,7 @@ ONE_PASS = ("jobs_work", "--sleep-delay", "0")
 # A program that makes its paths itself, as many a manage.py does; the environment names none of them.
 PROGRAM = f"""
 import sys
-sys.path += {[str(ROOT), str(ROOT / "testproject")]}
+sys.path[:0] = {[str(ROOT), str(ROOT / "testproject")]}
 {{before}}
 import django
 from django.core.management import call_command, execute_from_command_line
