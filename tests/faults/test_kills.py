@@ -22,7 +22,7 @@ on_postgresql = pytest.mark.skipif(
 )
 
 
-# Without a signal, and by one that no handler of Python's hears; the once-only killer beside them has SIGKILL.
+# Without a signal, and by one that no handler of Python's hears. The killer that runs once has SIGKILL.
 FEW_KILLERS = ["exit code 0", "SIGSEGV of the stack"]
 
 
