@@ -358,6 +358,20 @@ def test_what_is_said_after_the_end_of_the_attempt_is_no_error(saying, each_writ
     assert seen() == []
 
 
+def test_what_is_said_after_the_end_of_the_attempt_is_written_at_once(saying):
+    jobs = []
+
+    def go(job):
+        job.progress(0)
+        jobs.append(job)
+
+    row = saying(go)
+    perform_next()
+    for number in range(1, 3):
+        jobs[0].progress(number)
+        assert Progress.objects.get(pk=row.pk).done == number
+
+
 def test_a_job_that_is_not_performed_by_a_worker_writes_nothing(monkeypatch, settings):
     monkeypatch.setitem(CALLS, "saying", lambda job: job.progress(1))
     Returning.perform_now("saying")

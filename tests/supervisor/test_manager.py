@@ -610,6 +610,24 @@ def test_a_manager_whose_worker_is_to_be_replaced_is_not_idle(clock, monkeypatch
     managed.abandon()
 
 
+def test_a_worker_that_was_told_to_stop_has_no_successor_when_a_thread_of_it_runs_too_long(
+    clock, monkeypatch, wakeup
+):
+    made = []
+    monkeypatch.setattr(module, "Process", lambda *what: made.append(StandIn(W1, clock.now)) or made[-1])
+    managed = WorkerManager(UNTIL_STOPPED, AtOnce(), wakeup)
+    while not made:
+        managed.tick()
+    managed.stop(for_good=False)
+    made[0].overdue_threads = lambda: [lambda: None]
+    managed.tick()
+    made[0].exit_code = DONE
+    for _ in range(9):
+        managed.tick()
+    assert len(made) == 1
+    assert not managed.is_up
+
+
 def test_the_release_of_a_batch_is_requested_once_while_the_database_has_not_done_it(
     clock, monkeypatch, wakeup
 ):
