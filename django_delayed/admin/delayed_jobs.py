@@ -9,11 +9,9 @@ from urllib.parse import urlencode
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
-from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
 
 from ..models import FailureGroup
@@ -65,10 +63,6 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     search_fields = ("id", "name", "about")
     search_help_text = gettext_lazy("An id, the beginning of a name, or an object such as shop.post:9")
     actions = ("retry", "run_now", "give_up", "discard", "cancel")
-
-    class Media:
-        css = {"all": ["django_delayed/admin.css"]}
-        js = [Script("django_delayed/messages.js", type="module")]
 
     # Who may do what.
 
@@ -124,8 +118,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         share_nonce(request)
-        context = {"title": capfirst(self.opts.verbose_name_plural), "causes": self._causes}
-        response = super().changelist_view(request, context | (extra_context or {}))
+        response = super().changelist_view(request, {"causes": self._causes} | (extra_context or {}))
         if isinstance(response, TemplateResponse) and "cl" in (response.context_data or {}):
             for spec in response.context_data["cl"].filter_specs:  # type: ignore[index]
                 for problem in getattr(spec, "problems", ()):
@@ -202,7 +195,10 @@ class DelayedJobAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[str, Any] = {each.name: partial(operate_on_one, self, wording=each) for each in WORDINGS}
-        views |= {ADJUST_WORDING.name: partial(adjust_one, self), "facts": partial(job_page.facts_page, self)}
+        views |= {
+            ADJUST_WORDING.name: partial(adjust_one, self),
+            "facts": self.for_viewers(job_page.facts_page),
+        }
         of_one = [self.url_of(f"<path:object_id>/{name}/", name, view) for name, view in views.items()]
         return [*of_one, *super().get_urls()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
@@ -23,7 +24,7 @@ TEXT_LIMIT = 100_000
 
 def chip(state: State) -> str:
     """The state as a coloured word."""
-    return format_html('<span class="delayed-state delayed-{}">{}</span>', state.value, state.label)
+    return badge(state.label, state.value)
 
 
 def error_line(row: DelayedJob) -> str:
@@ -63,8 +64,8 @@ def in_current_zone(moment: datetime) -> datetime:
         return moment.astimezone(UTC)
 
 
-def badge(word: str, kind: str) -> str:
-    """What is notable about a cause, as a coloured word."""
+def badge(word: Any, kind: str) -> str:
+    """A coloured word; `kind` says in which colour."""
     return format_html('<span class="delayed-state delayed-{}">{}</span>', kind, word)
 
 

@@ -6,8 +6,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 
 from ..models import DelayedJob
@@ -23,9 +22,6 @@ class FailureGroupAdmin(ReadOnlyAdmin):
 
     It belongs to the admin of delayed jobs on the same site: who may view those and move them may do so here.
     """
-
-    class Media:
-        css = {"all": ["django_delayed/admin.css"]}
 
     @property
     def jobs(self) -> Any:
@@ -54,9 +50,9 @@ class FailureGroupAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         # Before the others, to which these would be ids.
         return [
-            self.url_of("cause/", "cause", self._for_viewers(cause_page.page)),
-            self.url_of("note/", "note", self._for_viewers(cause_page.write_note)),
-            self.url_of("download/", "download", self._for_viewers(downloads.failed_jobs)),
+            self.url_of("cause/", "cause", self.for_viewers(cause_page.page)),
+            self.url_of("note/", "note", self.for_viewers(cause_page.write_note)),
+            self.url_of("download/", "download", self.for_viewers(downloads.failed_jobs)),
             self.url_of("retry_one/", "retry_one", partial(retry_one_of_cause, self)),
             *(
                 self.url_of(f"{wording.name}/", wording.name, view)
@@ -67,7 +63,7 @@ class FailureGroupAdmin(ReadOnlyAdmin):
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        response: HttpResponse = self._for_viewers(causes.page)(request)
+        response: HttpResponse = self.for_viewers(causes.page)(request)
         return response
 
     def change_view(
@@ -76,15 +72,6 @@ class FailureGroupAdmin(ReadOnlyAdmin):
         # The admin's log leads here.
         query = CauseFilter.query_for(unquote(object_id))
         return HttpResponseRedirect(f"{self.url(request, 'cause')}?{query}")
-
-    def _for_viewers(self, view: Any) -> Any:
-        def refuse_others(request: HttpRequest) -> HttpResponseBase:
-            if not self.has_view_permission(request):
-                raise PermissionDenied
-            response: HttpResponseBase = view(self, request)
-            return response
-
-        return refuse_others
 
     def page_context(self, request: HttpRequest) -> dict[str, Any]:
         return super().page_context(request) | {"jobs": self.jobs.opts}

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
@@ -59,8 +58,6 @@ def contents(row: DelayedJob, with_arguments: bool, about: str) -> dict[str, Any
 
 def facts_page(job_admin: QueueAdmin, request: HttpRequest, object_id: str) -> TemplateResponse:
     """The part of the page that changes while the job is performed, without what surrounds it."""
-    if not job_admin.has_view_permission(request):
-        raise PermissionDenied
     row = job_admin.get_object(request, unquote(object_id))
     gone = {"progress": (gone_text(unquote(object_id)), False)}
     context = changing(row, row.about) if row else gone

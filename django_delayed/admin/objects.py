@@ -13,12 +13,12 @@ from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch
 from django.utils.html import format_html
 
 from ..models import DelayedJob
 from ..serialization.records import about_of
-from .readonly import may_view
+from .readonly import address, may_view
 
 # A block of the page of the object, whatever the template of that is.
 TEMPLATE = "admin/django_delayed/with_jobs.html"
@@ -47,9 +47,9 @@ class DelayedJobsMixin:
         response: HttpResponse = super().render_change_form(request, *args, **options)  # type: ignore[misc]
         if isinstance(response, TemplateResponse) and response.context_data is not None:
             context = response.context_data
-            if address := jobs_address(self.admin_site, request, context.get("original")):
+            if found := jobs_address(self.admin_site, request, context.get("original")):
                 page: Any = response.resolve_template(response.template_name)
-                context |= {"page_of_object": page, "delayed_jobs": address, "of_jobs": DelayedJob._meta}
+                context |= {"page_of_object": page, "delayed_jobs": found, "of_jobs": DelayedJob._meta}
                 response.template_name = TEMPLATE
         return response
 
@@ -58,9 +58,7 @@ def jobs_address(site: AdminSite, request: HttpRequest, instance: Model | None) 
     """The list of the delayed jobs about this object; None without one, or if this user may not see it."""
     if not (about := about_of(instance)) or not may_view(site, DelayedJob, request):
         return None
-    meta = DelayedJob._meta
-    address = reverse(f"{site.name}:{meta.app_label}_{meta.model_name}_changelist")
-    return f"{address}?{urlencode({SEARCH_VAR: about})}"
+    return f"{address(site, DelayedJob, 'changelist')}?{urlencode({SEARCH_VAR: about})}"
 
 
 def object_link(site: AdminSite, request: HttpRequest, about: str) -> str:
@@ -69,6 +67,5 @@ def object_link(site: AdminSite, request: HttpRequest, about: str) -> str:
     with suppress(LookupError, ValueError, NoReverseMatch):
         model = apps.get_model(label)
         if may_view(site, model, request):
-            name = f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_change"
-            return format_html('<a href="{}">{}</a>', reverse(name, args=[quote(key)]), about)
+            return format_html('<a href="{}">{}</a>', address(site, model, "change", quote(key)), about)
     return about

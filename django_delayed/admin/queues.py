@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,14 +19,9 @@ from .index_line import show_line
 from .log import write_entry_of_pause
 from .readonly import ReadOnlyAdmin, may_view
 
-View = Callable[["PausedQueueAdmin", HttpRequest], HttpResponse]
-
 
 class PausedQueueAdmin(ReadOnlyAdmin):
     """The overview, for those who may view delayed jobs."""
-
-    class Media:
-        css = {"all": ["django_delayed/admin.css"]}
 
     def __init__(self, model: type[Any], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)
@@ -46,18 +40,14 @@ class PausedQueueAdmin(ReadOnlyAdmin):
                 self.url_of(f"{verb}/", verb, partial(self.change_queue, verb=verb))
                 for verb in ("pause", "resume")
             ),
-            self.url_of("numbers/", "numbers", partial(self._look, page=overview.numbers)),
-            self.url_of("operations/", "operations", partial(self._look, page=operations_log.page)),
+            self.url_of("numbers/", "numbers", self.for_viewers(overview.numbers)),
+            self.url_of("operations/", "operations", self.for_viewers(operations_log.page)),
             *super().get_urls(),
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return self._look(request, overview.page)
-
-    def _look(self, request: HttpRequest, page: View) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        return page(self, request)
+        response: HttpResponse = self.for_viewers(overview.page)(request)
+        return response
 
     def change_queue(self, request: HttpRequest, verb: str) -> HttpResponse:
         """Pause or resume the queue whose name was sent; leads back to the overview."""

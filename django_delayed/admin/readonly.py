@@ -8,10 +8,12 @@ import django
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth import get_permission_codename
-from django.core.exceptions import SuspiciousOperation
-from django.db.models import QuerySet
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db.models import Model, QuerySet
+from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.text import capfirst
 
 from ..conf import settings
 from .reading import id_in
@@ -22,8 +24,22 @@ def may_view(site: admin.AdminSite, model: type[Any], request: HttpRequest) -> b
     return site.is_registered(model) and bool(site.get_model_admin(model).has_view_permission(request))
 
 
+def address(site: admin.AdminSite, model: type[Model], page: str, *args: Any) -> str:
+    """The address of a page about this model on this site, such as "changelist"."""
+    return reverse(f"{site.name}:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
+
+
 class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Shows rows of the queue's database."""
+
+    class Media:
+        css = {"all": ["django_delayed/admin.css"]}
+        js = [Script("django_delayed/messages.js", type="module")]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        # Django's title asks to select one.
+        title = {"title": capfirst(self.opts.verbose_name_plural)}
+        return super().changelist_view(request, title | (extra_context or {}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).using(settings.DATABASE)
@@ -49,13 +65,22 @@ class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def url(self, request: HttpRequest, page: str, *args: Any) -> str:
         """The address of a page of this admin."""
-        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{page}"
-        return reverse(name, args=args)
+        return address(self.admin_site, self.model, page, *args)
 
     def url_of(self, route: str, name: str, view: Any) -> URLPattern:
         """A page of this admin, for `get_urls`."""
         full_name = f"{self.opts.app_label}_{self.opts.model_name}_{name}"
         return path(route, self.admin_site.admin_view(view), name=full_name)
+
+    def for_viewers(self, view: Any) -> Any:
+        """The view, which is called with this admin, for who may view its rows."""
+
+        def refuse_others(request: HttpRequest, **options: Any) -> Any:
+            if not self.has_view_permission(request):
+                raise PermissionDenied
+            return view(self, request, **options)
+
+        return refuse_others
 
     def page_context(self, request: HttpRequest) -> dict[str, Any]:
         """What the template of a page needs."""

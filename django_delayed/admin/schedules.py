@@ -10,21 +10,22 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import URLPattern, reverse
+from django.urls import URLPattern
 from django.utils.html import format_html
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ..conf import settings
 from ..features.recurring.models import Schedule
 from ..features.recurring.runs import now_in_seconds
+from ..features.recurring.schedules import Every
 from ..models import DelayedJob
 from . import schedule_page, scheduling
-from .readonly import QueueAdmin
+from .display import ago
+from .readonly import QueueAdmin, address, may_view
 from .schedule_form import PREVIEW, ScheduleForm
+from .schedule_page import shown, ticks
 
 TIMES = ("cron", "zone", "every")
 READ_ONLY = ("name", "job", "when", "catch_up", "queue", "priority")
@@ -39,10 +40,6 @@ class ScheduleAdmin(QueueAdmin):
     search_fields = ("name", "job")
     sortable_by = ("name_and_job",)
     actions = ("run_now", "pause", "resume")
-
-    class Media:
-        css = {"all": ["django_delayed/admin.css"]}
-        js = [Script("django_delayed/messages.js", type="module")]
 
     # Who may do what.
 
@@ -70,10 +67,6 @@ class ScheduleAdmin(QueueAdmin):
 
     # The list.
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        title = {"title": capfirst(self.opts.verbose_name_plural)}
-        return super().changelist_view(request, title | (extra_context or {}))
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: Any = super().get_queryset(request)
         return rows.with_gone()
@@ -85,7 +78,10 @@ class ScheduleAdmin(QueueAdmin):
 
     @admin.display(description=gettext_lazy("when"))
     def when(self, row: Schedule) -> str:
-        return schedule_page.when(row.times)
+        times = row.times
+        if isinstance(times, Every):
+            return _("every %(interval)s") % {"interval": times.interval}
+        return str(times)
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, row: Schedule) -> Any:
@@ -93,11 +89,11 @@ class ScheduleAdmin(QueueAdmin):
 
     @admin.display(description=gettext_lazy("last run"))
     def last_run(self, row: Schedule) -> str | None:
-        return schedule_page.last_run(row)
+        return ago(shown(row.last_tick_at))
 
     @admin.display(description=gettext_lazy("next run"))
     def next_run(self, row: Any) -> str | None:
-        return schedule_page.next_run(row)
+        return None if row.paused or row.gone else ago(shown(next(ticks(row.times), None)))
 
     # One schedule.
 
@@ -123,7 +119,10 @@ class ScheduleAdmin(QueueAdmin):
         if row:
             context["state"] = schedule_page.state(row)
             context["moves"] = list(self._moves(request, row))
-            context["runs"] = schedule_page.run_lines(row, self._address_of_job(request))
+            # The page of a job, for who may look at it.
+            may_see = may_view(self.admin_site, DelayedJob, request)
+            page_of = partial(address, self.admin_site, DelayedJob, "change") if may_see else None
+            context["runs"] = schedule_page.run_lines(row, page_of)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -143,15 +142,6 @@ class ScheduleAdmin(QueueAdmin):
         if self.has_pause_permission(request):
             page, text = ("resume", _("Resume")) if row.paused else ("pause", _("Pause"))
             yield self.url(request, page, row.pk), text
-
-    def _address_of_job(self, request: HttpRequest) -> Callable[[DelayedJob], str] | None:
-        """What knows the page of a job; None for whom there is none."""
-        site = self.admin_site
-        jobs = site.get_model_admin(DelayedJob) if site.is_registered(DelayedJob) else None
-        if jobs is None or not jobs.has_view_permission(request):
-            return None
-        name = f"{site.name}:{self.opts.app_label}_{DelayedJob._meta.model_name}_change"
-        return lambda row: reverse(name, args=[row.pk])
 
     # What an operator does.
 
@@ -176,21 +166,15 @@ class ScheduleAdmin(QueueAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         views = (
-            (scheduling.run_now, self.has_run_now_permission),
-            (scheduling.pause, self.has_pause_permission),
-            (scheduling.resume, self.has_pause_permission),
+            ("run_now", scheduling.run_now, self.has_run_now_permission),
+            ("pause", scheduling.pause, self.has_pause_permission),
+            ("resume", scheduling.resume, self.has_pause_permission),
         )
-        return [
-            *(
-                self.url_of(
-                    f"<path:object_id>/{move.__name__}/",
-                    move.__name__,
-                    partial(self._operate, move=move, may=may),
-                )
-                for move, may in views
-            ),
-            *super().get_urls(),
+        of_one = [
+            self.url_of(f"<path:object_id>/{name}/", name, partial(self._operate, move=move, may=may))
+            for name, move, may in views
         ]
+        return [*of_one, *super().get_urls()]
 
     def _operate(
         self,

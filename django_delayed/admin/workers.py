@@ -7,12 +7,9 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
-from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from .. import stats
@@ -21,7 +18,7 @@ from ..models import DelayedJob, Verb, WorkerProcess, all_rows
 from .asking import ask, question_before_stop
 from .display import ago
 from .overview import without_worker
-from .readonly import ReadOnlyAdmin, may_view
+from .readonly import ReadOnlyAdmin, address, may_view
 
 
 class WorkerList(ChangeList):
@@ -50,10 +47,6 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
     sortable_by = ("process",)
     actions = ("quiet", "resume", "stop")
 
-    class Media:
-        css = {"all": ["django_delayed/admin.css"]}
-        js = [Script("django_delayed/messages.js", type="module")]
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         workers: Any = super().get_queryset(request)
         return workers.with_alive(settings.LEASE)
@@ -62,8 +55,7 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
         # The queues that no worker serves, by name.
         may_see = may_view(self.admin_site, DelayedJob, request)
         problems = list(without_worker(stats.workers(), stats.lanes())) if may_see else []
-        context = {"title": capfirst(self.opts.verbose_name_plural), "problems": problems}
-        return super().changelist_view(request, context | (extra_context or {}))
+        return super().changelist_view(request, {"problems": problems} | (extra_context or {}))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return WorkerList
@@ -123,9 +115,8 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
         if id not in names:
             # Performed since the heartbeat, or not for this user.
             return f"#{id}"
-        site = self.admin_site.name
-        address = reverse(f"{site}:{self.opts.app_label}_{DelayedJob._meta.model_name}_change", args=[id])
-        return format_html('<a href="{}">{} #{}</a>', address, names[id], id)
+        page = address(self.admin_site, DelayedJob, "change", id)
+        return format_html('<a href="{}">{} #{}</a>', page, names[id], id)
 
     # Requests.
 
