@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import DelayedJob, WorkerProcess
 from ..states import State
-from . import job_page
 from .display import ago, chip, error_line, progress_bar
 from .filters import CauseFilter, QueueFilter, StateFilter
 
@@ -49,8 +49,12 @@ def queue(row: DelayedJob) -> str:
 
 @admin.display(description=_("attempts"))
 def tries(row: DelayedJob) -> str:
-    """How many attempts of how many."""
-    return job_page.tries(row)
+    """ "2 of 25", and how often in a row its worker crashed in it."""
+    counted = gettext("%(attempts)s of %(most)s") % {"attempts": row.attempts, "most": row.max_attempts}
+    if not row.crashes:
+        return counted
+    crashes = {"counted": counted, "crashes": row.crashes}
+    return gettext("%(counted)s; crashes in a row: %(crashes)s") % crashes
 
 
 @admin.display(description=_("run at"))

@@ -33,9 +33,8 @@ def failed_jobs(group_admin: FailureGroupAdmin, request: HttpRequest) -> Streami
     A JSON object a line, in UTC, with the payload as a text for those who may view arguments, where what
     looks secret is masked.
     """
-    value = request.GET.get(CauseFilter.parameter_name, "")
-    rows = CauseFilter.rows_of(group_admin.rows(request), value).order_by("-failed_at", "-id")
-    ids = list(rows.values_list("pk", flat=True)[:MOST_JOBS])
+    rows = CauseFilter.rows_of(group_admin.rows(request), CauseFilter.fingerprint_in(request))
+    ids = list(rows.order_by("-failed_at", "-id").values_list("pk", flat=True)[:MOST_JOBS])
     payload = ("payload",) if group_admin.jobs.has_view_arguments_permission(request) else ()
     return StreamingHttpResponse(
         _lines(ids, (*COLUMNS, *payload)),

@@ -76,19 +76,14 @@ class CauseFilter(admin.SimpleListFilter):
     without = "none"
 
     @classmethod
-    def value_for(cls, fingerprint: str) -> str:
-        """A fingerprint as it stands in an address."""
-        return fingerprint or cls.without
-
-    @classmethod
     def query_for(cls, fingerprint: str) -> str:
         """The query of an address that finds the failed jobs with this fingerprint."""
-        return urlencode({cls.parameter_name: cls.value_for(fingerprint)})
+        return urlencode({cls.parameter_name: fingerprint or cls.without})
 
     @classmethod
-    def newest(cls, rows: Any, value: str) -> DelayedJob | None:
-        """The one of these rows with this cause that failed last."""
-        newest_first = cls.rows_of(rows, value).order_by("-failed_at", "-id")
+    def newest(cls, rows: Any, fingerprint: str | None) -> DelayedJob | None:
+        """The one of these rows with this fingerprint that failed last."""
+        newest_first = cls.rows_of(rows, fingerprint).order_by("-failed_at", "-id")
         # Its id is found in the index alone.
         pk = newest_first.values_list("pk", flat=True).first()
         return rows.filter(pk=pk).first() if pk else None
@@ -101,18 +96,19 @@ class CauseFilter(admin.SimpleListFilter):
             return None
         return "" if value == cls.without else value
 
-    @classmethod
-    def rows_of(cls, rows: Any, value: str, state: State = State.FAILED) -> Any:
-        """Those of the rows that are in this state and have the fingerprint with this value in an address."""
-        if not value or "\0" in value:
+    @staticmethod
+    def rows_of(rows: Any, fingerprint: str | None, state: State = State.FAILED) -> Any:
+        """Those of the rows that are in this state and have this fingerprint; none for None."""
+        if fingerprint is None:
             return rows.none()
-        return rows.in_state(state).filter(error_fingerprint="" if value == cls.without else value)
+        return rows.in_state(state).filter(error_fingerprint=fingerprint)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         value = request.GET.get(self.parameter_name)
         if not value:
             return []
-        row = self.newest(all_rows().only("error_class", "error_message"), value)
+        rows = all_rows().only("error_class", "error_message")
+        row = self.newest(rows, self.fingerprint_in(request))
         return [(value, (error_line(row) if row else "") or value)]
 
     @property
@@ -121,9 +117,9 @@ class CauseFilter(admin.SimpleListFilter):
         return [_("A cause has no NUL in it.")] if "\0" in (self.value() or "") else []
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if not (value := self.value()):
+        if not self.value():
             return queryset
-        return self.rows_of(queryset, value, state_in(request) or State.FAILED)
+        return self.rows_of(queryset, self.fingerprint_in(request), state_in(request) or State.FAILED)
 
 
 def state_in(request: HttpRequest) -> State | None:

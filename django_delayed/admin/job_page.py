@@ -18,8 +18,8 @@ from ..features.unique.keys import UNIQUE, key_in
 from ..models import DelayedJob, all_rows
 from ..operations import pending_cancel
 from ..states import CANCELLED, DelayedJobQuerySet, State
-from ..stats import MOST_COUNTED
-from .display import chip, exact, preformatted, progress_bar
+from .columns import tries
+from .display import chip, count_text, exact, preformatted, progress_bar
 from .filters import CauseFilter
 from .paginator import capped_count
 from .payloads import call_in, indented
@@ -91,9 +91,8 @@ def of_cause(row: DelayedJob, rows: DelayedJobQuerySet, may: Callable[[Wording],
     """What the template says of the other failed jobs whose error has the cause of this one's."""
     if row.error_fingerprint in ("", CANCELLED):
         return {}
-    value = CauseFilter.value_for(row.error_fingerprint)
-    number = capped_count(CauseFilter.rows_of(rows, value).exclude(pk=row.pk))
-    jobs = {"number": number, "jobs": str(number) if number <= MOST_COUNTED else f"{MOST_COUNTED}+"}
+    number = capped_count(CauseFilter.rows_of(rows, row.error_fingerprint).exclude(pk=row.pk))
+    jobs = {"number": number, "jobs": count_text(number)}
     others = ngettext(
         "%(jobs)s other job failed for the same cause.",
         "%(jobs)s other jobs failed for the same cause.",
@@ -114,15 +113,6 @@ def moves_of(row: DelayedJob, rows: DelayedJobQuerySet, wordings: Collection[Wor
     can = {wording.name: Exists(wording.operation.allowed(same)) for wording in wordings}
     found = list(rows.filter(pk=row.pk).annotate(**can).values(*can)) if can else []
     return [wording for wording in wordings if found and found[0][wording.name]]
-
-
-def tries(row: DelayedJob) -> str:
-    """ "2 of 25", and how often in a row its worker crashed in it."""
-    counted = _("%(attempts)s of %(most)s") % {"attempts": row.attempts, "most": row.max_attempts}
-    if not row.crashes:
-        return counted
-    crashes = {"counted": counted, "crashes": row.crashes}
-    return _("%(counted)s; crashes in a row: %(crashes)s") % crashes
 
 
 def _call(row: DelayedJob) -> str:

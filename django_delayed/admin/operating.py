@@ -57,10 +57,10 @@ def operate_on_one(
 def operate_on_cause(group_admin: FailureGroupAdmin, request: HttpRequest, wording: Wording) -> HttpResponse:
     """Ask about the failed jobs of one cause, or move them if that was answered; leads to the causes."""
     refuse_who_may_not(group_admin, request, wording)
+    rows = CauseFilter.rows_of(group_admin.rows(request), CauseFilter.fingerprint_in(request))
     name = CauseFilter.parameter_name
-    value = request.GET.get(name, "")
-    rows = CauseFilter.rows_of(group_admin.rows(request), value).order_by("failed_at", "id")
-    confirmation = Confirmation(request, wording, rows, f"{name}={value}", State.FAILED)
+    filters = f"{name}={request.GET.get(name, '')}"
+    confirmation = Confirmation(request, wording, rows.order_by("failed_at", "id"), filters, State.FAILED)
     causes = group_admin.url(request, "changelist")
     if confirmation.is_given:
         confirmation.make_moves()
@@ -74,7 +74,7 @@ def retry_one_of_cause(group_admin: FailureGroupAdmin, request: HttpRequest) -> 
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     rows = group_admin.rows(request)
-    row = CauseFilter.newest(rows, request.GET.get(CauseFilter.parameter_name, ""))
+    row = CauseFilter.newest(rows, CauseFilter.fingerprint_in(request))
     if row is None:
         messages.warning(request, RETRY_WORDING.refused)
         return HttpResponseRedirect(group_admin.url(request, "changelist"))
