@@ -92,7 +92,7 @@ def badge_of(cause: stats.Cause | None, group: FailureGroup | None) -> str:
     return badge(_("new"), "new") if first and first > cause.now - DAY else ""
 
 
-def _error_texts(text: str, limit: int | None = None) -> list[str]:
+def _error_texts(text: str, limit: int | None) -> list[str]:
     """The text of an error with the application's frames, and with all where these are more."""
     texts = dict.fromkeys([application_frames_in(text), text]) if text else {}
     return [preformatted(cut(each, limit) if limit else each) for each in texts]

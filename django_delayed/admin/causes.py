@@ -39,6 +39,7 @@ def page(group_admin: FailureGroupAdmin, request: HttpRequest) -> TemplateRespon
     by = by if by in stats.SORTED_BY else "jobs"
     found = stats.causes(MOST_CAUSES + 1, by)
     retrying = stats.retrying_causes() if (with_retrying := "retrying" in request.GET) else {}
+    jobs_retrying = sum(found.jobs for found in retrying.values())
     moves = may_make(group_admin, request)
     context = group_admin.page_context(request) | {
         "title": _("Failed jobs by cause"),
@@ -46,7 +47,7 @@ def page(group_admin: FailureGroupAdmin, request: HttpRequest) -> TemplateRespon
         "most": MOST_CAUSES if len(found) > MOST_CAUSES else None,
         "columns": list(_columns(by, with_retrying)),
         "with_retrying": with_retrying,
-        "most_retrying": stats.MOST_RETRYING if _jobs_in(retrying) >= stats.MOST_RETRYING else None,
+        "most_retrying": stats.MOST_RETRYING if jobs_retrying >= stats.MOST_RETRYING else None,
         "other_view": urlencode({"by": by} | ({} if with_retrying else {"retrying": "too"})),
         "may_move": bool(moves),
         "may_retry": RETRY_WORDING in moves,
@@ -80,7 +81,3 @@ def _columns(by: str, with_retrying: bool) -> Iterator[Column]:
     for name, heading in headings.items():
         query = urlencode({"by": name} | ({"retrying": "too"} if with_retrying else {}))
         yield Column(name, heading, query, name == by)
-
-
-def _jobs_in(retrying: dict[str, stats.RetryingCause]) -> int:
-    return sum(found.jobs for found in retrying.values())

@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern
 from django.utils.translation import gettext_lazy
 
+from ..claiming import UNREADABLE
 from ..models import FailureGroup
 from ..states import State
 from . import columns, job_page
@@ -23,7 +24,7 @@ from .job_list import JobList, order_of, search
 from .objects import object_link
 from .operating import operate_on_many, operate_on_one
 from .paginator import CappedPaginator
-from .reading import UNREADABLE, id_in, unreadable_text
+from .reading import id_in, unreadable_text
 from .readonly import ReadOnlyAdmin
 from .wording import (
     ADJUST_WORDING,

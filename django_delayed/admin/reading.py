@@ -10,8 +10,6 @@ from django.utils.translation import ngettext
 from ..claiming import UNREADABLE
 from ..models import DelayedJob
 
-__all__ = ["UNREADABLE", "id_in", "read_rows", "unreadable_text"]
-
 LARGEST_ID = 2**63 - 1
 
 
