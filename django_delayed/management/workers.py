@@ -39,14 +39,8 @@ def pool(text: str) -> Pool:
 
 
 def add_workers(parser: CommandParser) -> None:
-    """Add the flags for the number of workers."""
-    parser.add_argument(
-        "--processes",
-        type=positive,
-        action=Once,
-        metavar="N",
-        help="Start this many workers, each a process; 1 by default.",
-    )
+    """Add the flags for the workers: how many, for which queues, and how each performs its jobs."""
+    _add_number(parser, "--processes", "N", "Start this many workers, each a process; 1 by default.")
     parser.add_argument(
         "--pool",
         dest="pools",
@@ -55,22 +49,20 @@ def add_workers(parser: CommandParser) -> None:
         metavar="A,B:N",
         help="Start N workers for these queues; may be given several times, instead of --queues.",
     )
-
-
-def add_ways(parser: CommandParser) -> None:
-    """Add the flags for how each worker performs its jobs."""
-    parser.add_argument(
-        "--threads",
-        type=positive,
-        action=Once,
-        metavar="N",
-        help="Let each worker perform this many jobs at the same time, in threads; 1 by default.",
-    )
+    in_threads = "Let each worker perform this many jobs at the same time, in threads; 1 by default."
+    _add_number(parser, "--threads", "N", in_threads)
     parser.add_argument(
         "--isolate",
         action="store_true",
         help="Perform each job in a process of its own, forked by its worker. Jobs are claimed one by one.",
     )
+
+
+def add_limits(parser: CommandParser) -> None:
+    """Add the flags for how long a worker lives."""
+    _add_number(parser, "--max-jobs", "N", "Replace a worker that has performed this many jobs.")
+    too_large = "Replace a worker that takes more memory than this, after the job in which it came to that."
+    _add_number(parser, "--max-memory", "MB", too_large)
 
 
 def add_name(parser: CommandParser) -> None:
@@ -93,31 +85,13 @@ def name(text: str) -> str:
     return text.strip()
 
 
-def add_limits(parser: CommandParser) -> None:
-    """Add the flags for how long a worker lives."""
-    parser.add_argument(
-        "--max-jobs",
-        type=positive,
-        action=Once,
-        metavar="N",
-        help="Replace a worker that has performed this many jobs.",
-    )
-    parser.add_argument(
-        "--max-memory",
-        type=positive,
-        action=Once,
-        metavar="MB",
-        help="Replace a worker that takes more memory than this, after the job in which it came to that.",
-    )
-
-
 def configurations(one: Configuration, options: dict[str, Any]) -> Sequence[Configuration]:
     """What each worker is told, where a worker on its own is told `one`. Raises CommandError."""
     one = _limited(one, options)
     # From call_command it may be one text, and none of them.
     given = [options["pools"]] if isinstance(options["pools"], str) else options["pools"]
     if not given:
-        return [one] * (_number(options, "processes", 1) or 1)
+        return [one] * (_number(options, "processes") or 1)
     if options["processes"] is not None or queues_of(options):
         raise CommandError(
             "A pool names its queues and its number, as in --pool mail:2; leave --queues and --processes out."
@@ -138,7 +112,7 @@ def _limited(one: Configuration, options: dict[str, Any]) -> Configuration:
     one = replace(
         one,
         name=_name(options),
-        max_jobs=_number(options, "max_jobs", None),
+        max_jobs=_number(options, "max_jobs"),
         max_memory=_max_memory(options),
         threads=_threads(options),
     )
@@ -157,7 +131,7 @@ def _isolating(one: Configuration) -> Configuration:
 
 
 def _threads(options: dict[str, Any]) -> int:
-    threads = _number(options, "threads", 1) or 1
+    threads = _number(options, "threads") or 1
     if threads > 1 and options["in_order"]:
         raise CommandError(
             "--in-order serves one job after the other; leave --threads out, or --in-order.", returncode=2
@@ -173,7 +147,7 @@ def _name(options: dict[str, Any]) -> str:
 
 
 def _max_memory(options: dict[str, Any]) -> int | None:
-    megabytes, taken = _number(options, "max_memory", None), memory_taken()
+    megabytes, taken = _number(options, "max_memory"), memory_taken()
     if megabytes is None:
         return None
     if megabytes * MEGABYTE <= taken:
@@ -185,10 +159,14 @@ def _max_memory(options: dict[str, Any]) -> int | None:
     return megabytes * MEGABYTE
 
 
-def _number(options: dict[str, Any], name: str, default: int | None) -> int | None:
+def _add_number(parser: CommandParser, flag: str, metavar: str, help: str) -> None:
+    parser.add_argument(flag, type=positive, action=Once, metavar=metavar, help=help)
+
+
+def _number(options: dict[str, Any], name: str) -> int | None:
     # From call_command, it may be anything.
     if (value := options[name]) is None:
-        return default
+        return None
     try:
         return positive(str(value))
     except ValueError:

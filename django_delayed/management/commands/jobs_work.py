@@ -18,7 +18,7 @@ from ..base import WorkerCommand, require_tables, require_worker
 from ..health import add_health, health
 from ..queues import warn_of_unknown_queues
 from ..terminal import log_in_terminal
-from ..workers import add_limits, add_name, add_ways, add_workers, configurations
+from ..workers import add_limits, add_name, add_workers, configurations
 
 
 class Command(WorkerCommand):
@@ -30,7 +30,6 @@ class Command(WorkerCommand):
         """The filters of the workers, and how many there are."""
         super().add_arguments(parser)
         add_workers(parser)
-        add_ways(parser)
         add_limits(parser)
         add_name(parser)
         add_health(parser)

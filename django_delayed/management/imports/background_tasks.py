@@ -60,15 +60,16 @@ class BackgroundTasks:
                 " RECURRING; then delete it."
             )
         args, kwargs = row.params()
-        job = self._job(_find(row.task_name), args, kwargs)
+        job = _call(_find(row.task_name), args, kwargs)
         options = {"queue": row.queue or None, "priority": self.sign * row.priority or None}
         job.layers = (check_options({**options, "run_at": row.run_at}),)
         return job
 
-    def _job(self, found: Any, args: Any, kwargs: Any) -> Job:
-        if isinstance(found, type) and issubclass(found, Job):
-            return found(*args, **kwargs)
-        return delay(found).job(*args, **kwargs)
+
+def _call(found: Any, args: Any, kwargs: Any) -> Job:
+    if isinstance(found, type) and issubclass(found, Job):
+        return found(*args, **kwargs)
+    return delay(found).job(*args, **kwargs)
 
 
 def _find(task_name: str) -> Any:
