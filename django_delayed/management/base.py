@@ -24,6 +24,8 @@ from ..worker.requirements import why_no_worker
 from .arguments import add_queues, names, positive, queues_of, require_order, seconds, span_of
 from .terminal import log_in_terminal, terminal_shows
 
+UNKNOWN = 2  # exit code: the queue cannot be read
+
 
 def require_tables() -> None:
     """Raise CommandError when the tables are missing. A database that is unavailable may have them."""

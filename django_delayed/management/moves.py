@@ -16,12 +16,11 @@ from ..operations import Operation
 from ..states import DelayedJobQuerySet, State
 from ..stats import count_by_state
 from .arguments import Once, add_queues, end_of, moment, moment_of, queues_of, span_of
-from .base import QueueCommand, require_tables
-from .question import confirmed
+from .base import UNKNOWN, QueueCommand, require_tables
+from .question import add_noinput, confirm
 from .queues import in_queues
 from .terminal import log_in_terminal
 
-UNKNOWN = 2  # exit code, as that of jobs_check
 MOMENTS = ("run_at", "failed_at", "created_at")
 # Each flag with the condition on the column, and what it says.
 TEXTS = {
@@ -63,9 +62,7 @@ class MoveCommand(QueueCommand):
                     help=f"The {which} {name}: a date, or a date and a time.",
                 )
         parser.add_argument("--dry-run", action="store_true", help="Only count the jobs, and move none.")
-        parser.add_argument(
-            "--noinput", "--no-input", action="store_false", dest="interactive", help="Do not ask."
-        )
+        add_noinput(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Count, ask, move."""
@@ -87,9 +84,7 @@ class MoveCommand(QueueCommand):
             raise CommandError(f"The jobs cannot be read: {error}", returncode=UNKNOWN) from error
         if not ids or options["dry_run"]:
             return
-        question = f"{self._jobs(len(ids))} will be {self.done}."
-        if options["interactive"] and not confirmed(question, f"No job was {self.done}"):
-            raise CommandError(f"No job was {self.done}.")
+        confirm(f"{self._jobs(len(ids))} will be {self.done}.", f"No job was {self.done}", options)
         with log_in_terminal(options["verbosity"], quiet=options["verbosity"] == 0):
             self._move(ids, where, spread)
 

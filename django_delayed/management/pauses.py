@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseError
 
-from .base import QueueCommand, require_tables
-from .moves import UNKNOWN, operator
+from .base import UNKNOWN, QueueCommand, require_tables
+from .moves import operator
 from .terminal import log_in_terminal
 
 logger = logging.getLogger("django_delayed")

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from django.core.management.base import CommandError
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
 
 
-def confirmed(question: str, otherwise: str) -> bool:
-    """Whether somebody at the terminal types yes. `otherwise` is what happens without it.
+def add_noinput(parser: CommandParser) -> None:
+    """Add the flag without which the question is asked."""
+    parser.add_argument(
+        "--noinput", "--no-input", action="store_false", dest="interactive", help="Do not ask."
+    )
 
-    Raises CommandError when there is no terminal to ask at.
+
+def confirm(question: str, otherwise: str, options: dict[str, Any]) -> None:
+    """Ask whether to go on, unless the flag says not to. `otherwise` is what happens without a yes.
+
+    Raises CommandError for any other answer, and when there is no terminal to ask at.
     """
+    if not options["interactive"]:
+        return
     try:
-        return input(f"{question} Type 'yes' to continue: ").strip() == "yes"
+        answer = input(f"{question} Type 'yes' to continue: ")
     except EOFError:
         raise CommandError(
             f"{otherwise}: standard input is closed, so the question has no answer. See --noinput."
         ) from None
+    if answer.strip() != "yes":
+        raise CommandError(f"{otherwise}.")

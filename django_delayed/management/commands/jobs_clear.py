@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from ...databases import DatabaseNow
 from ...models import all_rows
@@ -12,7 +12,7 @@ from ...states import DelayedJobQuerySet
 from ...stats import count_by_state
 from ..arguments import add_queues, queues_of, seconds, span_of
 from ..base import QueueCommand, require_tables
-from ..question import confirmed
+from ..question import add_noinput, confirm
 from ..queues import in_queues
 
 
@@ -34,9 +34,7 @@ class Command(QueueCommand):
                 " ago. As 90, in seconds, or as 90 00:00:00, in days and hours."
             ),
         )
-        parser.add_argument(
-            "--noinput", "--no-input", action="store_false", dest="interactive", help="Do not ask."
-        )
+        add_noinput(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Count, ask, discard."""
@@ -47,11 +45,10 @@ class Command(QueueCommand):
             self.stdout.write(f"{count:>9,} {state.label}{' (stay)' if state == 'running' else ''}")
         if not sum(count for state, count in counts.items() if state != "running"):
             self.stdout.write("There is no job to remove.")
-        elif not options["interactive"] or confirmed("Remove these jobs for good?", "Nothing was removed"):
-            removed = rows.discard()
-            self.stdout.write(self.style.SUCCESS(f"{removed:,} job{'' if removed == 1 else 's'} removed."))
-        else:
-            raise CommandError("Nothing was removed.")
+            return
+        confirm("Remove these jobs for good?", "Nothing was removed", options)
+        removed = rows.discard()
+        self.stdout.write(self.style.SUCCESS(f"{removed:,} job{'' if removed == 1 else 's'} removed."))
 
     def _chosen(self, options: dict[str, Any]) -> DelayedJobQuerySet:
         rows = all_rows()

@@ -11,7 +11,7 @@ from django.utils.module_loading import import_string
 
 from ..base import QueueCommand, require_tables
 from ..imports.importer import Import, Source
-from ..question import confirmed
+from ..question import add_noinput, confirm
 
 # The app of each, and what knows its rows.
 SOURCES = {
@@ -36,9 +36,7 @@ class Command(QueueCommand):
         """Which queue, and whether to ask."""
         parser.add_argument("source", choices=SOURCES, help="The queue in which the tasks wait.")
         parser.add_argument("--dry-run", action="store_true", help="Only show them, and move none.")
-        parser.add_argument(
-            "--noinput", "--no-input", action="store_false", dest="interactive", help="Do not ask."
-        )
+        add_noinput(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Look, ask, move."""
@@ -56,8 +54,7 @@ class Command(QueueCommand):
         if not found.ids or options["dry_run"]:
             return
         question = f"{_tasks(len(found.ids))} will be moved into the queue of django_delayed."
-        if options["interactive"] and not confirmed(question, "Nothing was moved"):
-            raise CommandError("Nothing was moved.")
+        confirm(question, "Nothing was moved", options)
         self._move(found)
 
     def _move(self, found: Import) -> None:
