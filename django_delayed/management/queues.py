@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -12,7 +12,7 @@ from django.db import Error as DatabaseError
 
 from ..calls.asynchronous import AsynchronousMethod
 from ..conf import settings
-from ..databases import Filters, is_named
+from ..databases import is_named
 from ..databases.lanes import is_pattern
 from ..jobs import Job
 from ..states import DelayedJobQuerySet
@@ -21,12 +21,12 @@ from ..stats import lanes
 logger = logging.getLogger("django_delayed")
 
 
-def warn_of_unknown_queues(filters: Filters) -> None:
+def warn_of_unknown_queues(patterns: Sequence[str]) -> None:
     """Log a warning about each name and pattern that no setting, class or waiting job knows.
 
     Takes at most one statement, and none when no queue is named.
     """
-    for pattern in unknown_queues(filters.queues):
+    for pattern in unknown_queues(patterns):
         logger.warning(
             "No waiting job, no Job class and no setting has a queue %r. If it is not misspelt, name %s in"
             " DJANGO_DELAYED['QUEUE_ATTRIBUTES'], as in {%r: {}}; several queues are separated by commas",
@@ -44,7 +44,7 @@ def in_queues(rows: DelayedJobQuerySet, patterns: tuple[str, ...]) -> DelayedJob
     return rows.filter(queue__in=[queue for queue in queues if is_named(queue, patterns)])
 
 
-def unknown_queues(patterns: tuple[str, ...]) -> list[str]:
+def unknown_queues(patterns: Sequence[str]) -> list[str]:
     """Those names and patterns that are of no known queue, each without its "!"."""
     left = [pattern.removeprefix("!") for pattern in patterns]
     if left:

@@ -7,7 +7,6 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django_delayed import Job, claiming
-from django_delayed.databases import Filters
 from django_delayed.management.queues import unknown_queues, warn_of_unknown_queues
 from django_delayed.models import DelayedJob
 
@@ -61,7 +60,7 @@ def test_a_queue_is_known_from_settings_classes_methods_and_waiting_rows(setting
     settings.DJANGO_DELAYED = {"QUEUE_ATTRIBUTES": {"of a setting": {}}, "MAIL_QUEUE": "of mail"}
     settings.TASKS = {"default": {"BACKEND": "…", "QUEUES": ["of tasks"]}, "other": {"BACKEND": "…"}}
     DelayedJob.objects.create(name="waits", payload="{}", queue="of a row")
-    assert unknown_queues(tuple(patterns)) == unknown
+    assert unknown_queues(patterns) == unknown
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ def test_a_queue_is_known_from_settings_classes_methods_and_waiting_rows(setting
 )
 def test_it_takes_one_statement_at_most(patterns, statements):
     with CaptureQueriesContext(connection) as captured:
-        warn_of_unknown_queues(Filters(patterns))
+        warn_of_unknown_queues(patterns)
     assert len(captured) == statements
 
 

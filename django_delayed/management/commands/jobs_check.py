@@ -19,12 +19,12 @@ from ...models import DelayedJob
 from ...stats import lanes, latency, snapshot
 from ...worker.availability import migrate_command
 from ..arguments import add_queues, queues_of, seconds, span_of
-from ..base import QueueCommand, require_tables
+from ..base import UNKNOWN, QueueCommand, require_tables
 from ..queues import warn_of_unknown_queues
 
 WARN_ABOVE_LANES = 200  # claims get slower from there on
 OLD_TRANSACTION = timedelta(minutes=5)  # a worker may have performed a million jobs meanwhile
-LATE, UNKNOWN = 1, 2  # exit codes
+LATE = 1  # exit code
 
 
 @dataclass
@@ -114,7 +114,7 @@ class Command(QueueCommand):
         Scheduled, running and failed jobs are in no lane, so they are never late.
         """
         waited = latency(filters)
-        warn_of_unknown_queues(filters)
+        warn_of_unknown_queues(filters.queues)
         self.warn_of_lanes()
         self.warn_of_pauses(filters)
         self.warn_of_transaction()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...databases import Filters
 from ...operations import pause
 from ..moves import operator
 from ..pauses import PauseCommand
@@ -23,5 +22,5 @@ class Command(PauseCommand):
     def change(self, queues: Sequence[str]) -> list[str]:
         """Pause them."""
         changed = pause(queues, operator())
-        warn_of_unknown_queues(Filters(tuple(queues)))
+        warn_of_unknown_queues(queues)
         return changed

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from ...databases import Filters
 from ...models import all_paused
 from ...operations import resume
 from ..pauses import PauseCommand
@@ -29,15 +28,13 @@ class Command(PauseCommand):
         """Those that are named, or all that are paused."""
         if options["all"] == bool(options["queues"]):
             raise CommandError("Name queues, or give --all for all that are paused; not both.")
-        return (
-            [str(queue) for queue in all_paused().order_by("pk")]
-            if options["all"]
-            else super().queues(options)
-        )
+        if options["all"]:
+            return [str(queue) for queue in all_paused().order_by("pk")]
+        return super().queues(options)
 
     def change(self, queues: Sequence[str]) -> list[str]:
         """Resume them."""
         changed = resume(queues)
         # The name of one that was paused is right: it was there.
-        warn_of_unknown_queues(Filters(tuple(queue for queue in queues if queue not in changed)))
+        warn_of_unknown_queues([queue for queue in queues if queue not in changed])
         return changed

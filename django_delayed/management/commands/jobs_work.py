@@ -50,8 +50,8 @@ class Command(WorkerCommand):
 
         def check() -> None:
             require_tables()
-            for filters in dict.fromkeys(configuration.filters for configuration in workers):
-                warn_of_unknown_queues(filters)
+            for queues in dict.fromkeys(configuration.filters.queues for configuration in workers):
+                warn_of_unknown_queues(queues)
 
         asked = health(options)
         supervisor = Supervisor(workers, check, asked)

@@ -37,7 +37,7 @@ class Command(WorkerCommand):
         with self.shown_in_terminal(
             configuration.process(), {**options, "quiet": options["quiet"] or in_terminal}
         ):
-            warn_of_unknown_queues(configuration.filters)
+            warn_of_unknown_queues(configuration.filters.queues)
             completed = work_off(configuration, on_settled=progress.count)
         if not options["quiet"]:
             self.stdout.write(f"\r{progress}" if in_terminal else str(progress))
