@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_delayed.models import DelayedJob, FailedAttempt, JobStat, WorkerProcess
 from django_delayed.states import State
+from tests.admin.pages import hidden_fields
 from tests.language import english
 
 __all__ = ["english"]
@@ -105,14 +106,36 @@ def staff(db, django_user_model):
 
 
 @pytest.fixture
-def operator(client, staff):
+def signed_in(client, staff):
+    """The test client of somebody who may do these things."""
+
+    def sign_in(*codenames):
+        client.force_login(staff(*codenames))
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def operator(signed_in):
     """The test client, signed in as somebody who may view, with arguments, and make every move."""
     verbs = ("view", "view_arguments", "retry", "run_now", "adjust", "give_up", "discard", "cancel")
     of_schedules = ("view", "add", "change", "delete", "run_now", "pause")
-    client.force_login(
-        staff(*(f"{verb}_delayedjob" for verb in verbs), *(f"{verb}_schedule" for verb in of_schedules))
+    return signed_in(
+        *(f"{verb}_delayedjob" for verb in verbs), *(f"{verb}_schedule" for verb in of_schedules)
     )
-    return client
+
+
+@pytest.fixture
+def answer(operator):
+    """Say yes on the page that asks; gives the page that it leads to."""
+    return lambda question: operator.post(question.wsgi_request.get_full_path(), hidden_fields(question))
+
+
+@pytest.fixture
+def rows():
+    """All rows as they are in the database."""
+    return lambda: list(DelayedJob.objects.order_by("pk").values())
 
 
 def address(*args, of="changelist", site="admin", model="delayedjob", **query):

@@ -5,19 +5,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.messages import get_messages
 from django.utils import timezone
 from django_delayed.admin import adjusting
 from django_delayed.models import DelayedJob
 from django_delayed.states import DelayedJobQuerySet, State
-from tests.admin.forms import form_of
+from tests.admin.pages import form_of, said
 
 HOUR = timedelta(hours=1)
 BERLIN = ZoneInfo("Europe/Berlin")
-
-
-def said(response):
-    return [str(message) for message in get_messages(response.wsgi_request)]
 
 
 def columns_of(row):

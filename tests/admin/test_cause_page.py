@@ -3,19 +3,15 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.messages import get_messages
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_delayed.admin import downloads
 from django_delayed.models import DelayedJob, FailureGroup
 from django_delayed.states import State
+from tests.admin.pages import said
 
 HOUR = timedelta(hours=1)
-
-
-def said(response):
-    return [str(message) for message in get_messages(response.wsgi_request)]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.messages import get_messages
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -12,17 +11,9 @@ from django_delayed.admin import causes
 from django_delayed.models import DelayedJob, FailureGroup
 from django_delayed.serialization.errors import describe
 from django_delayed.states import CANCELLED, State
+from tests.admin.pages import said
 
 HOUR = timedelta(hours=1)
-
-
-def said(response):
-    return [str(message) for message in get_messages(response.wsgi_request)]
-
-
-def hidden_fields(response):
-    """What the form of a confirmation page sends."""
-    return dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', response.text))
 
 
 def lines(response):
@@ -35,12 +26,6 @@ def lines(response):
 def cause(job):
     """Write some failed jobs that have this cause."""
     return lambda given, number=1, **columns: [job(error_fingerprint=given, **columns) for _ in range(number)]
-
-
-@pytest.fixture
-def answer(operator):
-    """Say yes on the page that asks."""
-    return lambda question: operator.post(question.wsgi_request.get_full_path(), hidden_fields(question))
 
 
 def fetch(url):

@@ -3,31 +3,13 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
-from django.contrib.messages import get_messages
 from django.db import OperationalError
 from django.utils import timezone
 from django_delayed import states
 from django_delayed.admin import confirmation, paginator, wording
 from django_delayed.models import DelayedJob, FailedAttempt, WorkerRequest
 from django_delayed.states import CANCELLED, DelayedJobQuerySet, State
-
-
-def said(response):
-    return [str(message) for message in get_messages(response.wsgi_request)]
-
-
-def hidden_fields(response):
-    """What the form of a confirmation page sends."""
-    fields = {}
-    for name, value in re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', response.text):
-        fields.setdefault(name, []).append(value)
-    return fields
-
-
-@pytest.fixture
-def rows():
-    """All rows as they are in the database."""
-    return lambda: list(DelayedJob.objects.order_by("pk").values())
+from tests.admin.pages import hidden_fields, said
 
 
 @pytest.fixture
@@ -39,12 +21,6 @@ def ask(operator, page):
         return operator.post(page(**query), data | {"_selected_action": [job.pk for job in jobs]})
 
     return choose
-
-
-@pytest.fixture
-def answer(operator):
-    """Say yes on the page that asks; gives the list again, with its messages."""
-    return lambda question: operator.post(question.wsgi_request.get_full_path(), hidden_fields(question))
 
 
 @pytest.mark.parametrize("words", wording.WORDINGS, ids=lambda words: words.name)

@@ -4,10 +4,10 @@ from html import unescape
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.contrib.messages import get_messages
 from django.urls import reverse
 from django_delayed.models import DelayedJob
 from django_delayed.states import State
+from tests.admin.pages import said
 
 PARIS = ZoneInfo("Europe/Paris")
 NOON = datetime(2026, 3, 10, 12, tzinfo=PARIS)
@@ -16,16 +16,6 @@ FIELDS = ["run_at", "failed_at", "created_at"]
 
 def shown(response):
     return {row.pk for row in response.context["cl"].result_list}
-
-
-@pytest.fixture
-def rows():
-    """All rows as they are in the database."""
-    return lambda: list(DelayedJob.objects.order_by("pk").values())
-
-
-def said(response):
-    return [str(message) for message in get_messages(response.wsgi_request)]
 
 
 @pytest.fixture

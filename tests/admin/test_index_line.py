@@ -1,23 +1,17 @@
 """One line of the overview on the index of an admin site."""
 
-import pytest
 from django.contrib import admin
 from django.db import OperationalError, connection
 from django.http import HttpResponse
 from django.test.utils import CaptureQueriesContext
-from django_delayed import claiming
 from django_delayed.admin import DelayedJobAdmin, PausedQueueAdmin, index_line
 from django_delayed.models import DelayedJob, PausedQueue
 from django_delayed.states import State
+from tests.lanes import no_lanes_are_remembered
+
+__all__ = ["no_lanes_are_remembered"]
 
 INDEX = "/admin/"
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_remembered():
-    claiming.forget_lanes()
-    yield
-    claiming.forget_lanes()
 
 
 def names(response):

@@ -4,17 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.messages import get_messages
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_delayed.models import DelayedJob, Progress, WorkerProcess
 from django_delayed.serialization import arguments
 from django_delayed.states import State
-
-
-def said(response):
-    return [str(message) for message in get_messages(response.wsgi_request)]
+from tests.admin.pages import said
 
 
 @pytest.fixture

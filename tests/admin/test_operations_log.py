@@ -15,17 +15,6 @@ LOG = "/admin/django_delayed/pausedqueue/operations/"
 VIEW, RETRY, DISCARD, PAUSE = "view_delayedjob", "retry_delayedjob", "discard_delayedjob", "pause_queue"
 
 
-@pytest.fixture
-def signed_in(client, staff):
-    """The test client of somebody who may do these things."""
-
-    def sign_in(*codenames):
-        client.force_login(staff(*codenames))
-        return client
-
-    return sign_in
-
-
 def lines(response):
     return [[line.verb, line.many, line.which, line.more] for line in response.context["lines"]]
 

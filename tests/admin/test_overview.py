@@ -5,7 +5,6 @@ from xml.etree import ElementTree
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.messages import get_messages
 from django.core import checks
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -15,16 +14,17 @@ from django_delayed.admin import overview
 from django_delayed.admin.display import span_text
 from django_delayed.models import PausedQueue, WorkerProcess
 from django_delayed.states import State
+from tests.admin.pages import said
+from tests.lanes import no_lanes_are_remembered
+
+__all__ = ["no_lanes_are_remembered"]
 
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_remembered(monkeypatch):
-    claiming.forget_lanes()
+def nothing_fails_a_check(monkeypatch):
     monkeypatch.setattr(overview, "failing_checks", list)
-    yield
-    claiming.forget_lanes()
 
 
 @pytest.fixture
@@ -45,10 +45,6 @@ def pauser(client, staff):
     """The test client of somebody who may pause queues."""
     client.force_login(staff("view_delayedjob", "pause_queue"))
     return client
-
-
-def said(response):
-    return [str(message) for message in get_messages(response.wsgi_request)]
 
 
 def numbers(response):

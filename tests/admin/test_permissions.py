@@ -14,7 +14,7 @@ from django_delayed.admin import (
 )
 from django_delayed.models import DelayedJob, FailureGroup, PausedQueue, WorkerProcess, WorkerRequest
 from django_delayed.states import State
-from tests.admin.forms import form_of
+from tests.admin.pages import form_of
 
 VIEW, RETRY, DISCARD = "view_delayedjob", "retry_delayedjob", "discard_delayedjob"
 ARGUMENTS = "view_arguments_delayedjob"

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.messages import get_messages
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,6 +14,7 @@ from django_delayed import every
 from django_delayed.databases import database_now
 from django_delayed.features.recurring.schedules import seconds_of
 from django_delayed.models import DelayedJob, Schedule, ScheduleRun
+from tests.admin.pages import said
 from tests.blog import jobs
 
 LIST = "/admin/django_delayed/schedule/"
@@ -55,10 +55,6 @@ def operator(client, staff):
 
 def page(row, name="change"):
     return reverse(f"admin:django_delayed_schedule_{name}", args=[row.pk])
-
-
-def said(response):
-    return [str(message) for message in get_messages(response.wsgi_request)]
 
 
 def errors(response):

@@ -1,15 +1,11 @@
 """Unique jobs in the admin: their key on their page, and those that are left out of a move."""
 
 import pytest
-from django.contrib.messages import get_messages
 from django_delayed import Unique, enqueue, enqueue_all
 from django_delayed.models import DelayedJob
 from django_delayed.states import State
+from tests.admin.pages import said
 from tests.blog.jobs import Plain
-
-
-def said(response):
-    return [str(message) for message in get_messages(response.wsgi_request)]
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from types import ModuleType
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.messages import get_messages
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -17,6 +16,7 @@ from django_delayed import claiming
 from django_delayed.admin import WorkerProcessAdmin
 from django_delayed.models import WorkerProcess, WorkerRequest
 from django_delayed.states import State
+from tests.admin.pages import said
 
 LIST = "/admin/django_delayed/workerprocess/"
 W1, W2 = "1" * 32, "2" * 32
@@ -36,17 +36,6 @@ def worker(db):
     return write
 
 
-@pytest.fixture
-def operator(client, staff):
-    """The test client, signed in as somebody who may do these things."""
-
-    def sign_in(*codenames):
-        client.force_login(staff(*codenames))
-        return client
-
-    return sign_in
-
-
 def post(client, action, *workers, **data):
     return client.post(LIST, {"action": action, "_selected_action": workers, **data})
 
@@ -55,11 +44,7 @@ def asked():
     return list(WorkerRequest.objects.order_by("pk").values_list("worker", "verb", "requested_by"))
 
 
-def said(response):
-    return [str(message) for message in get_messages(response.wsgi_request)]
-
-
-def test_a_line_says_what_a_worker_is_and_does(operator, worker, job):
+def test_a_line_says_what_a_worker_is_and_does(signed_in, worker, job):
     row = job(State.RUNNING, name="Post.<b>")
     worker(
         name="mailer <1>",
@@ -69,7 +54,7 @@ def test_a_line_says_what_a_worker_is_and_does(operator, worker, job):
         slots=json.dumps([[row.pk, 7200.5], None, [row.pk + 1, 0.1]]),
     )
     worker(W2, pid=78)
-    text = operator(VIEW, VIEW_JOBS).get(LIST).text
+    text = signed_in(VIEW, VIEW_JOBS).get(LIST).text
     one, other = text[text.index("<tbody>") :].split("</tr>")[:2]
     address = reverse("admin:django_delayed_delayedjob_change", args=[row.pk])
     assert f'<a href="{address}">Post.&lt;b&gt; #{row.pk}</a>' in one
@@ -82,22 +67,22 @@ def test_a_line_says_what_a_worker_is_and_does(operator, worker, job):
         assert words not in other
 
 
-def test_a_line_counts_the_free_slots(operator, worker, job):
+def test_a_line_counts_the_free_slots(signed_in, worker, job):
     worker(slots=json.dumps([[job(State.RUNNING).pk, 1], None, None]))
     worker(W2, slots=json.dumps([[job(State.RUNNING).pk, 1]]))
-    text = operator(VIEW, VIEW_JOBS).get(LIST).text
+    text = signed_in(VIEW, VIEW_JOBS).get(LIST).text
     assert "2 of 3 slots free" in text
     assert text.count("slots free") == 1
 
 
-def test_the_queues_that_no_worker_serves_are_named_to_who_may_see_jobs(operator, worker, job):
+def test_the_queues_that_no_worker_serves_are_named_to_who_may_see_jobs(signed_in, worker, job):
     claiming.forget_lanes()
     worker(queues="mail", slots="[null]")
     for queue in ("mail", "<b>reports"):
         job(State.ENQUEUED, queue=queue)
     words = "The queue “&lt;b&gt;reports” has jobs that are due, and no worker."
-    assert words not in operator(VIEW).get(LIST).text
-    client = operator(VIEW, VIEW_JOBS)
+    assert words not in signed_in(VIEW).get(LIST).text
+    client = signed_in(VIEW, VIEW_JOBS)
     text = client.get(LIST).text
     assert words in text
     assert "“mail”" not in text
@@ -106,16 +91,16 @@ def test_the_queues_that_no_worker_serves_are_named_to_who_may_see_jobs(operator
     claiming.forget_lanes()
 
 
-def test_who_may_not_see_jobs_sees_their_ids_alone(operator, worker, job):
+def test_who_may_not_see_jobs_sees_their_ids_alone(signed_in, worker, job):
     row = job(State.RUNNING, name="Post.secret")
     worker(slots=json.dumps([[row.pk, 1]]))
-    text = operator(VIEW).get(LIST).text
+    text = signed_in(VIEW).get(LIST).text
     assert f"#{row.pk}" in text
     assert "Post.secret" not in text
 
 
-def test_the_number_of_queries_does_not_depend_on_the_number_of_workers(operator, worker, job):
-    client = operator(VIEW, VIEW_JOBS)
+def test_the_number_of_queries_does_not_depend_on_the_number_of_workers(signed_in, worker, job):
+    client = signed_in(VIEW, VIEW_JOBS)
     worker(slots=json.dumps([[job(State.RUNNING).pk, 1]]))
     with CaptureQueriesContext(connection) as few:
         client.get(LIST)
@@ -126,14 +111,14 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_workers(operator
     assert len(few) == len(many)
 
 
-def test_a_site_without_jobs_lists_workers(settings, operator, worker):
+def test_a_site_without_jobs_lists_workers(settings, signed_in, worker):
     site = admin.AdminSite(name="workers")
     site.register(WorkerProcess, WorkerProcessAdmin)
     urls = ModuleType("a_site_of_workers")
     urls.urlpatterns = [path("admin/", site.urls)]
     settings.ROOT_URLCONF = urls
     worker(slots="[[7, 1]]")
-    assert "#7" in operator(VIEW, VIEW_JOBS).get(LIST).text
+    assert "#7" in signed_in(VIEW, VIEW_JOBS).get(LIST).text
 
 
 @pytest.mark.parametrize(
@@ -144,9 +129,9 @@ def test_a_site_without_jobs_lists_workers(settings, operator, worker):
         ("stop", "2 workers are asked to stop."),
     ],
 )
-def test_the_chosen_workers_are_asked_and_it_is_logged(operator, worker, action, message):
+def test_the_chosen_workers_are_asked_and_it_is_logged(signed_in, worker, action, message):
     worker(name="mailer", pid=7), worker(W2, pid=8), worker("3" * 32)
-    client = operator(VIEW, CONTROL)
+    client = signed_in(VIEW, CONTROL)
     response = post(client, action, W1, W2, confirmed="yes")
     user = response.wsgi_request.user
     assert asked() == [(id, action, user.get_username()) for id in (W1, W2)]
@@ -158,9 +143,9 @@ def test_the_chosen_workers_are_asked_and_it_is_logged(operator, worker, action,
     assert entry.object_repr == both
 
 
-def test_a_stop_is_asked_about_first_and_nothing_else_is(operator, worker):
+def test_a_stop_is_asked_about_first_and_nothing_else_is(signed_in, worker):
     worker(), worker(W2)
-    client = operator(VIEW, CONTROL)
+    client = signed_in(VIEW, CONTROL)
     question = post(client, "stop", W1, W2)
     assert "Stop 2 workers?" in question.text
     assert not WorkerRequest.objects.exists()
@@ -174,9 +159,9 @@ def test_a_stop_is_asked_about_first_and_nothing_else_is(operator, worker):
     assert [verb for _, verb, _ in asked()] == ["quiet"]
 
 
-def test_a_worker_that_is_gone_is_said_to_be(operator, worker):
+def test_a_worker_that_is_gone_is_said_to_be(signed_in, worker):
     worker()
-    response = post(operator(VIEW, CONTROL), "quiet", W1, W2)
+    response = post(signed_in(VIEW, CONTROL), "quiet", W1, W2)
     assert said(response) == ["1 worker is asked to be quiet.", "1 worker is gone."]
     WorkerProcess.objects.all().delete()
     response = post(response.client, "stop", W1)
@@ -186,9 +171,9 @@ def test_a_worker_that_is_gone_is_said_to_be(operator, worker):
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("may", [(), (VIEW,), (CONTROL,), (VIEW, CONTROL)], ids="-".join)
-def test_only_who_may_control_workers_is_offered_it_and_can_do_it(operator, worker, action, may):
+def test_only_who_may_control_workers_is_offered_it_and_can_do_it(signed_in, worker, action, may):
     worker()
-    client = operator(*may)
+    client = signed_in(*may)
     allowed = set(may) == {VIEW, CONTROL}
     assert (f'<option value="{action}">' in client.get(LIST).text) == allowed
     assert ("Stop 1 worker?" in post(client, "stop", W1).text) == allowed
@@ -207,9 +192,9 @@ def test_a_post_without_a_token_and_a_get_change_nothing(staff, worker, action):
 
 
 @pytest.mark.parametrize("id", ["", "\0", "1\0", "é" * 32, "1 OR 1", "1" * 5000])
-def test_an_id_that_no_worker_can_have_asks_nobody(operator, worker, id):
+def test_an_id_that_no_worker_can_have_asks_nobody(signed_in, worker, id):
     worker()
-    client = operator(VIEW, CONTROL)
+    client = signed_in(VIEW, CONTROL)
     assert post(client, "quiet", id).status_code in (302, 400)
     assert asked() == []
 
