@@ -34,6 +34,13 @@ def other_connections(*kept):
         return [id for (id,) in cursor.fetchall() if id not in ours]
 
 
+def sessions():
+    """How many connections PostgreSQL has to the database, our own included."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        return cursor.fetchone()[0]
+
+
 def end_all_connections(*kept):
     """Let the server end all connections to the database but our own and these; returns how many."""
     ids = other_connections(*kept)
@@ -43,6 +50,14 @@ def end_all_connections(*kept):
         with suppress(OperationalError), connection.cursor() as cursor:
             cursor.execute(end.format(id))
     return len(ids)
+
+
+@pytest.fixture
+def other():
+    """A second connection to the same database, as another process would have."""
+    copy = connection.copy()
+    yield copy
+    copy.close()
 
 
 @pytest.fixture

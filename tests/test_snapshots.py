@@ -11,19 +11,15 @@ from django_delayed.databases import Lane, database
 from django_delayed.databases.base import OpenTransaction
 from django_delayed.models import DelayedJob, JobStat, PausedQueue, WorkerProcess
 from django_delayed.stats import snapshots
+from tests.lanes import no_lanes_are_remembered
+
+__all__ = ["no_lanes_are_remembered"]
 
 pytestmark = pytest.mark.django_db
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 # SQLite knows of no other transaction.
 STATEMENTS = 7 if connection.vendor == "sqlite" else 8
-
-
-@pytest.fixture(autouse=True)
-def no_lanes_are_remembered():
-    claiming.forget_lanes()
-    yield
-    claiming.forget_lanes()
 
 
 def due(queue="default", priority=0, **columns):

@@ -11,23 +11,20 @@ from django.core.management.base import CommandError
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
-from django_delayed import claiming, stats
+from django_delayed import stats
 from django_delayed.databases import database, missing_parts
 from django_delayed.management.commands import jobs_check
 from django_delayed.models import DelayedJob, PausedQueue
+from tests.connections import other
+from tests.lanes import no_lanes_are_remembered
 from tests.playground.jobs import Note
 from tests.playground.waiting import until
+
+__all__ = ["no_lanes_are_remembered", "other"]
 
 pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(autouse=True)
-def no_lanes_are_remembered():
-    claiming._remembered.clear()
-    yield
-    claiming._remembered.clear()
 
 
 def job(due, **columns):
@@ -111,13 +108,6 @@ def test_it_warns_of_more_lanes_than_a_claim_likes(capsys):
 
 
 # Transactions that keep the rows of performed jobs. Where another's are seen, and which:
-
-
-@pytest.fixture
-def other():
-    copy = connection.copy()
-    yield copy
-    copy.close()
 
 
 @pytest.fixture

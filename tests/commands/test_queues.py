@@ -6,9 +6,12 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django_delayed import Job, claiming
+from django_delayed import Job
 from django_delayed.management.queues import unknown_queues, warn_of_unknown_queues
 from django_delayed.models import DelayedJob
+from tests.lanes import no_lanes_are_remembered
+
+__all__ = ["no_lanes_are_remembered"]
 
 pytestmark = pytest.mark.django_db
 
@@ -30,13 +33,6 @@ class Chosen(Job):
 
     def perform(self):
         pass
-
-
-@pytest.fixture(autouse=True)
-def no_lanes_are_remembered():
-    claiming._remembered.clear()
-    yield
-    claiming._remembered.clear()
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,12 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
-from django_delayed import claiming
 from django_delayed.databases import DatabaseNow, database, insert
 from django_delayed.models import DelayedJob
-from tests.connections import in_thread
+from tests.connections import in_thread, other
+from tests.lanes import no_lanes_are_remembered
 
-__all__ = ["in_thread"]
-
-
-@pytest.fixture(autouse=True)
-def no_lanes_are_remembered():
-    """A long list of lanes is good for a second: longer than a test."""
-    claiming._remembered.clear()
-    yield
-    claiming._remembered.clear()
+__all__ = ["in_thread", "no_lanes_are_remembered", "other"]
 
 
 @pytest.fixture
@@ -40,14 +32,6 @@ def add():
         return row
 
     return add
-
-
-@pytest.fixture
-def other():
-    """A second connection to the same database, as another process would have."""
-    copy = connection.copy()
-    yield copy
-    copy.close()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from django_delayed.supervisor.supervisor import Supervisor
 from django_delayed.worker.configuration import Configuration
 from django_delayed.worker.heartbeat import TICK
 from django_delayed.worker.wakeup import Wakeup
+from tests.connections import sessions
 from tests.playground.jobs import FailingForGood, Gated, Hoard, KillerOnce, Looking, Note
 from tests.playground.processes import (
     command,
@@ -225,11 +226,6 @@ def test_they_end_when_nothing_is_left_to_do(command, ledger):
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="counts sessions as PostgreSQL does")
 def test_idle_workers_have_one_connection_each_and_the_supervisor_one(work):
-    def sessions():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
-            return cursor.fetchone()[0]
-
     before = sessions()
     run = work("--processes", "3")
     started(run, 3)

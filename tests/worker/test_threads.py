@@ -9,6 +9,7 @@ from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, FailedAttempt, WorkerProcess
 from django_delayed.operations import CANCEL
 from django_delayed.states import SUSPECT
+from tests.connections import sessions
 from tests.playground.jobs import (
     FailingWhenTold,
     Gated,
@@ -170,11 +171,6 @@ def test_a_quiet_worker_finishes_its_jobs_and_claims_no_more(work, ledger):
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="counts sessions as PostgreSQL does")
 def test_idle_threads_have_one_connection_together(work, ledger):
-    def sessions():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
-            return cursor.fetchone()[0]
-
     before = sessions()
     run = work("--threads", "4")
     for _ in range(4):

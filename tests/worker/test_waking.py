@@ -164,32 +164,33 @@ def test_a_worker_whose_connection_was_lost_in_its_sleep_is_woken_again(idle, le
     assert worker.stop() == 0
 
 
-@on_postgresql
-def test_jobs_of_one_transaction_notify_once(monkeypatch):
-    monkeypatch.setattr(watches, "NOTIFY_EVERY", 600)
-    notified = []
+@pytest.fixture
+def notified():
+    """A word for each NOTIFY."""
+    words = []
 
     def note(execute, sql, params, many, context):
-        notified.extend(["NOTIFY"] if "notify" in sql.lower() else [])
+        words.extend(["NOTIFY"] if "notify" in sql.lower() else [])
         return execute(sql, params, many, context)
 
+    with wrapped(note):
+        yield words
+
+
+@on_postgresql
+def test_jobs_of_one_transaction_notify_once(monkeypatch, notified):
+    monkeypatch.setattr(watches, "NOTIFY_EVERY", 600)
     monkeypatch.setattr(watches, "_notified_at", -1000)
-    with wrapped(note), transaction.atomic():
+    with transaction.atomic():
         for number in range(5):
             Plain.perform_later(number)
     assert notified == ["NOTIFY"]
 
 
 @on_postgresql
-def test_a_transaction_that_is_rolled_back_notifies_nobody(monkeypatch):
-    notified = []
-
-    def note(execute, sql, params, many, context):
-        notified.extend(["NOTIFY"] if "notify" in sql.lower() else [])
-        return execute(sql, params, many, context)
-
+def test_a_transaction_that_is_rolled_back_notifies_nobody(monkeypatch, notified):
     monkeypatch.setattr(watches, "_notified_at", -1000)
-    with wrapped(note), transaction.atomic():
+    with transaction.atomic():
         Plain.perform_later("never")
         transaction.set_rollback(True)
     assert notified == []
