@@ -8,7 +8,6 @@ import pytest
 from django.core import mail
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
-from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.backends.locmem import EmailBackend as LocmemBackend
 from django.core.management import call_command
@@ -20,6 +19,7 @@ from django_delayed import SerializationError
 from django_delayed.execution.outcomes import Rescheduled
 from django_delayed.mail import EmailBackend, MailJob, deliver_later, send_mail
 from django_delayed.models import DelayedJob
+from tests.mail.letters import letter
 
 pytestmark = pytest.mark.django_db
 
@@ -29,16 +29,6 @@ SMTP = "django.core.mail.backends.smtp.EmailBackend"
 HEIR = f"{__name__}.Heir"
 only_with_mailers = pytest.mark.skipif(not HAS_MAILERS, reason="MAILERS came with Django 6.1")
 only_without_mailers = pytest.mark.skipif(HAS_MAILERS, reason="EMAIL_BACKEND is deprecated in Django 6.1")
-
-
-def letter(**given):
-    given = {
-        "subject": "Hello",
-        "body": "Dear Ada,\n",
-        "from_email": "shop@example.com",
-        "to": ["a@b.example"],
-    } | given
-    return EmailMultiAlternatives(**given)
 
 
 def test_bcc_reaches_its_recipients_and_nobody_else_hears_of_them(postbox, work_well):

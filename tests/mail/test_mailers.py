@@ -4,13 +4,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.core import mail
-from django.core.mail import EmailMessage, EmailMultiAlternatives
+from django.core.mail import EmailMessage
 from django.template import Context, Template
 from django.utils import timezone, translation
 from django_delayed import SerializationError
 from django_delayed.execution.outcomes import Failed, Rescheduled
 from django_delayed.mail import Mailer, deliver_later
 from django_delayed.models import DelayedJob
+from tests.mail.letters import letter
 
 from shop.models import Customer, Post
 
@@ -20,16 +21,6 @@ PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
     "0000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
 )
-
-
-def letter(**given):
-    given = {
-        "subject": "Hello",
-        "body": "Dear Ada,\n",
-        "from_email": "shop@example.com",
-        "to": ["a@b.example"],
-    } | given
-    return EmailMultiAlternatives(**given)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from django_delayed.models import DelayedJob
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from tests.mail.letters import letter
 
 pytestmark = pytest.mark.django_db
 
@@ -70,16 +71,6 @@ def with_attributes(message, **attributes):
     for name, value in attributes.items():
         setattr(message, name, value)
     return message
-
-
-def letter(**given):
-    given = {
-        "subject": "Hello",
-        "body": "Dear Ada,\n",
-        "from_email": "shop@example.com",
-        "to": ["a@b.example"],
-    } | given
-    return EmailMultiAlternatives(**given)
 
 
 def image():
