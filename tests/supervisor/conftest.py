@@ -4,7 +4,9 @@ import sys
 
 import pytest
 from django_delayed.supervisor import process
-from django_delayed.worker.wakeup import Wakeup
+from tests.sleep import clock, wakeup
+
+__all__ = ["clock", "wakeup"]
 
 
 @pytest.fixture
@@ -15,22 +17,3 @@ def runs(monkeypatch):
         monkeypatch.setattr(process, "worker_command", lambda: [sys.executable, "-S", "-c", code])
 
     return run
-
-
-@pytest.fixture
-def wakeup():
-    """The sleep of a supervisor."""
-    wakeup = Wakeup()
-    yield wakeup
-    wakeup.close()
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The monotonic clock, which goes on by `clock.now += seconds` alone."""
-
-    class Clock:
-        now = 1000.0
-
-    monkeypatch.setattr("time.monotonic", lambda: Clock.now)
-    return Clock

@@ -3,23 +3,9 @@
 import pytest
 from django.db import connection
 from django_delayed.models import DelayedJob
-from django_delayed.signals import job_discarded, job_errored, job_failed, job_finished, job_started
+from tests.heard import heard
 
-
-@pytest.fixture
-def heard():
-    """What the signals said, in order."""
-    said = []
-
-    def hear(signal, sender, delayed_job, **what):
-        said.append((signal, sender, delayed_job.pk, what))
-
-    signals = (job_started, job_finished, job_errored, job_failed, job_discarded)
-    for one in signals:
-        one.connect(hear)
-    yield said
-    for one in signals:
-        one.disconnect(hear)
+__all__ = ["heard"]
 
 
 @pytest.fixture

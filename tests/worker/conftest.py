@@ -8,15 +8,16 @@ from django_delayed.worker.shutdown import Shutdown
 from django_delayed.worker.wakeup import Wakeup
 from django_delayed.worker.worker import Worker
 from tests.playground.processes import command, ledger, work
+from tests.sleep import clock, wakeup
 
-__all__ = ["command", "ledger", "work"]
+__all__ = ["clock", "command", "ledger", "wakeup", "work"]
 
 
 @pytest.fixture
-def wakeup():
-    wakeup = Wakeup()
-    yield wakeup
-    wakeup.close()
+def activity():
+    activity = Activity()
+    yield activity
+    activity.close()
 
 
 @pytest.fixture

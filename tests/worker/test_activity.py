@@ -17,13 +17,6 @@ from django_delayed.worker.tally import Tally
 SECOND = timedelta(seconds=1)
 
 
-@pytest.fixture
-def activity():
-    activity = Activity()
-    yield activity
-    activity.close()
-
-
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has files without a folder")
 def test_it_needs_no_folder_that_can_be_written(monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", None)

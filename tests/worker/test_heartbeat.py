@@ -31,13 +31,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def activity():
-    activity = Activity()
-    yield activity
-    activity.close()
-
-
-@pytest.fixture
 def exits(monkeypatch):
     """With what the process was to be ended, instead of its end."""
     asked = []

@@ -69,17 +69,6 @@ def test_a_worker_whose_job_has_forked_can_be_stopped():
     assert run.stdout.split() == ["0", "False", "True"] * 2, run.stderr
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """The monotonic clock, which goes on by `clock.now += seconds` alone."""
-
-    class Clock:
-        now = 1000.0
-
-    monkeypatch.setattr("time.monotonic", lambda: Clock.now)
-    return Clock
-
-
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
     ("second", "after", "immediate"),

@@ -1,0 +1,22 @@
+"""What the processes of the queue sleep by: the wakeup that ends a sleep, and the clock."""
+
+import pytest
+from django_delayed.worker.wakeup import Wakeup
+
+
+@pytest.fixture
+def wakeup():
+    wakeup = Wakeup()
+    yield wakeup
+    wakeup.close()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The monotonic clock, which goes on by `clock.now += seconds` alone."""
+
+    class Clock:
+        now = 1000.0
+
+    monkeypatch.setattr("time.monotonic", lambda: Clock.now)
+    return Clock
