@@ -19,7 +19,7 @@ from ..exceptions import DelayedError
 from ..serialization.results import normalized
 from .compat import AnyResult, AnyTask, BaseTaskBackend, Task, TaskResult, TaskResultDoesNotExist
 from .job import TaskJob
-from .results import find_row, refused, result_of
+from .results import find_row, refused, result_of, result_with
 from .task import DelayedTask, check_options, copy_of
 
 _ON_COMMIT = "Write transaction.on_commit(partial(task.enqueue, …)), or silence this if you do."
@@ -62,7 +62,7 @@ class DelayedBackend(BaseTaskBackend):
         row = enqueue_at_once(job)
         result: Any
         if row is not None:
-            result = result_of(row, task)
+            result = result_with(row, task, *given)
         elif job.equal and (row := find_row(job.equal)):
             result = result_of(row)
         else:

@@ -21,7 +21,7 @@ from ..reports import mark
 from ..serialization import arguments, names
 from ..serialization.context import Context
 from .compat import AnyTask, TaskContext, task_enqueued
-from .results import result_of
+from .results import result_with
 from .signals import send_started, sender_of
 from .task import arguments_in, as_enqueued, copy_of, name_of
 
@@ -54,7 +54,7 @@ class TaskJob(Job, tag="task"):
     def after_enqueue(self) -> None:
         # Before a task that is performed at once begins.
         row: Any = row_of(self)
-        result = result_of(row, self.task)
+        result = result_with(row, self.task, self.args, self.kwargs)
         # Robustly: the row is written, and after an error the caller would enqueue another.
         task_enqueued.send_robust(sender_of(result), task_result=result)
 
@@ -64,8 +64,9 @@ class TaskJob(Job, tag="task"):
         if row.pk is None:
             # As a claim would have it.
             row.locked_at, row.locked_by = timezone.now(), "inline"
-        result = result_of(row, copy_of(self.task, queue_name=row.queue))
-        send_started(result)
+        task = copy_of(self.task, queue_name=row.queue)
+        result = result_with(row, task, self.args, self.kwargs)
+        send_started(row, result)
         context: tuple[Any, ...] = (TaskContext(task_result=result),) if self.task.takes_context else ()
         call = self.task.acall if inspect.iscoroutinefunction(self.task.func) else self.task.call
         return keep_result(self, awaited(call(*context, *args, **kwargs)))

@@ -73,27 +73,36 @@ def attempts_of(row: DelayedJob) -> list[Attempt]:
     return found or without
 
 
-def result_of(
-    row: DelayedJob, task: AnyTask | None = None, attempts: Iterable[Attempt] | None = None
-) -> AnyResult:
-    """The result as the row has it now. Without `task`, its code is looked for; it may be gone."""
+def result_of(row: DelayedJob, attempts: Iterable[Attempt] | None = None) -> AnyResult:
+    """The result as the row has it now. The code of its task is looked for; it may be gone."""
     payload = arguments.from_json(row.payload)
-    failed = [*(attempts_of(row) if attempts is None else attempts)]
     args, kwargs = arguments_in(payload)
+    return result_with(row, _task_in(payload, row.queue), args, kwargs, attempts)
+
+
+def result_with(
+    row: DelayedJob,
+    task: AnyTask,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    attempts: Iterable[Attempt] | None = None,
+) -> AnyResult:
+    """As `result_of`, of a row of which the task and its arguments are known."""
+    failed = [*(attempts_of(row) if attempts is None else attempts)]
     kept = Kept.load(row.result)
     last = row.started_at or row.locked_at
     starts = [attempt.started_at for attempt in failed] + ([last] if last else [])
     result: AnyResult = TaskResult(
-        task=task or _task_in(payload, row.queue),
+        task=task,
         id=id_of(row),
         status=_status_of(row),
         enqueued_at=row.created_at,
         started_at=starts[0] if starts else None,
         last_attempted_at=starts[-1] if starts else None,
         finished_at=row.failed_at or row.finished_at,
-        args=args,
-        kwargs=kwargs,
-        backend=payload.get("backend", "default"),
+        args=[*args],
+        kwargs={**kwargs},
+        backend=task.backend,
         errors=[attempt.as_error() for attempt in failed],
         worker_ids=_worker_ids(row, failed, row.locked_by or kept.worker),
     )

@@ -11,11 +11,16 @@ from django.utils import timezone
 from ..exceptions import DeserializationError
 from ..jobs.results import result_settled
 from ..serialization.errors import describe
-from .compat import AnyResult, BaseTaskBackend, task_finished, task_started
+from ..serialization.results import Kept
+from .compat import AnyResult, BaseTaskBackend, TaskResultStatus, task_finished, task_started
 from .results import Attempt, attempts_of, find_row, result_of
+from .task import copy_of
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
+
+# In the __dict__ of the row of a task that was begun: the result that was sent then.
+_STARTED = "started_result"
 
 
 def sender_of(result: AnyResult) -> type[BaseTaskBackend]:
@@ -27,8 +32,9 @@ def sender_of(result: AnyResult) -> type[BaseTaskBackend]:
         return BaseTaskBackend
 
 
-def send_started(result: AnyResult) -> None:
-    """An attempt begins."""
+def send_started(row: DelayedJob, result: AnyResult) -> None:
+    """An attempt begins. That of its end has this result, with what has changed."""
+    row.__dict__[_STARTED] = result
     task_started.send_robust(sender_of(result), task_result=result)
 
 
@@ -54,10 +60,21 @@ def _settled(delayed_job: DelayedJob, exception: BaseException | None, **_: Any)
         stored = find_row(delayed_job.pk)
         result = _failed(delayed_job, exception) if stored is None else result_of(stored)
     else:
-        row = copy.copy(delayed_job)
-        row.finished_at = timezone.now()
-        result = result_of(row)
+        result = _succeeded(delayed_job)
     _send_finished(result, exception)
+
+
+def _succeeded(row: DelayedJob) -> AnyResult:
+    """The result of a task that was performed, which its row does not say yet."""
+    now = timezone.now()
+    if started := row.__dict__.get(_STARTED):
+        value = Kept.load(row.result).value
+        changes = {"status": TaskResultStatus.SUCCESSFUL, "finished_at": now, "_return_value": value}
+        return copy_of(started, **changes)
+    # The process that has performed it has died.
+    finished = copy.copy(row)
+    finished.finished_at = now
+    return result_of(finished)
 
 
 def _failed(row: DelayedJob, error: BaseException) -> AnyResult:

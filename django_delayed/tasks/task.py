@@ -14,9 +14,9 @@ from ..exceptions import DeserializationError
 from ..features.unique.definition import Unique, unique_option
 from ..jobs.rules import is_error
 from ..serialization import arguments, names
-from .compat import AnyTask, InvalidTask, Task
+from .compat import AnyResult, AnyTask, InvalidTask, Task
 
-T = TypeVar("T", bound="AnyTask")
+T = TypeVar("T", bound="AnyTask | AnyResult")
 
 # What `using` can change of a task; the rest a worker finds in its module.
 USING = ("priority", "queue_name", "run_after", "backend")
@@ -41,7 +41,7 @@ names.marked_kinds.append(Task)
 
 
 def copy_of(task: T, **changes: Any) -> T:
-    """The task with these changes; unlike that of `using`, the copy is not validated."""
+    """The task, or result, with these changes; unlike that of `using`, the copy is not validated."""
     kind: Any = type(task)
     copy: T = object.__new__(kind)
     for name in _names_of_fields(kind):
@@ -50,7 +50,7 @@ def copy_of(task: T, **changes: Any) -> T:
 
 
 @cache
-def _names_of_fields(kind: type[AnyTask]) -> tuple[str, ...]:
+def _names_of_fields(kind: type[AnyTask | AnyResult]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
 
 

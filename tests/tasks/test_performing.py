@@ -15,6 +15,7 @@ from django_delayed.execution.stopping import Stop
 from django_delayed.models import DelayedJob
 from django_delayed.serialization.results import Kept
 from django_delayed.tasks import DelayedBackend
+from django_delayed.worker.outcome_json import dump_outcome, load_outcome
 from tests.blog import tasks
 from tests.blog.models import Post
 from tests.blog.work import WORKER, claim, perform, perform_next, work_off, write
@@ -57,6 +58,25 @@ def test_a_task_is_performed_and_its_return_value_kept(settled, heard):
     finished = heard[-1][3]
     assert (finished.return_value, finished.worker_ids, finished.task) == (3, [WORKER], tasks.add)
     assert finished.started_at <= finished.finished_at
+    started = heard[1][3]
+    assert (started.status, started.finished_at) == (TaskResultStatus.RUNNING, None)
+    with pytest.raises(ValueError, match="has not finished"):
+        _ = started.return_value
+
+
+def test_a_result_is_also_announced_by_a_process_that_has_not_performed_its_task(heard):
+    result = tasks.add.using(queue_name="images").enqueue(1, second=2)
+    row = claim()
+    said = dump_outcome(row, perform(row))
+    theirs = DelayedJob.objects.get()
+    settle([(theirs, load_outcome(theirs, said))])
+    [_, (_, _, _, started), (_, sender, status, finished)] = heard
+    assert (sender, status, finished.return_value) == (DelayedBackend, TaskResultStatus.SUCCESSFUL, 3)
+    assert (finished.id, finished.task, finished.args, finished.kwargs) == (
+        *(result.id, result.task, [1], {"second": 2}),
+    )
+    assert (finished.worker_ids, finished.errors) == ([WORKER], [])
+    assert finished.started_at == started.started_at <= finished.finished_at
 
 
 @transactional
@@ -84,10 +104,25 @@ def test_a_task_costs_no_statement_but_its_insert_its_claim_and_one_update():
     row = claim()
     with CaptureQueriesContext(connection) as queries:
         outcome = perform(row)
-        assert [query["sql"] for query in queries if not query["sql"].startswith(CONTROL)] == []
+        assert kinds_of(queries) == []
         settle([(row, outcome)])
-    statements = [query["sql"] for query in queries if not query["sql"].startswith(CONTROL)]
-    assert [statement.split()[0] for statement in statements] == ["UPDATE"]
+    assert kinds_of(queries) == ["UPDATE"]
+
+
+def test_the_failed_attempts_of_a_task_are_read_once():
+    tasks.fail_then.enqueue("done")
+    for _ in range(2):
+        perform_next()
+        DelayedJob.objects.run_now()
+    row = claim()
+    with CaptureQueriesContext(connection) as queries:
+        settle([(row, perform(row))])
+    assert kinds_of(queries) == ["SELECT", "UPDATE"]
+
+
+def kinds_of(queries):
+    """The first word of each statement."""
+    return [query["sql"].split()[0] for query in queries if not query["sql"].startswith(CONTROL)]
 
 
 def test_a_task_may_take_its_context(settled, diary):
