@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from . import arguments
@@ -19,11 +19,13 @@ class Kept:
 
     def dump(self) -> str:
         """The column as ASCII JSON."""
-        return json.dumps(asdict(self), allow_nan=False)
+        return arguments.to_json(vars(self))
 
     @classmethod
     def load(cls, text: str) -> Kept:
         """What the column says; nothing, if it is empty or somebody has written something else there."""
+        if not text:
+            return cls()
         try:
             return cls(**json.loads(text))
         except (TypeError, ValueError):
@@ -33,8 +35,7 @@ class Kept:
 def normalized(value: Any) -> Any:
     """The value as it comes back from JSON. Raises TypeError or ValueError for one that is none."""
     try:
-        text = json.dumps(_in_json(value), allow_nan=False)
-        data = json.loads(text, object_pairs_hook=_without_duplicates)
+        data = _decoder.decode(arguments.to_json(_in_json(value)))
     except RecursionError:
         raise ValueError("It contains itself, or is nested too deep.") from None
     if arguments.is_too_deep(data, arguments.DEEPEST):
@@ -64,3 +65,6 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(items) < len(pairs):
         raise ValueError(f"A dict has two keys that are one in JSON, such as 1 and '1': {[*items]}.")
     return items
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates)

@@ -187,7 +187,7 @@ def test_the_worker_is_kept_with_the_value(returning):
     row = returning(1)
     perform_next()
     row.refresh_from_db()
-    assert row.result == f'{{"value": 1, "worker": "{WORKER}"}}'
+    assert row.result == f'{{"value":1,"worker":"{WORKER}"}}'
 
 
 def test_a_subclass_may_keep_none(returning):
