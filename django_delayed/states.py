@@ -240,8 +240,8 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         """
         row, ids = rows[0], [row.pk for row in rows]
         kept = {**UNLOCKED, **_finished_now(row, row.keep_for or timedelta(0))}
-        if any(row.result for row in rows):
-            kept["result"] = _results_of(rows)
+        if (results := {row.result for row in rows}) != {""}:
+            kept["result"] = row.result if len(results) == 1 else _results_of(rows)
         guard = {"locked_by": row.locked_by, "lock_token": row.lock_token, "extras": row.extras}
         held = self.filter(pk__in=ids, **guard)
         if self._repeat_on_conflict(lambda: held.update(**kept)) == len(ids):

@@ -129,9 +129,12 @@ def test_rows_that_are_kept_are_settled_together_too(worker, knows, written, hea
     assert heard("finished") == [row.pk for row in rows]
 
 
-def test_results_of_tasks_are_written_together_each_to_its_row(worker, knows, written):
+ODD = "'; DROP TABLE ü€\\ %s"
+
+
+@pytest.mark.parametrize("values", [[*range(4), 10**30, ODD], [ODD, ODD]], ids=["different", "alike"])
+def test_results_of_tasks_are_written_together_each_to_its_row(worker, knows, written, values):
     worker._short_jobs.learn("add", 0)
-    values = [*range(4), 10**30, "'; DROP TABLE ü€\\ %s"]
     results = [tasks.add.enqueue(value, second=type(value)()) for value in values]
     enqueue_all([Plain(), Plain()])
     written.clear()
