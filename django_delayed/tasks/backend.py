@@ -20,7 +20,7 @@ from ..serialization.results import normalized
 from .compat import AnyResult, AnyTask, BaseTaskBackend, Task, TaskResult, TaskResultDoesNotExist
 from .job import TaskJob
 from .results import find_row, refused, result_of, result_with
-from .task import DelayedTask, check_options, copy_of
+from .task import DelayedTask, changed, check_options
 
 _ON_COMMIT = "Write transaction.on_commit(partial(task.enqueue, …)), or silence this if you do."
 
@@ -46,7 +46,7 @@ class DelayedBackend(BaseTaskBackend):
         check_options(task)
         # Django's documentation allows a timedelta, which its check cannot read.
         is_relative = isinstance(task.run_after, timedelta)
-        super().validate_task(copy_of(task, run_after=None) if is_relative else task)
+        super().validate_task(changed(task, run_after=None) if is_relative else task)
 
     def enqueue(self, task: Task[P, R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult[P, R]:
         """Write the task down, in the transaction that is open on the queue's database; never on its commit.
@@ -55,8 +55,7 @@ class DelayedBackend(BaseTaskBackend):
         InvalidTask, and TypeError or ValueError for arguments that are no JSON or do not fit the function.
         """
         self.validate_task(task)
-        if task.backend != self.alias:
-            task = copy_of(task, backend=self.alias)
+        task = changed(task, backend=self.alias)
         given = normalized(args), normalized(kwargs)
         job = TaskJob(task, *given[0], **given[1])
         row = enqueue_at_once(job)

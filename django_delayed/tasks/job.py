@@ -16,14 +16,14 @@ from ..jobs.results import RESULT, keep_result, time_for_results
 from ..jobs.rules import default_wait
 from ..jobs.signatures import check_fit
 from ..jobs.view import row_of
-from ..options import Options, check_options
+from ..options import Layers, Options, check_options
 from ..reports import mark
 from ..serialization import arguments, names
 from ..serialization.context import Context
 from .compat import AnyTask, TaskContext, task_enqueued
 from .results import result_with
 from .signals import send_started, sender_of
-from .task import arguments_in, as_enqueued, copy_of, name_of
+from .task import arguments_in, as_enqueued, changed, name_of
 
 
 class TaskJob(Job, tag="task"):
@@ -41,7 +41,6 @@ class TaskJob(Job, tag="task"):
         self.task = task
         self.args = args
         self.kwargs = kwargs
-        self.layers = (_options_of(task),)
         # What a subclass of Job has as attributes.
         for name, default in (("max_attempts", None), ("max_run_time", None), ("discard_on", ())):
             setattr(self, name, getattr(task, name, default))
@@ -64,7 +63,7 @@ class TaskJob(Job, tag="task"):
         if row.pk is None:
             # As a claim would have it.
             row.locked_at, row.locked_by = timezone.now(), "inline"
-        task = copy_of(self.task, queue_name=row.queue)
+        task = changed(self.task, queue_name=row.queue)
         result = result_with(row, task, self.args, self.kwargs)
         send_started(row, result)
         context: tuple[Any, ...] = (TaskContext(task_result=result),) if self.task.takes_context else ()
@@ -76,6 +75,12 @@ class TaskJob(Job, tag="task"):
         if callable(wait):
             return wait(attempts, error)
         return default_wait(attempts) if wait is None else wait
+
+    # A property: a worker, which makes the job again, has no use for its options.
+    @property
+    def layers(self) -> Layers:  # type: ignore[override]
+        """The options of its task."""
+        return (_options_of(self.task),)
 
     @property
     def name(self) -> str:

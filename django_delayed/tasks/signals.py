@@ -14,7 +14,7 @@ from ..serialization.errors import describe
 from ..serialization.results import Kept
 from .compat import AnyResult, BaseTaskBackend, TaskResultStatus, task_finished, task_started
 from .results import Attempt, attempts_of, find_row, result_of
-from .task import copy_of
+from .task import changed
 
 if TYPE_CHECKING:
     from ..models import DelayedJob
@@ -70,7 +70,7 @@ def _succeeded(row: DelayedJob) -> AnyResult:
     if started := row.__dict__.get(_STARTED):
         value = Kept.load(row.result).value
         changes = {"status": TaskResultStatus.SUCCESSFUL, "finished_at": now, "_return_value": value}
-        return copy_of(started, **changes)
+        return changed(started, **changes)
     # The process that has performed it has died.
     finished = copy.copy(row)
     finished.finished_at = now

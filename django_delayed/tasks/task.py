@@ -40,12 +40,14 @@ class DelayedTask(Task):  # type: ignore[type-arg]
 names.marked_kinds.append(Task)
 
 
-def copy_of(task: T, **changes: Any) -> T:
-    """The task, or result, with these changes; unlike that of `using`, the copy is not validated."""
-    kind: Any = type(task)
+def changed(one: T, **changes: Any) -> T:
+    """The task, or result, with these changes: itself, or a copy that is not validated as that of `using`."""
+    if all(getattr(one, name) == value for name, value in changes.items()):
+        return one
+    kind: Any = type(one)
     copy: T = object.__new__(kind)
     for name in _names_of_fields(kind):
-        object.__setattr__(copy, name, changes[name] if name in changes else getattr(task, name))
+        object.__setattr__(copy, name, changes[name] if name in changes else getattr(one, name))
     return copy
 
 
@@ -93,7 +95,7 @@ def name_of(task: AnyTask) -> str:
         found: AnyTask = names.resolve_marked(name)
     except DeserializationError as error:
         raise InvalidTask(f"No worker could find the task: {error}") from error
-    if found != copy_of(task, **{option: getattr(found, option) for option in USING}):
+    if found != changed(task, **{option: getattr(found, option) for option in USING}):
         raise InvalidTask(
             f"A worker would perform {name} as its module has it, which is not as it is here; one enqueue can"
             f" change {', '.join(USING)}."
@@ -103,7 +105,7 @@ def name_of(task: AnyTask) -> str:
 
 def as_enqueued(task: AnyTask, payload: Mapping[str, Any], **changes: Any) -> AnyTask:
     """The task, which the module has, with what `using` had changed at its enqueue, and these changes."""
-    return copy_of(
+    return changed(
         task,
         **changes,
         backend=payload.get("backend", "default"),

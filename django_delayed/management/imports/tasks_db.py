@@ -14,7 +14,7 @@ from ...serialization import names
 from ...tasks import DelayedBackend
 from ...tasks.compat import TaskResultStatus
 from ...tasks.job import TaskJob
-from ...tasks.task import copy_of
+from ...tasks.task import changed
 from .importer import Stays
 
 MODEL = "django_tasks_database.DBTaskResult"  # the label of their app is not its name
@@ -46,7 +46,7 @@ class DatabaseTasks:
         if row.status != TaskResultStatus.READY:
             raise Stays(_RUNS)
         module, _, name = row.task_path.rpartition(".")
-        task = copy_of(
+        task = changed(
             names.resolve_marked(f"{module}:{name}"),
             priority=row.priority,
             queue_name=row.queue_name,
