@@ -33,6 +33,7 @@ def name_of(thing: Any) -> str:
 
     Raises SerializationError, with what to do about it, when a worker could not find it by that name.
     """
+    # To mypy, a class is no argument of a function that remembers: it does not take it for hashable.
     return _name_of(thing)
 
 
@@ -48,7 +49,7 @@ def _name_of(thing: Any) -> str:
         )
     name = f"{module}:{qualname}"
     try:
-        found = _find(name)
+        found = found_under(name)
     except DeserializationError as error:
         raise SerializationError(str(error)) from error
     if found is not thing:
@@ -66,15 +67,17 @@ def resolve(name: Any) -> Any:
     nothing but modules of installed apps and TRUSTED_MODULES. Raises DeserializationError for every other
     name, and when the code is gone or cannot be imported.
     """
+    if not isinstance(name, str):
+        raise DeserializationError(f"{name!r} is not the name of a class or function.")
     try:
-        return _find(name)
+        return found_under(name)
     except DeserializationError as error:
-        if not isinstance(name, str) or ":" not in name:
+        if ":" not in name:
             raise
         if name in settings.ALIASES:
             return resolve(settings.ALIASES[name])
         if name in _former_names:
-            return _find(_former_names[name])
+            return found_under(_former_names[name])
         found = _imported_at(name)
         if found is _MISSING:
             if not isinstance(error.__cause__, (ModuleNotFoundError, NoneType)):
@@ -131,16 +134,12 @@ def set_former_names(thing: Any, names: Sequence[str]) -> None:
             raise TypeError(f"{name} is an alias of {_former_names[name]} already, and {own} names it too.")
 
 
-def _find(name: Any) -> Any:
-    """The class or function whose own name this is. Raises DeserializationError."""
-    if not isinstance(name, str):
-        raise DeserializationError(f"{name!r} is not the name of a class or function.")
-    return found_under(name)
-
-
 @functools.lru_cache(maxsize=4096)
 def found_under(name: str) -> Any:
-    """As `_find`, and remembered: a worker performs jobs of few classes, each thousands of times."""
+    """The class or function whose own name this is. Raises DeserializationError.
+
+    Remembered: a worker performs jobs of few classes, each thousands of times.
+    """
     module, qualname = _parts_of(name)
     found = _look_up(module, qualname)
     if found is _MISSING:
@@ -163,7 +162,7 @@ def _check_own_name(name: str, found: Any) -> Any:
     """What was found, if its own name leads to it and a row may ask for that. Raises DeserializationError."""
     own = ":".join(_own_name(found))
     try:
-        itself = _find(own)
+        itself = found_under(own)
     except DeserializationError as error:
         raise DeserializationError(f"{name} is {own} by its own name. {error}") from error
     if itself is not found:
