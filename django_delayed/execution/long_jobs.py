@@ -62,11 +62,8 @@ class AttemptCursors:
         return undisturbed()
 
     def break_off(self) -> None:
-        """Close the job's connection to the database of the queue, unless it is in a caller's transaction."""
-        connection = connections[settings.DATABASE]
-        if connection in self._session.connections:
-            # Not `Session.disconnect`: the block that is open has to know of it.
-            connection.close()
+        """Close the job's connection to the database of the queue."""
+        self._session.break_off()
 
     def transactions(self) -> Set[str]:
         """The aliases on which the job has a transaction open."""

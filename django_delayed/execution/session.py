@@ -10,6 +10,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
+from ..conf import settings
 from ..databases import database, in_callers_transaction
 from ..databases.sessions import (
     can_be_kept,
@@ -144,6 +145,15 @@ class Session:
     def disconnect(self) -> None:
         """Close the connections in force: a statement may have been interrupted in the middle."""
         close(self.connections)
+
+    def break_off(self) -> None:
+        """Close the job's connection to the database of the queue, in the middle of a statement perhaps.
+
+        Unlike after `disconnect`, the block that is open on it knows. One in a caller's transaction stays.
+        """
+        connection = connections[settings.DATABASE]
+        if connection in self.connections:
+            connection.close()
 
     def close(self) -> None:
         """Close the sessions that are kept for the next block; another may follow."""

@@ -46,7 +46,7 @@ class JobTransaction:
             try:
                 run_within(self._job.run_time, self._row.name, perform)
             except (JobTimeout, JobInterrupted):
-                self._break_off()
+                self._session.break_off()
                 raise
             self._session.check_transactions(expected)
             if self._row.pk is not None:
@@ -82,13 +82,6 @@ class JobTransaction:
                 f"On the connection of the job, {settings.DATABASE!r}, its row is not to be found: a job with"
                 " atomic = True must leave the schema, the role and the tables there as it finds them."
             )
-
-    def _break_off(self) -> None:
-        """Close the connection, on which a statement may have been interrupted in the middle."""
-        connection = connections[settings.DATABASE]
-        if connection in self._session.connections:
-            # Not `Session.disconnect`: the block that is open has to know of it.
-            connection.close()
 
     def _is_held(self) -> bool | None:
         """Whether the claim is still the valid one; None when the database cannot be asked."""
