@@ -65,7 +65,7 @@ class Reporter:
                 # Its row goes next.
                 self._unwritten = None
                 if self._has_written:
-                    self._forget()
+                    self._try(lambda: all_progress().filter(pk=self._row.pk).delete())
             self._write()
             self._is_over = True
 
@@ -96,7 +96,7 @@ class Reporter:
         # The text last: a database may have a charset that lacks a character of it.
         in_ascii = replace(said, note=said.note.encode("ascii", "replace").decode())
         for text in dict.fromkeys((said, in_ascii)):
-            if (error := self._try(partial(self._put, text))) is None:
+            if (error := self._try(partial(all_progress().put, self._row, text))) is None:
                 self._has_written = True
                 return
         if self._unwritten is None:
@@ -105,12 +105,6 @@ class Reporter:
             self._has_warned = True
             what = "%s: its progress cannot be written now: %s"
             logger.warning(what, self._row, printable(str(error)), extra=fields_of(self._row))
-
-    def _put(self, said: Said) -> None:
-        all_progress().put(self._row, said)
-
-    def _forget(self) -> None:
-        self._try(lambda: all_progress().filter(pk=self._row.pk).delete())
 
     def _try(self, statements: Callable[[], object]) -> Error | None:
         """Run these in a transaction; the error of the database, if there is one."""
