@@ -72,8 +72,7 @@ def perform(
             return attempt(row, session, on_load, stop)
         except JobInterrupted:
             session.disconnect()
-            loaded = _Loaded(row, session, stop)
-            return _cancel(row, session, loaded, None) if stop.is_cancelled() else Released()
+            return _cancel(_Loaded(row, session, stop), None) if stop.is_cancelled() else Released()
 
 
 def attempt(
@@ -127,7 +126,7 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
     loaded = _Loaded(row, session, stop)
     began = time.perf_counter()
     try:
-        job = _load_and_run(row, session, loaded, on_load)
+        job = _load_and_run(loaded, on_load)
         # What a block of the context has begun is over now.
         session.check_transactions()
         return Finished(job, time.perf_counter() - began, loaded.transaction is not None)
@@ -139,14 +138,13 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
         if isinstance(error, JobInterrupted):
             raise
         if stop.is_cancelled():
-            return _cancel(row, session, loaded, error, duration)
-        return _end_by(error, row, session, loaded, duration)
+            return _cancel(loaded, error, duration)
+        return _end_by(loaded, error, duration)
 
 
-def _end_by(
-    error: BaseException, row: DelayedJob, session: Session, loaded: _Loaded, duration: float
-) -> Outcome:
+def _end_by(loaded: _Loaded, error: BaseException, duration: float) -> Outcome:
     """The outcome of an attempt in which the job, or what loads it, has raised this."""
+    row, session = loaded.row, loaded.session
     if isinstance(error, JobSnoozed) and loaded.job:
         try:
             session.check_transactions()
@@ -160,32 +158,26 @@ def _end_by(
     if isinstance(error, JobTimeout):
         session.disconnect()
     begin_at_application(error)
-    history = partial(_read, row, session, partial(read_history, row), "what its rules have counted")
+    history = partial(_read, loaded, partial(read_history, row), "what its rules have counted")
     outcome = decide(row, loaded.job, error, duration, history)
     with report_of(row, outcome):
         _call_error_hooks(row, outcome, loaded.context)
     return outcome
 
 
-def _cancel(
-    row: DelayedJob,
-    session: Session,
-    loaded: _Loaded,
-    error: BaseException | None,
-    duration: float | None = None,
-) -> Outcome:
+def _cancel(loaded: _Loaded, error: BaseException | None, duration: float | None = None) -> Outcome:
     if isinstance(error, JobTimeout):
-        session.disconnect()
+        loaded.session.disconnect()
     # What it has raised to end here says nothing.
     cause = None if isinstance(error, JobSnoozed | JobCancelled) else error
-    by = _read(row, session, loaded.stop.by, "who has ended it") or ""
-    job, job_class = loaded.job, class_known(row, loaded.job)
-    return decide_after_cancel(row, by, error=cause, job=job, job_class=job_class, duration=duration)
+    by = _read(loaded, loaded.stop.by, "who has ended it") or ""
+    row, job = loaded.row, loaded.job
+    kind = class_known(row, job)
+    return decide_after_cancel(row, by, error=cause, job=job, job_class=kind, duration=duration)
 
 
-def _load_and_run(
-    row: DelayedJob, session: Session, loaded: _Loaded, on_load: Callable[[Job], None] | None
-) -> Job:
+def _load_and_run(loaded: _Loaded, on_load: Callable[[Job], None] | None) -> Job:
+    row, session = loaded.row, loaded.session
     with ExitStack() as stack:
 
         def enter(context: Context) -> None:
@@ -207,12 +199,13 @@ def _load_and_run(
     return job
 
 
-def _read(row: DelayedJob, session: Session, statement: Callable[[], str], what: str) -> str | None:
+def _read(loaded: _Loaded, statement: Callable[[], str], what: str) -> str | None:
     """The result of a statement of the queue; None when the database is away."""
     try:
-        with session.outside():
+        with loaded.session.outside():
             return statement()
     except DatabaseError:
+        row = loaded.row
         logger.warning("%s: %s cannot be read now", row, what, extra=fields_of(row))
         return None
 
