@@ -82,7 +82,11 @@ class Call:
                 raise UnknownCode(f"{payload['function']} is not a function.")
             return cls(function)
         method = method_in(payload)
-        target, owner = _load_target(payload), _load_owner(payload)
+        if "class" in payload:
+            target: Any = names.resolve_class(payload["class"])
+        else:
+            target = arguments.decode(payload.get("target"))
+        owner = names.resolve_class(payload["owner"]) if "owner" in payload else None
         try:
             return cls(target, method, owner)
         except (AttributeError, TypeError) as error:
@@ -95,16 +99,6 @@ def method_in(payload: dict[str, Any]) -> str:
     if not isinstance(method, str) or not method.isidentifier():
         raise DeserializationError(f"The payload names no method in {method!r}.")
     return method
-
-
-def _load_target(payload: dict[str, Any]) -> Any:
-    if "class" not in payload:
-        return arguments.decode(payload.get("target"))
-    return names.resolve_class(payload["class"])
-
-
-def _load_owner(payload: dict[str, Any]) -> type | None:
-    return names.resolve_class(payload["owner"]) if "owner" in payload else None
 
 
 class CallJob(Job, tag="call"):
