@@ -22,8 +22,6 @@ from .values import (
     token,
 )
 
-SMTP = "django.core.mail.backends.smtp.EmailBackend"
-
 
 def _optional_queue_name(value: Any, name: str) -> str | None:
     return None if value is None else queue_name(value, name)
@@ -178,7 +176,7 @@ class Settings:
     UNKNOWN_GRACE: timedelta = _setting(timedelta(minutes=10), bounded_duration)
     MAX_ARGUMENTS_SIZE: int = _setting(1024 * 1024, count)
     MAX_MAIL_SIZE: int = _setting(25 * 1024 * 1024, count)
-    EMAIL_BACKEND: str = _setting(SMTP, _text)
+    EMAIL_BACKEND: str = _setting("django.core.mail.backends.smtp.EmailBackend", _text)
     # None: DEFAULT_QUEUE.
     MAIL_QUEUE: str | None = _setting(None, _optional_queue_name)
     SHUTDOWN_TIMEOUT: timedelta = _setting(timedelta(seconds=25), bounded_duration)

@@ -2,12 +2,12 @@
 
 from ..features.iteration.models import JobCursor, all_cursors
 from ..features.progress.models import Progress, all_progress
-from ..features.recurring.models import CatchUp, Schedule, ScheduleRun, all_schedules
+from ..features.recurring.models import Schedule, ScheduleRun
 from ..features.unique.models import UniqueKey
 from .delayed_jobs import DelayedJob, all_rows
 from .failed_attempts import ATTEMPTS_KEPT, FailedAttempt, FailedAttemptQuerySet, all_attempts, hostname
-from .failure_groups import NOTE_LIMIT, FailureGroup, FailureGroupQuerySet, all_groups
-from .job_stats import STATS_KEPT, JobStat, JobStatQuerySet, all_stats
+from .failure_groups import NOTE_LIMIT, FailureGroup, all_groups
+from .job_stats import JobStat, all_stats
 from .paused_queues import PausedQueue, all_paused
 from .requests import IS_ASKED, ask_to_end, ask_workers
 from .workers import Verb, WorkerProcess, WorkerProcessQuerySet, WorkerRequest
@@ -16,16 +16,12 @@ __all__ = [
     "ATTEMPTS_KEPT",
     "IS_ASKED",
     "NOTE_LIMIT",
-    "STATS_KEPT",
-    "CatchUp",
     "DelayedJob",
     "FailedAttempt",
     "FailedAttemptQuerySet",
     "FailureGroup",
-    "FailureGroupQuerySet",
     "JobCursor",
     "JobStat",
-    "JobStatQuerySet",
     "PausedQueue",
     "Progress",
     "Schedule",
@@ -41,7 +37,6 @@ __all__ = [
     "all_paused",
     "all_progress",
     "all_rows",
-    "all_schedules",
     "all_stats",
     "ask_to_end",
     "ask_workers",
