@@ -11,12 +11,11 @@ from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import DatabaseError
 
-from ..conf import settings
 from ..enqueueing import enqueue_all
 from ..exceptions import DelayedError
 from ..reports import is_refused, reporting
 from .jobs import MailJob
-from .transport import from_path, is_delivering, loop_error, mailers, setting_of
+from .transport import configured_backend, is_delivering, loop_error, mailers, setting_of
 
 logger = logging.getLogger("django_delayed")
 
@@ -80,7 +79,7 @@ class EmailBackend(BaseEmailBackend):
 
     def backend_behind(self) -> BaseEmailBackend:
         """The backend by which the worker sends."""
-        return from_path(settings.EMAIL_BACKEND) if self.alias is None else mailers[self.mailer]
+        return configured_backend() if self.alias is None else mailers[self.mailer]
 
 
 def remove_refused(options: Any) -> None:

@@ -45,7 +45,7 @@ def transport(using: str | None = None) -> BaseEmailBackend:
     """
     is_test = is_in_test_environment()
     if _is_set() and not _has_mailers() and not is_test:
-        return from_path(settings.EMAIL_BACKEND)
+        return configured_backend()
     backend: Any = mail.get_connection() if mailers is None else mailers[using or "default"]
     # The class is asked: a mock, or a wrapper with a __getattr__, has every attribute.
     is_ours = hasattr(type(backend), "backend_behind")
@@ -61,9 +61,9 @@ def is_in_test_environment() -> bool:
     return hasattr(mail, "outbox") and hasattr(state, "saved_data")
 
 
-def from_path(path: str) -> BaseEmailBackend:
-    """An instance of the backend of this dotted path."""
-    backend = import_string(path)
+def configured_backend() -> BaseEmailBackend:
+    """An instance of DJANGO_DELAYED["EMAIL_BACKEND"]."""
+    backend = import_string(settings.EMAIL_BACKEND)
     if mailers is not None and isinstance(backend, type) and issubclass(backend, smtp.EmailBackend):
         # Without an alias, Django 6.1 warns.
         return backend(alias=None)
