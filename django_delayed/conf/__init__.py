@@ -1,11 +1,12 @@
 """What can be configured, and the types of it: for settings and for options alike."""
 
-from .defaults import FIELDS, SMTP, Settings, problems, settings
+from .defaults import FIELDS, Settings, problems, settings
 from .values import (
     CATCH_UP,
     CENTURY,
     CODE_NAME,
     INTEGERS,
+    WILDCARDS,
     bounded_duration,
     count,
     duration,
@@ -21,7 +22,7 @@ __all__ = [
     "CODE_NAME",
     "FIELDS",
     "INTEGERS",
-    "SMTP",
+    "WILDCARDS",
     "Settings",
     "bounded_duration",
     "count",

@@ -16,7 +16,8 @@ CODE_NAME = re.compile(r"[\w.]+:[\w.]+")
 CATCH_UP = ("latest", "none", "all")
 # What a header "Authorization: Bearer …" may have; a shorter one could be found by trying.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
-_OF_PATTERNS = frozenset("*?[")
+# What stands for other characters in a pattern of names.
+WILDCARDS = frozenset("*?[")
 
 
 def duration(value: timedelta | float, name: str) -> timedelta:
@@ -59,7 +60,7 @@ def queue_name(value: Any, name: str) -> str:
     if value != value.strip() or "," in value:
         # No worker could be told to serve it: --queues separates names by commas, and strips them.
         raise ValueError(f"{name} must have no comma, and no space at its ends: {value!r}.")
-    if value.startswith("!") or not _OF_PATTERNS.isdisjoint(value):
+    if value.startswith("!") or not WILDCARDS.isdisjoint(value):
         # In --queues it would be a pattern, and name other queues too.
         raise ValueError(f"{name} must have none of * ? [ and no ! at its start, as patterns do: {value!r}.")
     return str(value)

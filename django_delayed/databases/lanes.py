@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from ..conf import WILDCARDS
+
 LANES_INDEX = "delayed_job_lanes"
-PATTERN = frozenset("*?[")
 # Bytes. A batch of larger ones would fill the memory of its worker.
 LARGEST_PAYLOAD = 64 * 1024
 
@@ -63,7 +64,7 @@ class Filters:
 
 def is_pattern(name: str) -> bool:
     """Whether it is a pattern of names, which no queue can have."""
-    return not PATTERN.isdisjoint(name)
+    return not WILDCARDS.isdisjoint(name)
 
 
 @lru_cache(maxsize=1000)
