@@ -18,11 +18,9 @@ from ..conf import INTEGERS
 from ..exceptions import SerializationError
 from .base import SQL, Column, Source
 from .clock import DatabaseNow
-from .parts import parts
+from .parts import MOST_ROWS, parts
 from .vendors import database
 
-# SQLite takes 32,766 variables a statement.
-MOST_ROWS = 1000
 MOST_BYTES = 4 * 1024 * 1024
 # Bytes of payloads. Servers take 1 MiB or more as one statement, in which the payloads are at most twice as
 # long; so fewer are written without a question to the server.

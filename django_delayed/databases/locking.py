@@ -10,11 +10,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.constants import OnConflict
 
 from .base import SQL
-from .parts import parts
+from .parts import MOST_ROWS, parts
 from .vendors import database
-
-# SQLite takes 32,766 variables a statement.
-MOST_ROWS = 1000
 
 
 def upsert(

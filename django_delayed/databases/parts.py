@@ -7,6 +7,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# Of rows in one statement: SQLite takes 32,766 variables.
+MOST_ROWS = 1000
+
 
 def parts(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The values in their order, at most so many at a time."""
