@@ -23,11 +23,11 @@ _longest_statements: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 class MySQL(Database):
     """MariaDB 10.6 and later, MySQL 8.0.16 and later."""
 
-    # Record changed since last read, lock wait timeout, deadlock, table definition changed.
     RESETS_SESSIONS = False
     # Of a small table, it would read all.
     BY_PRIMARY_KEY = "FORCE INDEX (PRIMARY)"
     DELETE_BY_PRIMARY_KEY = "DELETE one FROM {table} AS one FORCE INDEX (PRIMARY)"
+    # Record changed since last read, lock wait timeout, deadlock, table definition changed.
     CONFLICTS = frozenset({1020, 1205, 1213, 1412})
     # Access to database, server, table, column or function denied; no such database, column, table or
     # function; collations that do not fit, a column without a default, a character not in the charset.
