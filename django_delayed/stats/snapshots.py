@@ -91,7 +91,7 @@ def snapshot() -> Snapshot:
     oldest = database(connections[settings.DATABASE]).oldest_transaction()
     return Snapshot(
         queues,
-        {name: _fewest(_lanes_of(name, waiting), active) for name in queues},
+        {name: min(served_by(lane, active) for lane in _lanes_of(name, waiting)) for name in queues},
         totals(),
         len(waiting),
         WorkerNumbers(len(active), len(found) - len(active) - silent, silent, slots(active)),
@@ -104,7 +104,3 @@ def _lanes_of(queue: str, waiting: Sequence[Lane]) -> list[Lane]:
     own = [lane for lane in waiting if lane.queue == queue]
     priority = settings.QUEUE_ATTRIBUTES.get(queue, {}).get("priority", settings.DEFAULT_PRIORITY)
     return [lane for lane in own if lane.due_in <= 0] or own or [Lane(queue, priority, 0.0)]
-
-
-def _fewest(lanes: Sequence[Lane], workers: Sequence[Any]) -> int:
-    return min(served_by(lane, workers) for lane in lanes)

@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from ...models import DelayedJob, all_rows
-from .shown import Shown, show, show_gone
+from .shown import show, show_gone
 from .tokens import TokenExpired, row_id_in, sign
 
 # By which the state is known: a script asks for them every two seconds, and a payload may be large.
@@ -54,9 +54,8 @@ def progress_context(row: DelayedJob, max_age: timedelta | float | None = None) 
 @never_cache
 def progress_page(request: HttpRequest, token: str) -> HttpResponse:
     """The progress of the job that the token is for; as JSON if that is asked for by Accept."""
-    shown = _shown(_row_of(token))
-    status = 410 if shown is None else 200
-    shown = shown or show_gone()
+    row = _row_of(token)
+    shown, status = (show_gone(), 410) if row is None else (show(row, row.progress), 200)
     if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
         response: HttpResponse = JsonResponse(asdict(shown), status=status)
     else:
@@ -74,7 +73,3 @@ def _row_of(token: str) -> DelayedJob | None:
     except TokenExpired as error:
         raise PermissionDenied(_("This address is not valid any more.")) from error
     return all_rows().only(*COLUMNS).filter(pk=row_id).first()
-
-
-def _shown(row: DelayedJob | None) -> Shown | None:
-    return None if row is None else show(row, row.progress)
