@@ -39,7 +39,7 @@ class DeadWorkerCheck:
             self._wait_until = now + lease
         self._checked_at = now
         if now >= self._wait_until:
-            recover_stale(settings.LEASE)
+            recover_stale()
 
 
 class KeyCheck:

@@ -116,39 +116,36 @@ def release_and_exit(
         os._exit(1)
 
 
-def recover_stale(lease: timedelta) -> int:
-    """Recover the jobs of every worker whose heartbeat is `lease` old, and of every holder without a row.
+def recover_stale() -> int:
+    """Recover the jobs of every worker whose heartbeat is a lease old, and of every holder without a row.
 
     Returns how many workers were removed.
     """
     removed = 0
     # One statement in place of several, as long as no worker has died.
-    if not _is_anything_stale(lease):
+    if not _is_anything_stale():
         return removed
-    for worker in _workers().stale(lease):
-        removed += _recover_worker(worker, lease)
-    announce(_recover(_orphans(lease), hostname=""))
+    for worker in _stale_workers():
+        removed += _recover_worker(worker)
+    announce(_recover(_orphans(), hostname=""))
     return removed
 
 
-def _is_anything_stale(lease: timedelta) -> bool:
-    workers, orphans = (
-        rows.order_by().values_list(Value(1)) for rows in (_workers().stale(lease), _orphans(lease))
-    )
+def _is_anything_stale() -> bool:
+    workers, orphans = (rows.order_by().values_list(Value(1)) for rows in (_stale_workers(), _orphans()))
     return workers.union(orphans, all=True).exists()
 
 
-def _recover_worker(worker: WorkerProcess, lease: timedelta) -> bool:
+def _recover_worker(worker: WorkerProcess) -> bool:
     """Remove the row of a stale worker and recover its jobs. False if it is not stale, or gone already."""
     with transaction.atomic(using=settings.DATABASE):
         # The row is deleted and not flagged: this DELETE, which asks for the age of the heartbeat again, has
         # one winner, a holder without a row counts as dead, and nothing has to be cleaned up later.
-        if not _remove(_workers().stale(lease), worker.pk):
+        if not _remove(_stale_workers(), worker.pk):
             return False
         crashed = _recover(all_rows().running().filter(locked_by=worker.pk), worker.hostname)
-    logger.warning(
-        "Worker %s (%s) sent no heartbeat for %s; its jobs were released", worker.pk, worker, lease
-    )
+    what = "Worker %s (%s) sent no heartbeat for %s; its jobs were released"
+    logger.warning(what, worker.pk, worker, settings.LEASE)
     announce(crashed)
     return True
 
@@ -192,12 +189,16 @@ def _remove(among: WorkerProcessQuerySet, worker: str) -> bool:
     return bool(removed)
 
 
-def _orphans(lease: timedelta) -> DelayedJobQuerySet:
+def _orphans() -> DelayedJobQuerySet:
     holder = WorkerProcess.objects.filter(pk=OuterRef("locked_by"))
     # `locked_by > ""` leads MySQL to the index; without it, every row is read.
     held = all_rows().running().filter(locked_by__gt="")
-    return held.filter(~Exists(holder), locked_at__lt=DatabaseNow(plus=-lease))
+    return held.filter(~Exists(holder), locked_at__lt=DatabaseNow(plus=-settings.LEASE))
 
 
 def _workers() -> WorkerProcessQuerySet:
     return WorkerProcess.objects.using(settings.DATABASE)
+
+
+def _stale_workers() -> WorkerProcessQuerySet:
+    return _workers().stale(settings.LEASE)

@@ -73,7 +73,7 @@ def _registered(worker: Worker) -> Iterator[None]:
 
     # After an outage every worker looks dead, so a failed attempt is not repeated.
     with suppress(*UNAVAILABLE):
-        recover_stale(settings.LEASE)
+        recover_stale()
     repeat_while_unavailable(
         lambda: register(worker.id, worker.configuration), worker.wakeup, worker.gives_up
     )

@@ -79,7 +79,7 @@ CRASHED, RELEASED = ("retrying", 1, 1, ""), ("enqueued", 0, 0, "")
 def test_what_a_stale_worker_had_started_has_crashed_and_the_rest_is_released(heard):
     worker(age=2 * LEASE)
     first, *_ = claim(3, started=1)
-    assert recover_stale(LEASE) == 1
+    assert recover_stale() == 1
     assert states() == [CRASHED, RELEASED, RELEASED]
     assert heard == [(job_errored, first.pk)]
     assert not WorkerProcess.objects.exists()
@@ -90,10 +90,10 @@ def test_the_attempt_of_a_job_whose_host_died_names_that_host():
         id=W1, hostname="web-2", pid=1, started_at=NOW, heartbeat_at=NOW - 2 * LEASE
     )
     claim(1, started=1)
-    recover_stale(LEASE)
+    recover_stale()
     claim(1, worker=W2, started=1)  # of a worker that never wrote its row
     DelayedJob.objects.update(locked_at=NOW - 2 * LEASE)
-    recover_stale(LEASE)
+    recover_stale()
     hosts = list(FailedAttempt.objects.order_by("pk").values_list("worker", "hostname"))
     assert hosts == [(other_host.pk, "web-2"), (W2, ""), (W2, "")][: len(hosts)]
     assert len(hosts) > 1
@@ -103,7 +103,7 @@ def test_the_attempt_of_a_suspect_keeps_its_host():
     worker(age=2 * LEASE)
     [row, _] = claim(2, started=2)
     all_attempts().create(delayed_job=row, number=1, ended_at=NOW, error="x", hostname="web-3")
-    recover_stale(LEASE)
+    recover_stale()
     assert FailedAttempt.objects.get().hostname == "web-3"
 
 
@@ -112,7 +112,7 @@ def test_what_a_stale_worker_with_threads_had_started_is_suspected_and_the_rest_
     worker(W2, age=2 * LEASE)
     rows = claim(3, started=2)
     claim(1, worker=W2, started=1)
-    assert recover_stale(LEASE) == 2
+    assert recover_stale() == 2
     assert states() == [RELEASED, RELEASED, RELEASED, CRASHED]
     assert [row.runs_alone for row in DelayedJob.objects.order_by("pk")] == [True, True, False, True]
     assert len(heard) == 1
@@ -124,14 +124,14 @@ def test_suspects_are_those_of_one_worker():
     for id in (W1, W2):
         claim(1, worker=id, started=1)
     DelayedJob.objects.update(locked_at=timezone.now() - 2 * LEASE)
-    assert recover_stale(LEASE) == 0
+    assert recover_stale() == 0
     assert states() == [CRASHED, CRASHED]
 
 
 def test_a_worker_whose_heartbeat_is_younger_than_a_lease_keeps_its_jobs():
     worker(age=LEASE / 2)
     claim(2, started=1)
-    assert recover_stale(LEASE) == 0
+    assert recover_stale() == 0
     assert [state for state, *_ in states()] == ["running", "running"]
 
 
@@ -150,7 +150,7 @@ def test_a_worker_that_sends_a_heartbeat_at_the_last_moment_stays(monkeypatch):
         return found
 
     monkeypatch.setattr(WorkerProcessQuerySet, "stale", send_a_heartbeat_meanwhile)
-    assert recover_stale(LEASE) == 0
+    assert recover_stale() == 0
     assert len(asked) == 3
     assert [state for state, *_ in states()] == ["running"]
     assert WorkerProcess.objects.exists()
@@ -166,23 +166,23 @@ def test_a_row_that_is_locked_is_left_for_a_later_check_and_keeps_nobody_from_th
     other.set_autocommit(False)
     with other.cursor() as cursor:
         cursor.execute(f"DELETE FROM {DelayedJob._meta.db_table} WHERE id = {locked.pk}")
-    assert recover_stale(LEASE) == 1
+    assert recover_stale() == 1
     held, *free = states()
     assert held[0] == "running"
     assert free == [RELEASED, RELEASED]
     other.rollback()
     other.close()
     DelayedJob.objects.running().update(locked_at=timezone.now() - 2 * LEASE)
-    assert recover_stale(LEASE) == 0
+    assert recover_stale() == 0
     assert states()[0] == (CRASHED if is_started else RELEASED)
 
 
 def test_a_row_whose_holder_has_no_row_is_recovered_after_a_lease(heard):
     claim(2, started=1)
-    assert recover_stale(LEASE) == 0
+    assert recover_stale() == 0
     assert [state for state, *_ in states()] == ["running", "running"]
     DelayedJob.objects.update(locked_at=timezone.now() - 2 * LEASE)
-    assert recover_stale(LEASE) == 0
+    assert recover_stale() == 0
     assert states() == [CRASHED, RELEASED]
     assert len(heard) == 1
 
@@ -197,11 +197,11 @@ def test_a_recovery_that_breaks_off_changes_nothing_and_is_made_by_the_next(hear
     with monkeypatch.context() as broken:
         broken.setattr(DelayedJobQuerySet, "release", lambda *args: break_off())
         with pytest.raises(OperationalError):
-            recover_stale(LEASE)
+            recover_stale()
     assert list(DelayedJob.objects.values()) == before
     assert heard == []
     assert WorkerProcess.objects.exists() is registered
-    recover_stale(LEASE)
+    recover_stale()
     assert states() == [CRASHED, RELEASED]
     assert len(heard) == 1
 
@@ -214,7 +214,7 @@ def test_a_killer_is_given_up_and_announced_as_failed(heard):
     worker(age=2 * LEASE)
     [row] = claim(1, started=1)
     DelayedJob.objects.update(crashes=2)
-    recover_stale(LEASE)
+    recover_stale()
     assert [state for state, *_ in states()] == ["failed"]
     assert heard == [(job_errored, row.pk), (job_failed, row.pk)]
 
@@ -325,7 +325,7 @@ def test_what_was_asked_of_a_worker_goes_with_its_row():
     worker(W2, age=2 * LEASE)
     for _ in range(2):
         ask_workers(Verb.QUIET, [W1, W2], "ann")
-    recover_stale(LEASE)
+    recover_stale()
     assert set(WorkerRequest.objects.values_list("worker", flat=True)) == {W1}
     release_and_deregister(W1)
     assert not WorkerRequest.objects.exists()

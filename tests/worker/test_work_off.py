@@ -105,7 +105,7 @@ def test_what_a_dead_worker_held_is_recovered_first(diary):
 
 
 def test_a_recovery_that_fails_is_left_to_others(monkeypatch, diary):
-    def fail(lease):
+    def fail():
         raise OperationalError("away")
 
     monkeypatch.setattr(module, "recover_stale", fail)

@@ -7,7 +7,6 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 from django_delayed import Unique, dequeue, enqueue_all
-from django_delayed.conf import settings as delayed
 from django_delayed.features.unique import holding
 from django_delayed.features.unique.holding import remove_free
 from django_delayed.models import DelayedJob, UniqueKey, WorkerProcess
@@ -101,7 +100,7 @@ def test_a_job_whose_worker_died_holds_its_key_until_it_is_performed(write):
     WorkerProcess.objects.create(
         id=WORKER, hostname="host", pid=1, started_at=timezone.now(), heartbeat_at=timezone.now() - HOUR
     )
-    assert recover_stale(delayed.LEASE) == 1
+    assert recover_stale() == 1
     assert jobs.retrying().count() == 1
     assert write(1, unique=FINISH) is None
     assert write(2) is None
