@@ -464,18 +464,20 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         self, row: DelayedJob, error: ErrorText, columns: dict[str, Any], also: Iterable[Statement]
     ) -> bool:
         """Move a held row after a failed attempt, and write down the attempt."""
-        return self._update(row, columns | error.columns, [lambda: self._attempts.record(row, error), *also])
+        attempts = self._beside("failed_attempts")
+        return self._update(row, columns | error.columns, [lambda: attempts.record(row, error), *also])
 
     def _remove(self, row: DelayedJob, also: Iterable[Statement]) -> bool:
         # A job that never failed has no failed attempts: the statement is saved for most jobs.
-        attempts = [lambda: self._attempts.filter(delayed_job=row.pk)._raw_delete(self.db)]
-        beside = [*(attempts if row.last_error else ()), *self._forget_cursors(row)]
+        attempts = [self._forgetting("failed_attempts", row)] if row.last_error else []
+        beside = [*attempts, *self._forget_cursors(row)]
         return self._move(lambda: self._delete(row), [*beside, *also])
 
     def _forget_cursors(self, row: DelayedJob) -> list[Statement]:
-        if not row.extras & CURSORS:
-            return []
-        return [lambda: self._beside("cursors").filter(delayed_job=row.pk)._raw_delete(self.db)]
+        return [self._forgetting("cursors", row)] if row.extras & CURSORS else []
+
+    def _forgetting(self, name: str, row: DelayedJob) -> Statement:
+        return lambda: self._beside(name).filter(delayed_job=row.pk)._raw_delete(self.db)
 
     def _delete(self, row: DelayedJob) -> bool:
         # Not QuerySet.delete(): it deletes by id what it selected, even if it was claimed since.
@@ -531,10 +533,6 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def _remove_beside(self, ids: Iterable[int]) -> None:
         for name in ("failed_attempts", "cursors"):
             self._beside(name).filter(delayed_job__in=ids)._raw_delete(self.db)
-
-    @property
-    def _attempts(self) -> Any:
-        return self._beside("failed_attempts")
 
     def _beside(self, name: str) -> Any:
         """The rows that the model has under this name beside its own."""
