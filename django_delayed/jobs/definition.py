@@ -115,16 +115,21 @@ def _check_hook(cls: Any, kind: str, name: str) -> None:
 def _check_signature(cls: Any, kind: str, name: str) -> None:
     """Raise TypeError for a hook that cannot be called: a worker would find that out when it is needed."""
     given = CALLED_WITH[kind]
-    # From the class, a plain function is not bound yet.
-    is_plain = inspect.isfunction(inspect.getattr_static(cls, name))
     try:
-        inspect.signature(getattr(cls, name)).bind(*(("self",) if is_plain else ()), *given)
+        _try_call(cls, name, given)
     except ValueError:
         # A function of C may not say what it takes.
         return
     except TypeError as error:
         written = f"{name}({', '.join(('self', *given))})"
         raise TypeError(f"{cls.__qualname__}.{name}() is called as {written}: {error}.") from None
+
+
+def _try_call(cls: Any, name: str, given: tuple[str, ...]) -> None:
+    """Raise TypeError if the method does not take these arguments, ValueError if it does not tell."""
+    # From the class, a plain function is not bound yet.
+    is_plain = inspect.isfunction(inspect.getattr_static(cls, name))
+    inspect.signature(getattr(cls, name)).bind(*(("self",) if is_plain else ()), *given)
 
 
 def _check_attributes(cls: Any, where: str) -> None:
@@ -160,8 +165,7 @@ def _check_schedule(cls: Any, base: Any, where: str) -> None:
     if cls.perform is base.perform:
         raise TypeError(f"{where} has a schedule and no perform(); subclasses do not inherit the schedule.")
     try:
-        is_plain = inspect.isfunction(inspect.getattr_static(cls, "perform"))
-        inspect.signature(cls.perform).bind(*(("self",) if is_plain else ()))
+        _try_call(cls, "perform", ())
     except TypeError as error:
         raise TypeError(
             f"{where}.perform() is called without arguments by its schedule: {error}. To give it some, leave"
