@@ -50,7 +50,7 @@ class Keys:
         self._model: Any = rows.model.unique_keys
         self._has: dict[str, tuple[int, str]] = {}
         hashes = sorted({key.hash for key in keys})
-        self._write([(key, NOBODY, "") for key in hashes], [])
+        self._write([(key, NOBODY, "") for key in hashes], ["key_hash"])
         for some in parts(hashes, KEYS_AT_A_TIME):
             locked = lock_rows(connections[rows.db], self._model, some, (COLUMNS, []))
             self._has |= {key: (job, until) for key, job, until in locked}
@@ -91,7 +91,7 @@ class Keys:
         self._write(taken, ["delayed_job_id", "until"])
 
     def _write(self, rows: Sequence[tuple[str, int, str]], changed: Sequence[str]) -> None:
-        upsert(connections[self._rows.db], self._model, rows, changed or ["key_hash"])
+        upsert(connections[self._rows.db], self._model, rows, changed)
 
 
 def take_keys(rows: DelayedJobQuerySet, new: Sequence[DelayedJob]) -> tuple[Keys, Duplicates]:
