@@ -52,12 +52,15 @@ class Supervisor:
         health: Health | None = None,
     ) -> None:
         self.health = health
-        dead_workers = PeriodicTask(DeadWorkerCheck().run, check_interval())
-        self.database = DatabaseThread([dead_workers, PeriodicTask(remove_expired, PRUNE_EVERY)])
-        self.database.add([PeriodicTask(KeyCheck().run, PRUNE_EVERY)])
-        self.database.request(check)
         self.schedules = ScheduleThread(definitions())
-        self.database.add([PeriodicTask(self.schedules.start_if_needed, settings.LEASE)])
+        tasks = [
+            PeriodicTask(DeadWorkerCheck().run, check_interval()),
+            PeriodicTask(remove_expired, PRUNE_EVERY),
+            PeriodicTask(KeyCheck().run, PRUNE_EVERY),
+            PeriodicTask(self.schedules.start_if_needed, settings.LEASE),
+        ]
+        self.database = DatabaseThread(tasks)
+        self.database.request(check)
         self.process = process_that_serves(_what_they_serve(workers), workers[0].name)
         self.wakeup = Wakeup()
         self.managers = [
