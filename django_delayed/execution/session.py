@@ -50,7 +50,8 @@ class Session:
         self._callers: list[BaseDatabaseWrapper] = []
         # By the alias of a caller's connection: how many blocks of Django's are open there.
         self._callers_blocks: dict[str, int] = {}
-        self._is_shared = False
+        # Whether the code of users has the connections that are there, and no others.
+        self.is_shared = False
         self._handlers = SignalHandlers(STOP_SIGNALS)
         self.process: ProcessState | None = None
 
@@ -61,8 +62,8 @@ class Session:
             # Those that the caller manages by hand, too.
             by_hand = [one for one in outer if one not in self._callers and has_open_transaction(one)]
             self._callers += by_hand
-        self._is_shared = self._inline or bool(self._callers) or any(map(is_in_memory, outer))
-        if not self._is_shared:
+        self.is_shared = self._inline or bool(self._callers) or any(map(is_in_memory, outer))
+        if not self.is_shared:
             self._outer = outer
             for connection in outer:
                 del connections[connection.alias]
@@ -75,7 +76,7 @@ class Session:
     ) -> None:
         try:
             for connection in self.connections:
-                if self._is_shared:
+                if self.is_shared:
                     _roll_back(connection)
                 else:
                     self._end(connection)
@@ -91,7 +92,7 @@ class Session:
     @contextmanager
     def outside(self) -> Iterator[None]:
         """A block inside of this one, for a statement of the queue: the connections outside are in force."""
-        if self._is_shared:
+        if self.is_shared:
             yield
             return
         inside = _take_all()
@@ -101,11 +102,6 @@ class Session:
         finally:
             self._outer = _take_all()
             _put(inside)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether the code of users has the connections that are there, and no others."""
-        return self._is_shared
 
     @property
     def connections(self) -> Sequence[BaseDatabaseWrapper]:
