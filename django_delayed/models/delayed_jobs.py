@@ -22,8 +22,6 @@ from .paused_queues import PausedQueue
 from .requests import ask_to_end
 
 if TYPE_CHECKING:
-    from django.db.models.fields.related_descriptors import RelatedManager  # noqa: F401
-
     from ..features.unique.keys import Key
 
 
