@@ -249,6 +249,12 @@ def test_the_numbers_of_the_queues_take_four_statements(django_assert_num_querie
         assert len(stats.queue_numbers(stats.lanes(), 20)) == 20
 
 
+def test_the_newest_of_some_rows_come_first():
+    first, second, third = (job(State.RETRYING) for _ in range(3))
+    found = stats.newest_first(DelayedJob.objects.exclude(pk=second.pk))
+    assert [row.pk for row in found] == [third.pk, first.pk]
+
+
 def test_many_counts_take_one_statement_and_stop(monkeypatch, django_assert_num_queries):
     monkeypatch.setattr(counts, "MOST_COUNTED", 2)
     for state, count in [(State.ENQUEUED, 4), (State.FAILED, 2)]:

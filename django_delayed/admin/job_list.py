@@ -26,6 +26,9 @@ IN_INDEX: dict[State | None, tuple[str, ...]] = {
     State.FAILED: (QueueFilter.parameter_name, CauseFilter.parameter_name, "failed_at"),
 }
 
+# Their indexes lack the order of the list: for it, MariaDB could look for these rows among all others.
+BY_ID = (State.RETRYING, State.RUNNING)
+
 
 def order_of(request: HttpRequest) -> tuple[str, ...]:
     """The order of the list. Each is that of an index: sorting a large table takes seconds."""
@@ -82,8 +85,7 @@ class JobList(ChangeList):
         state = _listed_state(request)
         in_index = {StateFilter.parameter_name, *IN_INDEX.get(state, ())}
         is_search = bool(self.query.strip() or set(chosen) - in_index)
-        # MariaDB would look for retrying jobs by the primary key, among all the others.
-        if not is_search and state != State.RETRYING:
+        if not is_search and state not in BY_ID:
             return rows
         firsts = self._firsts(request, state, chosen)
         if is_search:
@@ -98,10 +100,7 @@ class JobList(ChangeList):
         """The rows to look at: those of the state, or of each state for a queue."""
         if state or QueueFilter.parameter_name not in chosen:
             return [self._first(request, state, chosen)]
-        rows: Any = self.root_queryset.order_by()
-        # Of so few, MariaDB would look for the newest by the primary key, among all others.
-        retrying = stats.by_index(rows.in_state(State.RETRYING), "delayed_job_retrying")
-        return [*(self._first(request, each, chosen) for each in State if each != State.RETRYING), retrying]
+        return [self._first(request, each, chosen) for each in State]
 
     def _first(self, request: HttpRequest, state: State | None, chosen: dict[str, Any]) -> Any:
         """The rows in this state, and those of the filters that its index has, in the order of the index."""
@@ -111,6 +110,8 @@ class JobList(ChangeList):
         found = [name for name in IN_INDEX.get(state, ()) if name in chosen]
         for name in found:
             rows = chosen[name].queryset(request, rows)
+        if state in BY_ID:
+            return stats.newest_first(rows)
         return rows.order_by(*_order_in(state, QueueFilter.parameter_name in found))
 
     def _tell(self, state: State | None) -> None:

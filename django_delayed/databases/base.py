@@ -98,6 +98,10 @@ class Database(ABC):
         """
         return rows.order_by(*index.fields)
 
+    def newest_first(self, rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        """These rows, which an index has, of which the newest are to be read."""
+        return rows.order_by("-id")
+
     def remove_held(self, table: str, worker: str, token: int, ids: Sequence[int]) -> set[int]:
         """Remove those rows of a claim that leave nothing behind. Returns the ids of the removed."""
         condition, params = self.held_without_extras(worker, token, ids)

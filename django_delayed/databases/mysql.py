@@ -102,6 +102,11 @@ class MySQL(Database):
         # It takes an index anyway. To find them in an order, it reads and sorts all of them.
         return rows
 
+    def newest_first(self, rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        # For the order of the primary key it may walk along that, past all rows that are not wanted: whether
+        # it does changed from one ANALYZE TABLE to the next, and took 0.1 or 6 s among a million rows.
+        return rows.order_by((models.F("id") + 0).desc())
+
     def remove_held(self, table: str, worker: str, token: int, ids: Sequence[int]) -> set[int]:
         # A DELETE waits for each row that it reads, whosever that is, and of a small table it would read all.
         # So its index is named, in a form that has no RETURNING on MariaDB either.

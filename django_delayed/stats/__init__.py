@@ -8,6 +8,7 @@ from .counts import (
     count_by_state,
     first_ids,
     ids_by_state,
+    newest_first,
     totals,
 )
 from .failures import (
@@ -53,6 +54,7 @@ __all__ = [
     "ids_by_state",
     "lanes",
     "latency",
+    "newest_first",
     "queue_numbers",
     "queues",
     "retrying_causes",

@@ -100,6 +100,12 @@ def by_index(rows: DelayedJobQuerySet, name: str) -> DelayedJobQuerySet:
     return found
 
 
+def newest_first(rows: DelayedJobQuerySet) -> DelayedJobQuerySet:
+    """The rows for `first_ids`, which is to find the newest of them by their index."""
+    found: Any = database(connections[settings.DATABASE]).newest_first(rows)
+    return found
+
+
 def _state_column() -> Case:
     """The state as a column, to count all six in one pass over the rows."""
     whens = [When(condition, then=Value(state.value)) for state, (condition, _) in STATES.items()]
