@@ -78,8 +78,8 @@ def line_of(
 
 def first_seen(cause: stats.Cause | None, group: FailureGroup | None) -> datetime | None:
     """When the first job failed for this cause, of those that are still there or were moved since."""
-    moments = [cause.first] if cause else []
-    return min([*moments, *([group.first_seen_at] if group else [])], default=None)
+    moments = (cause and cause.first, group and group.first_seen_at)
+    return min((moment for moment in moments if moment), default=None)
 
 
 def badge_of(cause: stats.Cause | None, group: FailureGroup | None) -> str:

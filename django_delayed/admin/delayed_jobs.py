@@ -25,7 +25,7 @@ from .objects import object_link
 from .operating import operate_on_many, operate_on_one
 from .paginator import CappedPaginator
 from .reading import id_in, unreadable_text
-from .readonly import ReadOnlyAdmin
+from .readonly import OF_ONE, ReadOnlyAdmin
 from .wording import (
     ADJUST_WORDING,
     CANCEL_WORDING,
@@ -200,7 +200,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
             ADJUST_WORDING.name: partial(adjust_one, self),
             "facts": self.for_viewers(job_page.facts_page),
         }
-        of_one = [self.url_of(f"<path:object_id>/{name}/", name, view) for name, view in views.items()]
+        of_one = [self.url_of(name, view, OF_ONE) for name, view in views.items()]
         return [*of_one, *super().get_urls()]
 
     @property

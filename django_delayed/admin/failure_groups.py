@@ -50,14 +50,13 @@ class FailureGroupAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         # Before the others, to which these would be ids.
         return [
-            self.url_of("cause/", "cause", self.for_viewers(cause_page.page)),
-            self.url_of("note/", "note", self.for_viewers(cause_page.write_note)),
-            self.url_of("download/", "download", self.for_viewers(downloads.failed_jobs)),
-            self.url_of("retry_one/", "retry_one", partial(retry_one_of_cause, self)),
+            self.url_of("cause", self.for_viewers(cause_page.page)),
+            self.url_of("note", self.for_viewers(cause_page.write_note)),
+            self.url_of("download", self.for_viewers(downloads.failed_jobs)),
+            self.url_of("retry_one", partial(retry_one_of_cause, self)),
             *(
-                self.url_of(f"{wording.name}/", wording.name, view)
+                self.url_of(wording.name, partial(operate_on_cause, self, wording=wording))
                 for wording in (RETRY_WORDING, DISCARD_WORDING)
-                for view in [partial(operate_on_cause, self, wording=wording)]
             ),
             *super().get_urls(),
         ]

@@ -36,12 +36,10 @@ class PausedQueueAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         return [
-            *(
-                self.url_of(f"{verb}/", verb, partial(self.change_queue, verb=verb))
-                for verb in ("pause", "resume")
-            ),
-            self.url_of("numbers/", "numbers", self.for_viewers(overview.numbers)),
-            self.url_of("operations/", "operations", self.for_viewers(operations_log.page)),
+            self.url_of("pause", partial(self.change_queue, verb="pause")),
+            self.url_of("resume", partial(self.change_queue, verb="resume")),
+            self.url_of("numbers", self.for_viewers(overview.numbers)),
+            self.url_of("operations", self.for_viewers(operations_log.page)),
             *super().get_urls(),
         ]
 

@@ -18,6 +18,9 @@ from django.utils.text import capfirst
 from ..conf import settings
 from .reading import id_in
 
+# Before the name of a page that is about one row.
+OF_ONE = "<path:object_id>/"
+
 
 def may_view(site: admin.AdminSite, model: type[Any], request: HttpRequest) -> bool:
     """Whether this site has the model, and this user may view its rows there."""
@@ -67,10 +70,10 @@ class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """The address of a page of this admin."""
         return address(self.admin_site, self.model, page, *args)
 
-    def url_of(self, route: str, name: str, view: Any) -> URLPattern:
-        """A page of this admin, for `get_urls`."""
+    def url_of(self, name: str, view: Any, before: str = "") -> URLPattern:
+        """A page of this admin, for `get_urls`; `before` stands before its name in the address."""
         full_name = f"{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return path(route, self.admin_site.admin_view(view), name=full_name)
+        return path(f"{before}{name}/", self.admin_site.admin_view(view), name=full_name)
 
     def for_viewers(self, view: Any) -> Any:
         """The view, which is called with this admin, for who may view its rows."""

@@ -23,7 +23,7 @@ from ..features.recurring.schedules import Every
 from ..models import DelayedJob
 from . import schedule_page, scheduling
 from .display import ago
-from .readonly import QueueAdmin, address, may_view
+from .readonly import OF_ONE, QueueAdmin, address, may_view
 from .schedule_form import PREVIEW, ScheduleForm
 from .schedule_page import shown, ticks
 
@@ -171,8 +171,7 @@ class ScheduleAdmin(QueueAdmin):
             ("resume", scheduling.resume, self.has_pause_permission),
         )
         of_one = [
-            self.url_of(f"<path:object_id>/{name}/", name, partial(self._operate, move=move, may=may))
-            for name, move, may in views
+            self.url_of(name, partial(self._operate, move=move, may=may), OF_ONE) for name, move, may in views
         ]
         return [*of_one, *super().get_urls()]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest
@@ -69,8 +68,8 @@ def _totals(total: stats.Performed) -> list[tuple[str, str]]:
     ]
 
 
-def _figures(span: stats.Span, row: Sequence[stats.Performed]) -> list[Figure]:
-    total = stats.total([*row])
+def _figures(span: stats.Span, row: list[stats.Performed]) -> list[Figure]:
+    total = stats.total(row)
     by_minute = span.unit_name == "minute"
     most = max(each.processed for each in row)
     attempts = _("%(processed)s attempts, of which %(failed)s failed")
