@@ -14,8 +14,6 @@ from ..moves import MoveCommand
 
 
 class Command(MoveCommand):
-    """Ends running jobs."""
-
     help = (
         "End running jobs: each is asked at its next should_stop(), and killed after SHUTDOWN_TIMEOUT. It is"
         " failed then, and not tried again. Jobs that wait are removed by jobs_discard."

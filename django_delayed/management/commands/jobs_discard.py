@@ -8,8 +8,6 @@ from ..moves import MoveCommand
 
 
 class Command(MoveCommand):
-    """Deletes jobs that are not running, with their failed attempts."""
-
     help = "Delete jobs that are not running, with the records of their attempts."
     operation = DISCARD
     states = (State.SCHEDULED, State.ENQUEUED, State.RETRYING, State.FAILED, State.FINISHED)

@@ -11,8 +11,6 @@ from ..queues import warn_of_unknown_queues
 
 
 class Command(PauseCommand):
-    """Pauses queues."""
-
     help = (
         "Pause queues: no worker claims their jobs until jobs_resume. Jobs are enqueued as ever, and those"
         " that run are performed to their end."
@@ -20,7 +18,6 @@ class Command(PauseCommand):
     done = "paused"
 
     def change(self, queues: Sequence[str]) -> list[str]:
-        """Pause them."""
         changed = pause(queues, operator())
         warn_of_unknown_queues(queues)
         return changed

@@ -14,8 +14,6 @@ from ..queues import warn_of_unknown_queues
 
 
 class Command(PauseCommand):
-    """Resumes queues."""
-
     help = "Resume queues that jobs_pause, or somebody in the admin, has paused."
     done = "resumed"
 
@@ -33,7 +31,6 @@ class Command(PauseCommand):
         return super().queues(options)
 
     def change(self, queues: Sequence[str]) -> list[str]:
-        """Resume them."""
         changed = resume(queues)
         # The name of one that was paused is right: it was there.
         warn_of_unknown_queues([queue for queue in queues if queue not in changed])

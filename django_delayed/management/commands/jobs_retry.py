@@ -13,8 +13,6 @@ from ..moves import MoveCommand
 
 
 class Command(MoveCommand):
-    """Retries failed jobs."""
-
     help = "Retry failed jobs: they are ready at once and have all their attempts again."
     operation = RETRY
     states = (State.FAILED,)

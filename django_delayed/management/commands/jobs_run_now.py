@@ -8,8 +8,6 @@ from ..moves import MoveCommand
 
 
 class Command(MoveCommand):
-    """Makes scheduled and retrying jobs due."""
-
     help = "Make scheduled and retrying jobs due at once. The attempts that they have made stay counted."
     operation = RUN_NOW
     states = (State.SCHEDULED, State.RETRYING)
