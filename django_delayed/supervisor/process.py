@@ -15,12 +15,11 @@ from functools import partial
 from ..conf import settings
 from ..databases import DatabaseNow
 from ..execution.deaths import decide_after_death, decide_after_kill
-from ..execution.outcomes import Outcome
-from ..models import DelayedJob, all_rows
+from ..models import all_rows
 from ..worker.activity import Activity
 from ..worker.availability import PeriodicTask
 from ..worker.batch_watch import BatchWatch
-from ..worker.cancelling import CancelledJobs
+from ..worker.cancelling import CancelledJobs, Decide
 from ..worker.clock import since_boot
 from ..worker.configuration import ENVIRONMENT_VARIABLE, Configuration, Start
 from ..worker.exits import how_it_ended
@@ -208,11 +207,11 @@ class Process:
 
         return remove
 
-    def decision(self, currents: Sequence[Current], code: int) -> Callable[[DelayedJob], Outcome] | None:
+    def decision(self, currents: Sequence[Current], code: int) -> Decide | None:
         """How to decide about the jobs that the process performed when it ended; None to release them."""
         return self.cancelled.decision(self._decision(currents, code))
 
-    def _decision(self, currents: Sequence[Current], code: int) -> Callable[[DelayedJob], Outcome] | None:
+    def _decision(self, currents: Sequence[Current], code: int) -> Decide | None:
         if not currents:
             return None
         if not self._killed_for:

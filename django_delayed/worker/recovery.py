@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import NoReturn
 
@@ -15,10 +15,9 @@ from django.db.models import Exists, OuterRef, Value
 from ..conf import settings
 from ..databases import DatabaseNow
 from ..execution.deaths import decide_after_death, decide_after_kill
-from ..execution.outcomes import Crashed, Outcome
+from ..execution.outcomes import Crashed
 from ..execution.settle import Performed, announce, settle, write_outcomes
 from ..models import (
-    DelayedJob,
     WorkerProcess,
     WorkerProcessQuerySet,
     WorkerRequest,
@@ -26,6 +25,7 @@ from ..models import (
     all_rows,
 )
 from ..states import DelayedJobQuerySet
+from .cancelling import Decide
 from .counting import tally_of
 from .ledger import Unsettled
 from .slot import Current
@@ -37,7 +37,7 @@ logger = logging.getLogger("django_delayed")
 def release_and_deregister(
     worker: str,
     currents: Collection[int] = (),
-    decide: Callable[[DelayedJob], Outcome] | None = None,
+    decide: Decide | None = None,
     unsettled: Sequence[Unsettled] = (),
 ) -> Tally:
     """Settle what a worker that has ended had performed, release what it still held, and remove its row.
@@ -87,7 +87,7 @@ def time_out(worker: str, current: Current) -> Tally:
     return settle_current(worker, current, lambda row: decide_after_kill(row, limit, how))
 
 
-def settle_current(worker: str, current: Current, decide: Callable[[DelayedJob], Outcome]) -> Tally:
+def settle_current(worker: str, current: Current, decide: Decide) -> Tally:
     """Settle a job in a thread of a worker, which goes on with it. Returns what was settled.
 
     What comes of it then is refused, as its claim is over. While its row is locked, the database's error is
@@ -106,7 +106,7 @@ def settle_current(worker: str, current: Current, decide: Callable[[DelayedJob],
 def release_and_exit(
     worker: str,
     currents: Collection[int] = (),
-    decide: Callable[[DelayedJob], Outcome] | None = None,
+    decide: Decide | None = None,
     unsettled: Sequence[Unsettled] = (),
 ) -> NoReturn:
     """As `release_and_deregister`, for the worker of this process; then end it, whatever it is in."""
