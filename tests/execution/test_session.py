@@ -482,7 +482,7 @@ def test_a_session_that_was_lost_is_not_used_again(lose):
 
 
 @pytest.mark.parametrize("when", ["in a job", "between two jobs"])
-def test_a_session_that_was_closed_behind_the_back_of_django_is_not_used_again(when):
+def test_a_session_that_was_closed_without_django_is_not_used_again(when):
     session = Session()
     for _ in range(3):
         with session:
