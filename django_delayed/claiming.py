@@ -30,7 +30,7 @@ from django.db import DataError, connections
 from django.db.models import Q
 
 from .conf import INTEGERS
-from .databases import Claim, Database, Filters, Lane, database
+from .databases import Claim, Database, Filters, Lane, Removal, database
 
 if TYPE_CHECKING:
     from .models import DelayedJob
@@ -67,23 +67,30 @@ logger = logging.getLogger("django_delayed")
 
 
 def claim(
-    rows: DelayedJobQuerySet, worker: str, limit: int, filters: Filters, recent: float = 0.0
+    rows: DelayedJobQuerySet,
+    worker: str,
+    limit: int,
+    filters: Filters,
+    recent: float = 0.0,
+    removal: Removal | None = None,
 ) -> list[DelayedJob]:
     """Claim at most `limit` due rows for this worker. Returns them in the order to perform them.
 
-    Lanes that were read `recent` seconds ago will do, unless nothing is to be found in them.
+    Lanes that were read `recent` seconds ago will do, unless nothing is to be found in them. The removal is
+    left undone where no lane is due.
     """
     ready = [lane for lane in _served(lanes(rows, recent), filters) if lane.due_in <= 0]
     ready.sort(key=filters.rank)
     width = max(LANES_A_STATEMENT, min(limit, MOST_LANES_A_STATEMENT))
     while ready:
         asked, ready = ready[:width], ready[width:]
-        taken = _take(rows, Claim(worker, limit, COLUMNS), asked)
+        taken = _take(rows, Claim(worker, limit, COLUMNS, removal), asked)
+        removal = None
         if len(taken) < limit:
             _forget(rows.db, asked)
         if taken:
             return _in_order(taken, asked)
-    return claim(rows, worker, limit, filters) if recent else []
+    return claim(rows, worker, limit, filters, removal=removal) if recent else []
 
 
 def lanes(rows: DelayedJobQuerySet, recent: float = 0.0) -> list[Lane]:

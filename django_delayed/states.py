@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from . import claiming
 from .conf import settings
-from .databases import Database, DatabaseNow, Filters, database, parts, remove_locked
+from .databases import Database, DatabaseNow, Filters, Removal, database, parts, remove_locked
 from .features.unique.holding import move_with_keys, plain_among, unique_among
 from .features.unique.keys import PUT_TO_NOW
 from .fields import ClaimableField
@@ -193,13 +193,19 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     # The worker's moves.
 
     def claim(
-        self, worker: str, limit: int = 1, filters: Filters = Filters(), recent: float = 0.0
+        self,
+        worker: str,
+        limit: int = 1,
+        filters: Filters = Filters(),
+        recent: float = 0.0,
+        removal: Removal | None = None,
     ) -> list[DelayedJob]:
         """ready → running: at most `limit` rows for the worker of this id; counts the attempt.
 
         Rows that came into another lane less than `recent` seconds ago may be left for the next claim.
+        The removal is running → gone, as by `finish_together`; it says itself whether it was made.
         """
-        return claiming.claim(self, worker, limit, filters, recent)
+        return claiming.claim(self, worker, limit, filters, recent, removal)
 
     def next_due(self, filters: Filters = Filters(), recent: float = 0.0) -> float | None:
         """Seconds until the first row that these filters serve is due, None when none waits.

@@ -17,7 +17,7 @@ LONGEST_FUNCTION = 25
 # What is longer, and for which reason: {"module.py": lines, "module.py:function": lines}.
 LONGER: dict[str, int] = {
     # One file holds the states and every move between them, so that nothing else changes a row.
-    "states.py": 540,
+    "states.py": 546,
     # What a project writes, calls and reads of a job, in one class.
     "jobs/job.py": 385,
 }

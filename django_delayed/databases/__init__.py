@@ -3,7 +3,7 @@
 from .base import Database, in_callers_transaction
 from .clock import DatabaseNow, VirtualTime, aware, database_now, virtual_time
 from .inserting import check_sizes, insert, split
-from .lanes import LANES_INDEX, Claim, Filters, Lane, is_named
+from .lanes import LANES_INDEX, Claim, Filters, Lane, Removal, is_named
 from .locking import lock_rows, remove_locked, upsert
 from .parts import parts
 from .schema import missing_parts, unapplied_migrations
@@ -19,6 +19,7 @@ __all__ = [
     "DatabaseNow",
     "Filters",
     "Lane",
+    "Removal",
     "VirtualTime",
     "Watch",
     "aware",

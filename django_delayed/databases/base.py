@@ -60,6 +60,8 @@ class Database(ABC):
     PERMANENT: ClassVar[frozenset[int | str]]
     # Whether jobs can use a session one after the other.
     RESETS_SESSIONS: ClassVar[bool] = True
+    # Whether the statement of a claim can remove a row of an earlier one.
+    CLAIM_REMOVES: ClassVar[bool] = False
     # The function that knows the bytes of a text without reading it.
     BYTES_OF = "octet_length"
     # What has a statement read the rows of its primary keys alone; it waits for each row that it reads.

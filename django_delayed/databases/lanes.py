@@ -89,6 +89,18 @@ def _new_token() -> int:
     return secrets.randbelow(2**63 - 1) + 1
 
 
+@dataclass
+class Removal:
+    """A row that the worker has by an earlier claim, for the statement of the next one to remove.
+
+    `is_done` says afterwards whether it has; None if that is not known, as the statement had no answer.
+    """
+
+    id: int
+    token: int
+    is_done: bool | None = False
+
+
 @dataclass(frozen=True)
 class Claim:
     """At most `limit` rows for the worker of this id, and the columns of them to read.
@@ -96,9 +108,11 @@ class Claim:
     A payload of more than LARGEST_PAYLOAD is left in the table: None is read in its place.
     `token` is random and the same for all rows of the claim: it guards every move of theirs, and no later
     claim has the same one, not even by the same worker.
+    `removal` is for databases whose CLAIM_REMOVES says that they can.
     """
 
     worker: str
     limit: int
     columns: Sequence[str]
+    removal: Removal | None = None
     token: int = field(default_factory=_new_token)

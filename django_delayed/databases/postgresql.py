@@ -13,8 +13,8 @@ from typing import Any
 from django.db import Error, models, transaction
 
 from .base import PLAIN, SQL, Column, Database, OpenTransaction, Source, in_callers_transaction
-from .lanes import Claim, Lane
-from .reading import read_rows
+from .lanes import Claim, Lane, Removal
+from .reading import make_rows, read_rows
 from .transactions import is_in_testcase
 from .watches import CHANNEL, LOOK_EVERY, Notifications, Watch, take_turn
 
@@ -37,6 +37,7 @@ class PostgreSQL(Database):
     CONFLICTS = frozenset({"40001", "40P01", "55P03"})
     # Beside those that are a ProgrammingError: a role or a password that is refused, a limit of the program.
     PERMANENT = frozenset({"28000", "28P01", "54000", "54001", "54011", "54023"})
+    CLAIM_REMOVES = True
 
     def clock(self, plus: timedelta) -> SQL:
         # Not now(): inside a long transaction that is the time at which the transaction began.
@@ -69,15 +70,38 @@ class PostgreSQL(Database):
         names = [part for lane in lanes for part in (lane.queue, lane.priority)]
         now, now_params = self.now()
         # MATERIALIZED is a fence: a planner free to inline the LIMIT may run it twice and lock too many rows.
-        statement = (
-            f"WITH picked AS MATERIALIZED (SELECT due.id FROM (VALUES {values}) lane (queue, priority)"
+        picked = (
+            f"picked AS MATERIALIZED (SELECT due.id FROM (VALUES {values}) lane (queue, priority)"
             f" CROSS JOIN LATERAL (SELECT id FROM {table} WHERE claimable = 1 AND queue = lane.queue"
             f" AND priority = lane.priority AND run_at <= {now}"
             " ORDER BY run_at, id LIMIT %s FOR UPDATE SKIP LOCKED) due LIMIT %s)"
-            f" UPDATE {table} AS job SET {columns} FROM picked WHERE job.id = picked.id RETURNING {returned}"
         )
+        update = (
+            f"UPDATE {table} AS job SET {columns} FROM picked WHERE job.id = picked.id RETURNING {returned}"
+        )
+        params = [*names, *now_params, limit, limit, *params]
         with self._ordered_by_the_index(limit):
-            return read_rows(rows, claim.columns, statement, [*names, *now_params, limit, limit, *params])
+            if removal := claim.removal:
+                return self._remove_and_take(rows, claim, removal, f"{picked}, taken AS ({update})", params)
+            return read_rows(rows, claim.columns, f"WITH {picked} {update}", params)
+
+    def _remove_and_take(
+        self, rows: models.QuerySet[Any], claim: Claim, removal: Removal, taken: str, params: list[Any]
+    ) -> list[Any]:
+        table = self.table_of(rows.model)
+        held, held_params = self.held_without_extras(claim.worker, removal.token, [removal.id])
+        # The row that is removed is none of those that wait. The LEFT JOIN has a row where none was taken.
+        statement = (
+            f"WITH removed AS (DELETE FROM {table} WHERE {held} RETURNING id), {taken}"
+            " SELECT taken.*, counted.number FROM (SELECT count(*) AS number FROM removed) counted"
+            " LEFT JOIN taken ON TRUE"
+        )
+        removal.is_done = None
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement, [*held_params, *params])
+            fetched = cursor.fetchall()
+        removal.is_done = bool(fetched[0][-1])
+        return make_rows(rows, claim.columns, [values[:-1] for values in fetched if values[0] is not None])
 
     def held_without_extras(self, worker: str, token: int, ids: Sequence[int]) -> SQL:
         # One parameter for all ids: the statement is the same for each number of them.

@@ -23,13 +23,18 @@ def read_rows(
     As `rows.raw()`, which looks all of this up anew for each statement and takes twice as long for each row.
     The other fields are deferred.
     """
-    connection = connections[rows.db]
-    with connection.cursor() as cursor:
+    with connections[rows.db].cursor() as cursor:
         cursor.execute(statement, params)
-        fetched = cursor.fetchall()
+        return make_rows(rows, columns, cursor.fetchall())
+
+
+def make_rows(
+    rows: models.QuerySet[Any], columns: Sequence[str], fetched: Sequence[Sequence[Any]]
+) -> list[Any]:
+    """As `read_rows`, of what a statement has returned."""
     if not fetched:
         return []
-    return list(map(_maker(rows, columns), _convert(fetched, rows, columns, connection)))
+    return list(map(_maker(rows, columns), _convert(fetched, rows, columns, connections[rows.db])))
 
 
 def _maker(rows: models.QuerySet[Any], columns: Sequence[str]) -> Callable[[Sequence[Any]], Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from django.db import Error
 
+from ..databases import Removal
 from ..execution.outcomes import Outcome
 from ..execution.settle import Performed, is_plain, settle_together, write_outcomes
 from ..models import DelayedJob
@@ -73,23 +74,43 @@ class Settling:
                 return True
         return False
 
-    def settle(self) -> None:
-        """Settle what stands in the ledger."""
+    def settle(self, claim: Callable[[Removal], list[DelayedJob]] | None = None) -> list[DelayedJob] | None:
+        """Settle what stands in the ledger: by this claim, if it is one row that leaves nothing behind.
+
+        Returns what was claimed. None if the claim was not called, or after an error: then all is settled
+        without it, and what it may have claimed is to be released.
+        """
         if not self._unsettled:
-            return
+            return None
         performed, self._unsettled = self._unsettled, []
+        removal = _removal_of(performed)
+        claimed: list[DelayedJob] | None = None
         tries = 0
 
         def move() -> list[DelayedJob]:
-            nonlocal tries
+            nonlocal claimed, tries
             tries += 1
-            # The answer to the first may be lost.
-            return settle_together(performed, lambda: tries > 1 or self._is_settled_by_another)
+            # After an outage, others may have released what was claimed before it.
+            claimed = claim(removal) if claim and removal and tries == 1 else None
+            if removal and removal.is_done:
+                return []
+            # The answer to an earlier statement may be lost.
+            may_be_done = tries > 1 or (removal is not None and removal.is_done is None)
+            return settle_together(performed, lambda: may_be_done or self._is_settled_by_another)
 
         lost = self._write(performed, move)
-        if lost is not None:
-            self._slot.ledger.clear()
-            self._announce([(row, outcome) for row, outcome in performed if row not in lost])
+        if lost is None:
+            return None
+        self._begin_anew(claimed)
+        self._announce([(row, outcome) for row, outcome in performed if row not in lost])
+        return claimed
+
+    def _begin_anew(self, claimed: list[DelayedJob] | None) -> None:
+        # What stands in the ledger belongs to the claim of the slot.
+        self._slot.ledger.clear()
+        if claimed:
+            # Before receivers take their time: what no slot knows of is released after a while.
+            self._slot.claim(claimed[0].lock_token)
 
     @property
     def _is_settled_by_another(self) -> bool:
@@ -125,3 +146,9 @@ class Settling:
         if self._on_settled:
             for _, outcome in written:
                 self._on_settled(outcome)
+
+
+def _removal_of(performed: Sequence[Performed]) -> Removal | None:
+    """Of a single row that leaves nothing behind; None for others."""
+    row = performed[0][0]
+    return Removal(row.pk, row.lock_token) if len(performed) == 1 and row.keep_for is None else None

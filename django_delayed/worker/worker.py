@@ -90,7 +90,11 @@ class Worker:
         self._short_jobs = ShortJobs()
         self._ask, self._until_stopped = statements.ask, statements.until_stopped
         self.gives_up = statements.gives_up
-        self._claims = Claims(id, configuration, activity, self.slot, statements, wakeup, shutdown)
+        self._claims = Claims(
+            id, configuration, activity, self.slot, self.settling, statements, wakeup, shutdown
+        )
+        # Threads, which take turns with this one.
+        self._has_others = turns is not None
         self._turns = turns or Turns()
         on_empty = self._tell_of_empty_queue
         self._waiting = Waiting(configuration, statements, wakeup, shutdown, activity, self._turns, on_empty)
@@ -112,12 +116,15 @@ class Worker:
         while not self.shutdown.requested:
             self._take_turn()
             try:
+                code = None
                 # One that finds nothing keeps its turn: the next would have to open its connections.
-                while self._turns.is_mine and not self.shutdown.requested:
-                    if (code := self._work_in_turn()) is not None:
-                        return code
+                while code is None and self._turns.is_mine and not self.shutdown.requested:
+                    code = self._work_in_turn()
+                self.settling.settle()
             finally:
                 self._turns.come_back()
+            if code is not None:
+                return code
         return DONE
 
     def _take_turn(self) -> None:
@@ -133,6 +140,7 @@ class Worker:
         if (code := self._ending.exit_code()) is not None:
             return code
         if self.activity.is_quiet:
+            self.settling.settle()
             self.session.close()
             wait_until_resumed(self.id, self.activity, self.wakeup, self.shutdown)
         elif batch := self._until_stopped(self._claim):
@@ -158,29 +166,34 @@ class Worker:
     # Perform
 
     def _perform_batch(self, batch: list[DelayedJob]) -> None:
+        """Perform these, or as many as there is time for, and release the others.
+
+        None is begun once a stop is requested: it may be while receivers are told of what the claim has
+        settled. What is not settled here is settled by the next claim, or at the end of the turn.
+        """
         self._waiting.has_claimed()
         if not self.activity.is_working:
             self.activity.begin_work()
             self.on_work()
         # Those that run alone come last, when the others are settled.
         waiting = deque(sorted(batch, key=lambda row: row.runs_alone))
-        if not waiting[-1].runs_alone:
+        if self._has_others and not waiting[-1].runs_alone:
             self._turns.pass_on()
-        performed = 0
-        began = time.monotonic()
-        while waiting:
+        performed, began = 0, time.monotonic()
+        while waiting and not self._claims_no_more():
             row = waiting.popleft()
             if row.runs_alone:
                 self._release(waiting)
                 if not self._turns.wait_until_alone(self._claims_no_more):
-                    self._release(deque([row]))
+                    waiting.append(row)
                     break
             self._perform(row)
             performed += 1
-            if self._claims_no_more() or time.monotonic() - began >= BATCH_SECONDS:
-                self._release(waiting)
+            if time.monotonic() - began >= BATCH_SECONDS:
+                break
+        if waiting:
+            self._release(waiting)
         seconds = time.monotonic() - began
-        self.settling.settle()
         self._ending.performed(performed, of=len(batch))
         self.batch_size.learn(performed, seconds)
 

@@ -1,6 +1,8 @@
 """The number of statements that a plain job costs, from its enqueue to its end."""
 
 import math
+from collections import Counter
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -10,6 +12,11 @@ from django_delayed.databases import watches
 from django_delayed.execution.outcomes import decide
 from django_delayed.execution.settle import settle
 from django_delayed.models import DelayedJob
+from django_delayed.worker.activity import Activity
+from django_delayed.worker.configuration import DONE, Configuration
+from django_delayed.worker.shutdown import Shutdown
+from django_delayed.worker.wakeup import Wakeup
+from django_delayed.worker.worker import Worker
 from tests.blog.jobs import CALLS, Atomic, Plain, Ruled
 from tests.blog.work import perform
 from tests.connections import wrapped
@@ -85,6 +92,23 @@ def test_a_plain_job_is_performed_without_a_statement_and_settled_with_one():
     statements, lost = statements_of(lambda: settle([(row, outcome)]))
     assert (len(statements), lost) == (1, [])
     assert statements[0].startswith("DELETE")
+
+
+@pytest.mark.parametrize("jobs", [1, 5])
+def test_with_batching_off_postgresql_settles_a_job_with_the_claim_of_the_next_one(jobs):
+    enqueue_all([Plain() for _ in range(jobs)])
+    wakeup, activity, shutdown = Wakeup(), Activity(), Shutdown()
+    configuration = Configuration(sleep_delay=timedelta(0), read_ahead=1)
+    statements, code = statements_of(Worker(W1, configuration, wakeup, shutdown, activity).run)
+    wakeup.close()
+    activity.close()
+    assert (code, DelayedJob.objects.count()) == (DONE, 0)
+    counted = Counter("removed" if "removed AS" in sql else sql.split()[0] for sql in statements)
+    if connection.vendor == "postgresql":
+        # The last one is removed by the claim that finds nothing, of lanes that were read a moment ago.
+        assert (counted["removed"], counted["DELETE"]) in {(jobs, 0), (jobs - 1, 1)}
+    else:
+        assert (counted["removed"], counted["DELETE"]) == (0, jobs)
 
 
 def test_an_atomic_job_has_no_more_statements_than_a_plain_one(monkeypatch):
