@@ -11,6 +11,7 @@ from tests.playground.network import COMMIT_OF_JOB
 from tests.playground.processes import no_job_is_left, nothing_is_held, until
 
 MOVE = "DELETE FROM delayedjob"
+SETTLE_AND_CLAIM = "WITH removed delayedjob"
 # Those that a worker and its supervisor cannot do without; the answer to each is lost once at least.
 EACH = {
     *("INSERT INTO workerprocess", "UPDATE workerprocess", "COMMIT", "UPDATE delayedjob"),
@@ -55,6 +56,34 @@ def test_an_answer_that_is_lost_costs_no_job_and_no_second_start(hosts, ledger, 
     )
     assert ledger.lost(rows) == set()
     assert again == set()
+    assert host.process.poll() is None
+    assert hosts.stop() == [0]
+    assert nothing_is_held()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="Only there is it one statement")
+@pytest.mark.slow
+@pytest.mark.fault("lost answers, batching off")
+def test_an_answer_that_is_lost_to_a_claim_that_settles_too_costs_no_job_and_no_second_start(
+    hosts, ledger, network, figures
+):
+    answers = form(4, 100)
+    network.lose_answers(answers, only=(SETTLE_AND_CLAIM,))
+    [host] = hosts.start(1, "--read-ahead", 1, environment=network.environment)
+    rows = []
+
+    def all_were_lost():
+        if DelayedJob.objects.count() < 5:
+            rows.extend(enqueue_all([Work(str(ledger), 0.001) for _ in range(10)]))
+        return network.lost[SETTLE_AND_CLAIM] == answers
+
+    until(all_were_lost, PATIENCE)
+    until(no_job_is_left, PATIENCE)
+    extra = ledger.extra_starts(rows)
+    figures(answers=answers, jobs=len(rows), lost=len(ledger.lost(rows)), extra=extra)
+    assert ledger.lost(rows) == set()
+    assert extra == 0
+    assert host.said("lost its claim") == []
     assert host.process.poll() is None
     assert hosts.stop() == [0]
     assert nothing_is_held()

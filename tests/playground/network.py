@@ -14,7 +14,9 @@ TABLE = rb"django_delayed_(\w+)"
 # What a request says that has a statement of ours in it, in both protocols.
 STATEMENT = re.compile(
     rb"(?:COMMIT|ROLLBACK|WITH RECURSIVE"
-    rb"|(?:WITH picked|WITH written|SELECT|INSERT INTO|UPDATE|DELETE(?: job)? FROM)\b.*?" + TABLE + rb")",
+    rb"|(?:WITH (?:picked|removed|written)|SELECT|INSERT INTO|UPDATE|DELETE(?: job)? FROM)\b.*?"
+    + TABLE
+    + rb")",
     re.DOTALL,
 )
 
