@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,8 @@ MINUTES = 25
 
 
 def main(asked):
+    # So that the servers end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if unknown := set(asked) - set(DATABASES):
         sys.exit(f"{', '.join(sorted(unknown))}: none of {', '.join(DATABASES)}")
     databases = asked or DATABASES
