@@ -22,7 +22,7 @@ COMMIT_OF_CLAIM = "COMMIT"
 def test_a_worker_that_is_killed_in_a_batch_repeats_nothing_but_the_job_that_it_was_in(
     hosts, ledger, figures
 ):
-    size = {"jobs": form(3000, 40_000), "workers": form(2, 4), "kills": form(2, 50)}
+    size = {"jobs": form(2000, 40_000), "workers": form(2, 4), "kills": form(2, 50)}
     storm(hosts, ledger, figures, **size, ms=[2])
 
 

@@ -20,7 +20,7 @@ def have_moved(before):
 @pytest.mark.slow
 @pytest.mark.fault("iterations")
 def test_long_jobs_that_are_killed_and_stopped_go_on_where_they_were(hosts, ledger, rng, figures):
-    rows, size, strikes = form(200, 10_000), 5, form(3, 25)
+    rows, size, strikes = form(200, 10_000), 5, form(2, 25)
     pace = form(0.02, 0.01)
     Item.objects.bulk_create(Item() for _ in range(rows))
     items = {*Item.objects.values_list("pk", flat=True)}

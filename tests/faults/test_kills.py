@@ -63,7 +63,7 @@ def test_a_storm_of_kills_loses_no_job(hosts, ledger, figures):
 @pytest.mark.slow
 @pytest.mark.fault("kills, atomic jobs")
 def test_a_storm_of_kills_loses_and_doubles_no_effect_of_an_atomic_job(hosts, ledger, figures):
-    size = {"jobs": form(200, 10_000), "workers": form(2, 8), "kills": form(3, 50)}
+    size = {"jobs": form(200, 10_000), "workers": form(2, 8), "kills": form(2, 50)}
     storm(hosts, ledger, figures, **size, kind=AtomicWork)
 
 
@@ -78,7 +78,7 @@ def test_a_storm_of_kills_loses_no_job_of_several_workers_of_one_supervisor(host
 @pytest.mark.slow
 @pytest.mark.fault("kills, four threads a worker")
 def test_a_storm_of_kills_loses_no_job_of_workers_with_threads(hosts, ledger, figures):
-    size = {"jobs": form(300, 10_000), "workers": form(2, 8), "kills": form(3, 50)}
+    size = {"jobs": form(200, 10_000), "workers": form(2, 8), "kills": form(2, 50)}
     storm(hosts, ledger, figures, **size, threads=4)
 
 
