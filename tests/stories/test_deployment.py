@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from django_delayed import conf
 from django_delayed.management.commands.jobs_work import Command
 from tests.stories.markdown import ROOT, blocks
@@ -65,7 +66,6 @@ def test_the_configuration_of_supervisord_names_a_program():
 
 
 def test_compose_and_kubernetes_start_the_command_and_ask_where_it_answers():
-    yaml = pytest.importorskip("yaml")
     services = yaml.safe_load(containing("services:"))["services"]
     assert services["worker"]["command"][:3] == ["python", "manage.py", "jobs_work"]
     assert ":8080/live" in services["worker"]["healthcheck"]["test"][-1]
