@@ -101,7 +101,7 @@ def test_a_failed_attempt_needs_no_job_as_far_as_the_database_goes():
     connection.check_constraints()
 
 
-def test_silent_workers_are_those_without_a_beat_for_a_lease():
+def test_silent_workers_are_those_without_a_heartbeat_for_a_lease():
     for pid, ago in [(1, timedelta(0)), (2, timedelta(minutes=2))]:
         WorkerProcess.objects.create(
             id=str(pid),

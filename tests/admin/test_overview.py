@@ -148,7 +148,7 @@ def test_a_queue_that_no_worker_serves_is_a_problem(operator, queue_page, job, w
     assert what not in problems(operator.get(queue_page()))
 
 
-def test_a_silent_worker_is_a_problem(operator, queue_page, works):
+def test_a_worker_without_heartbeats_is_a_problem(operator, queue_page, works):
     works(2, age=2 * HOUR)
     [problem] = problems(operator.get(queue_page()))
     assert problem == "The worker web-2:2 has sent no heartbeat for 2\xa0hours."

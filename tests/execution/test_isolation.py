@@ -487,7 +487,7 @@ def test_a_thread_that_ends_with_its_job_is_not_logged(in_job, caplog):
     assert said_of_threads(caplog) == []
 
 
-def test_copies_of_the_streams_that_a_job_has_closed_are_let_be():
+def test_a_copy_of_a_stream_that_a_job_has_closed_is_no_error():
     state = ProcessState()
     for _, copy in state._streams:
         os.close(copy)

@@ -173,7 +173,7 @@ def test_after_an_error_a_job_is_settled_by_itself_and_what_was_claimed_is_relea
 
 
 @together
-def test_after_an_error_behind_the_one_statement_what_it_has_claimed_is_released(
+def test_after_an_error_that_follows_the_one_statement_what_it_has_claimed_is_released(
     one_by_one, told, in_job, diary, monkeypatch
 ):
     monkeypatch.setattr("django_delayed.worker.availability.backoff", lambda: iter([0.001] * 9))
