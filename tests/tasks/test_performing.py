@@ -109,6 +109,7 @@ def test_a_task_costs_no_statement_but_its_insert_its_claim_and_one_update():
     assert kinds_of(queries) == ["UPDATE"]
 
 
+@pytest.mark.usefixtures("diary")
 def test_the_failed_attempts_of_a_task_are_read_once():
     tasks.fail_then.enqueue("done")
     for _ in range(2):
