@@ -45,7 +45,13 @@ def test_the_servers_answer_where_they_say_and_go_with_the_process(signum, monke
         for variable in kind.VARIABLES:
             monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("TMPDIR", str(folder))
-    process = subprocess.Popen([sys.executable, FILE], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, FILE],
+        stdout=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores it, and so does what that starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     said = []
     while not said or "Ctrl-C" not in said[-1]:
         said.append(process.stdout.readline() or pytest.fail(f"ended after saying {said}"))
