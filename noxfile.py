@@ -20,7 +20,7 @@ STATEMENTS = (
 FEATURES = ("tests/features", "tests/calls", "tests/mail")
 # Much of these is looked at on SQLite alone: the admin in a browser, and the stories that a newcomer reads.
 PAGES = ("tests/admin", "tests/stories")
-# axe-core looks at the pages of the oldest and the newest Django, and so do the themes.
+# axe-core looks at the pages of the newest Django, and the themes at those of the oldest and the newest.
 FEWER_PAGES = (*PAGES, "--ignore=tests/admin/test_accessibility.py", "--ignore=tests/admin/test_themes.py")
 # The database, the tests and the environment of each run. On SQLite, CI has `make test` for the oldest pair.
 RUNS = {

@@ -5,11 +5,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from scripts import servers
 from scripts.servers import NotInstalledError, PostgreSQLServer, server_for
 from tests.playground.servers import answers
 
 FILE = Path(servers.__file__)
+
+pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="asks no database of the tests")
 
 
 def test_a_server_that_the_environment_names_is_left_alone(monkeypatch):

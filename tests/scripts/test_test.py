@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="asks no database of the tests")
 
 FLAKY = """
 from pathlib import Path
