@@ -19,11 +19,11 @@ from django_delayed.databases import database
 from django_delayed.execution.deaths import decide_after_crash
 from django_delayed.execution.outcomes import Discarded, Failed, Finished, Released, Rescheduled, decide
 from django_delayed.execution.session import Session
-from django_delayed.execution.settle import _with_text, announce, settle, write_outcomes
+from django_delayed.execution.settle import _with_text, announce, settle, settle_together, write_outcomes
 from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.serialization.errors import describe
 from django_delayed.signals import job_discarded, job_errored, job_failed, job_finished, job_started
-from django_delayed.states import DelayedJobQuerySet
+from django_delayed.states import CURSORS, DelayedJobQuerySet
 from tests.blog import jobs
 from tests.blog.jobs import Plain
 from tests.blog.work import WORKER, claim, perform, perform_next
@@ -47,6 +47,16 @@ def test_a_finished_job_may_be_kept(settings):
     Plain.perform_later()
     perform_next()
     assert DelayedJob.objects.get().state == "finished"
+
+
+@pytest.mark.django_db
+def test_a_row_beside_which_something_was_written_since_its_claim_goes_with_the_others(caplog):
+    enqueue_all([Plain(number) for number in range(3)])
+    rows = DelayedJob.objects.claim(WORKER, 3)
+    DelayedJob.objects.filter(pk=rows[1].pk).update(extras=CURSORS)
+    assert settle_together([(row, perform(row)) for row in rows], lambda: False) == []
+    assert not DelayedJob.objects.exists()
+    assert "lost its claim" not in caplog.text
 
 
 @pytest.mark.django_db
