@@ -1,6 +1,7 @@
 """An idle worker begins a new job at once, however long it would have slept."""
 
 import time
+from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
@@ -184,6 +185,19 @@ def test_jobs_of_one_transaction_notify_once(monkeypatch, notified):
     with transaction.atomic():
         for number in range(5):
             Plain.perform_later(number)
+    assert notified == ["NOTIFY"]
+
+
+@on_postgresql
+@pytest.mark.parametrize("verb", ["retry", "run_now", "adjust"])
+def test_an_operator_who_makes_jobs_due_notifies_the_workers(monkeypatch, notified, verb):
+    row = Plain.perform_later(1)
+    later = timezone.now() + timedelta(hours=1)
+    DelayedJob.objects.filter(pk=row.pk).update(**{"failed_at" if verb == "retry" else "run_at": later})
+    notified.clear()
+    monkeypatch.setattr(watches, "_notified_at", -1000)
+    move = getattr(DelayedJob.objects.all(), verb)
+    assert move(**({"run_at": timezone.now()} if verb == "adjust" else {})) == 1
     assert notified == ["NOTIFY"]
 
 
