@@ -259,3 +259,17 @@ def test_what_was_performed_is_settled_before_a_worker_ends(told, one_by_one, in
     assert one_by_one.run() == DONE
     assert told == [first.pk]
     assert not DelayedJob.objects.running().exists()
+
+
+@together
+def test_a_stop_that_is_requested_before_the_claim_has_the_job_settled_by_itself(one_by_one, told):
+    rows = enqueue_all([Plain(1), Plain(2)])
+    [row] = one_by_one._claims.take(1)
+    one_by_one._perform_batch([row])
+    one_by_one.shutdown.request()
+    verbs = []
+    with wrapped(removals(verbs)):
+        assert one_by_one._claims.take(1) == []
+    assert verbs == ["DELETE"]
+    assert told == [rows[0].pk]
+    assert DelayedJob.objects.ready().get() == rows[1]

@@ -287,6 +287,15 @@ def test_what_nobody_has_announced_for_a_lease_is_gone_and_comes_back(recurring,
     assert not Schedule.objects.gone().exists()
 
 
+def test_a_supervisor_announces_the_schedules_of_its_own_code_alone(recurring, ticker, time):
+    for name in ("old", "new"):
+        recurring(**{name: {"schedule": every(86_400 * 300)}})
+        ticker().run()
+    time.advance(delayed.LEASE + timedelta(seconds=1))
+    ticker().run()
+    assert [row.name for row in Schedule.objects.gone()] == ["old"]
+
+
 def test_a_supervisor_announces_several_times_a_lease(recurring, ticker, time, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
