@@ -1,7 +1,7 @@
 """PostgreSQL and MariaDB servers of our own, on loopback and without a password; their files go with them.
 
-`make servers` runs one of each until it is interrupted. The tests start what the environment does
-not name.
+`make servers` runs one of each until it is interrupted. The tests start those that the environment
+does not name.
 """
 
 import os
@@ -86,9 +86,7 @@ class Server:
                 **self.owner,
             )
         deadline = time.monotonic() + PATIENCE
-        while subprocess.run(
-            self.question(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ).returncode:
+        while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{self.TITLE} does not start:\n{(self.folder / 'log').read_text()}")
             time.sleep(0.1)
