@@ -6,10 +6,9 @@ import signal
 import pytest
 from django_delayed import enqueue_all
 from django_delayed.conf import settings
-from django_delayed.models import DelayedJob
 from tests.faults.form import IS_LONG, PATIENCE, form
 from tests.faults.test_kills import storm
-from tests.faults.test_lost_answers import MOVE, on_a_server
+from tests.faults.test_lost_answers import MOVE, lose_answers, on_a_server
 from tests.playground.jobs import Work
 from tests.playground.processes import no_job_is_left, nothing_is_held, until
 
@@ -56,27 +55,7 @@ def test_a_host_that_is_lost_in_a_batch_repeats_at_most_the_batch(hosts, ledger,
 def test_an_answer_that_is_lost_to_a_claim_or_a_batch_costs_no_job_and_no_second_start(
     hosts, ledger, network, figures
 ):
-    answers = form(8, 200)
-    network.lose_answers(answers // 2, only=(MOVE, COMMIT_OF_CLAIM))
-    [host] = hosts.start(environment=network.environment)
-    rows = []
-
-    def all_were_lost():
-        # Each lost answer costs a pause, and so there may be no more of them than there are batches.
-        if DelayedJob.objects.count() < 50:
-            rows.extend(enqueue_all([Work(str(ledger)) for _ in range(100)]))
-        return [network.lost[kind] for kind in (MOVE, COMMIT_OF_CLAIM)] == [answers // 2] * 2
-
-    until(all_were_lost, PATIENCE)
-    until(no_job_is_left, PATIENCE)
-    extra = ledger.extra_starts(rows)
-    figures(answers=network.lost.total(), jobs=len(rows), lost=len(ledger.lost(rows)), extra=extra)
-    assert ledger.lost(rows) == set()
-    assert extra == 0
-    assert host.said("lost its claim") == []
-    assert host.process.poll() is None
-    assert hosts.stop() == [0]
-    assert nothing_is_held()
+    lose_answers(hosts, ledger, network, figures, (MOVE, COMMIT_OF_CLAIM), form(4, 100), 100)
 
 
 @pytest.mark.slow

@@ -61,32 +61,38 @@ def test_an_answer_that_is_lost_costs_no_job_and_no_second_start(hosts, ledger, 
     assert nothing_is_held()
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="Only there is it one statement")
-@pytest.mark.slow
-@pytest.mark.fault("lost answers, batching off")
-def test_an_answer_that_is_lost_to_a_claim_that_settles_too_costs_no_job_and_no_second_start(
-    hosts, ledger, network, figures
-):
-    answers = form(4, 100)
-    network.lose_answers(answers, only=(SETTLE_AND_CLAIM,))
-    [host] = hosts.start(1, "--read-ahead", 1, environment=network.environment)
+def lose_answers(hosts, ledger, network, figures, kinds, times, jobs, *arguments):
+    """Lose so many answers of each kind, and no job; none is started again. `jobs` are enqueued at a time."""
+    network.lose_answers(times, only=kinds)
+    [host] = hosts.start(1, *arguments, environment=network.environment)
     rows = []
 
     def all_were_lost():
-        if DelayedJob.objects.count() < 5:
-            rows.extend(enqueue_all([Work(str(ledger), 0.001) for _ in range(10)]))
-        return network.lost[SETTLE_AND_CLAIM] == answers
+        # Each lost answer costs a pause, and so there may be no more of them than there are batches.
+        if DelayedJob.objects.count() < jobs // 2:
+            rows.extend(enqueue_all([Work(str(ledger)) for _ in range(jobs)]))
+        return [network.lost[kind] for kind in kinds] == [times] * len(kinds)
 
     until(all_were_lost, PATIENCE)
     until(no_job_is_left, PATIENCE)
     extra = ledger.extra_starts(rows)
-    figures(answers=answers, jobs=len(rows), lost=len(ledger.lost(rows)), extra=extra)
+    figures(answers=network.lost.total(), jobs=len(rows), lost=len(ledger.lost(rows)), extra=extra)
     assert ledger.lost(rows) == set()
     assert extra == 0
     assert host.said("lost its claim") == []
     assert host.process.poll() is None
     assert hosts.stop() == [0]
     assert nothing_is_held()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="Only there is it one statement")
+@pytest.mark.slow
+@pytest.mark.fault("lost answers, batching off")
+def test_an_answer_that_is_lost_to_a_claim_that_settles_too_costs_no_job_and_no_second_start(
+    hosts, ledger, network, figures
+):
+    kinds, times = (SETTLE_AND_CLAIM,), form(4, 100)
+    lose_answers(hosts, ledger, network, figures, kinds, times, 10, "--read-ahead", 1)
 
 
 @on_a_server
