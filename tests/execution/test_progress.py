@@ -342,34 +342,32 @@ def test_it_can_be_said_in_on_failure(monkeypatch, each_written):
     assert row.progress.note == "given up"
 
 
-def test_what_is_said_after_the_end_of_the_attempt_is_no_error(saying, each_written):
+@pytest.fixture
+def ended(saying):
+    """A job that has said something, and whose attempt is over."""
     jobs = []
 
     def go(job):
         job.progress(1)
         jobs.append(job)
 
-    row = saying(go)
+    saying(go)
     perform_next()
-    jobs[0].progress(2, 2)
-    assert row.progress.done == 2
+    return jobs[0]
+
+
+def test_what_is_said_after_the_end_of_the_attempt_is_no_error(each_written, ended):
+    ended.progress(2, 2)
+    assert DelayedJob.objects.get().progress.done == 2
     DelayedJob.objects.all().delete()
-    jobs[0].progress(3, 3)
+    ended.progress(3, 3)
     assert seen() == []
 
 
-def test_what_is_said_after_the_end_of_the_attempt_is_written_at_once(saying):
-    jobs = []
-
-    def go(job):
-        job.progress(0)
-        jobs.append(job)
-
-    row = saying(go)
-    perform_next()
-    for number in range(1, 3):
-        jobs[0].progress(number)
-        assert Progress.objects.get(pk=row.pk).done == number
+def test_what_is_said_after_the_end_of_the_attempt_is_written_at_once(ended):
+    for number in range(2, 4):
+        ended.progress(number)
+        assert DelayedJob.objects.get().progress.done == number
 
 
 def test_a_job_that_is_not_performed_by_a_worker_writes_nothing(monkeypatch, settings):

@@ -5,7 +5,6 @@ from django.db import DatabaseError, connection
 from django_delayed.worker.activity import Activity
 from django_delayed.worker.configuration import Configuration
 from django_delayed.worker.shutdown import Shutdown
-from django_delayed.worker.wakeup import Wakeup
 from django_delayed.worker.worker import Worker
 from tests.playground.processes import command, ledger, work
 from tests.sleep import clock, wakeup
@@ -21,15 +20,12 @@ def activity():
 
 
 @pytest.fixture
-def worker():
+def worker(wakeup, activity):
     """A worker that claims ten rows at once, and ends when nothing is ready."""
-    wakeup, activity = Wakeup(), Activity()
     with Shutdown() as shutdown:
         worker = Worker("1" * 32, Configuration(sleep_delay=timedelta(0)), wakeup, shutdown, activity)
         worker.batch_size.size = 10
         yield worker
-    activity.close()
-    wakeup.close()
 
 
 @pytest.fixture

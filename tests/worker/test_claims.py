@@ -10,11 +10,9 @@ from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob
 from django_delayed.signals import job_finished
 from django_delayed.states import DelayedJobQuerySet
-from django_delayed.worker.activity import Activity
 from django_delayed.worker.batch_size import BATCH_SECONDS
 from django_delayed.worker.configuration import DONE, Configuration
 from django_delayed.worker.shutdown import Shutdown
-from django_delayed.worker.wakeup import Wakeup
 from django_delayed.worker.worker import Worker
 from tests.blog.jobs import Plain
 from tests.connections import wrapped
@@ -23,11 +21,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def claims(wakeup):
-    activity, shutdown = Activity(), Shutdown()
-    worker = Worker("1" * 32, Configuration(), wakeup, shutdown, activity)
-    yield worker._claims
-    activity.close()
+def claims(wakeup, activity):
+    return Worker("1" * 32, Configuration(), wakeup, Shutdown(), activity)._claims
 
 
 @pytest.mark.parametrize("is_old", [True, False])
@@ -64,14 +59,11 @@ together = pytest.mark.skipif(
 
 
 @pytest.fixture
-def one_by_one():
+def one_by_one(wakeup, activity):
     """A worker with batching off, which ends when nothing is ready."""
-    wakeup, activity = Wakeup(), Activity()
     with Shutdown() as shutdown:
         configuration = Configuration(sleep_delay=timedelta(0), read_ahead=1)
         yield Worker("1" * 32, configuration, wakeup, shutdown, activity)
-    activity.close()
-    wakeup.close()
 
 
 @pytest.fixture
