@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 COLUMNS = ("run_at", "queue", "priority")
 LONGEST_MOMENT = 40
-# What a field of a browser for moments has.
+# The format in which a browser fills and sends a datetime-local input.
 MOMENT = "%Y-%m-%dT%H:%M:%S"
 
 
 class MomentField(forms.DateTimeField):
-    """A moment in the current time zone; `shown` is the one that stands in the form at first.
+    """A moment in the current time zone; `shown` is the initial one.
 
-    The text of that is not read again: an hour comes twice when clocks are put back.
+    A text that was not changed gives `shown` and is not parsed: an hour occurs twice when clocks go back.
     """
 
     shown: Any = None
@@ -50,7 +50,7 @@ class MomentField(forms.DateTimeField):
 
 
 class AdjustForm(forms.Form):
-    """What an operator may change of a waiting job, and what stood in the form at first."""
+    """The form that changes a waiting job; `seen` says how the job was when the form was shown."""
 
     run_at = MomentField(
         label=gettext_lazy("Run at"),
@@ -96,14 +96,14 @@ class AdjustForm(forms.Form):
 
     @property
     def words(self) -> str:
-        """The changes as an entry of the log has them."""
+        """The changes as the entry in the admin's log words them."""
         pairs = {name: (getattr(self.row, name), value) for name, value in self.changes.items()}
         return ", ".join(f"{name}: {_logged(old)} → {_logged(new)}" for name, (old, new) in pairs.items())
 
     def _clean_column(self, name: str) -> Any:
         value = self.cleaned_data[name]
         if value == getattr(self.row, name):
-            # It may be one that no enqueue accepts.
+            # The job may have a value that no enqueue accepts; the operator need not change it.
             return value
         try:
             return check_columns(**{name: value})[name]
@@ -112,7 +112,7 @@ class AdjustForm(forms.Form):
 
 
 def seen_text(row: DelayedJob) -> str:
-    """What an operator sees of the row in the form, as a text that another row has not."""
+    """The values that the operator decides by, as a text; it differs when the row has changed."""
     return " ".join(repr(getattr(row, name)) for name in (*COLUMNS, "attempts"))
 
 
@@ -127,7 +127,7 @@ def _as_shown(moment: Any) -> Any:
 
 
 def adjust_one(model_admin: DelayedJobAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
-    """Show the form of one job, or change the job by what stands in it; leads back to its page."""
+    """Show the form of one job, or change the job as the form says and redirect to its page."""
     row = model_admin.get_object(request, object_id)
     refuse_who_may_not(model_admin, request, ADJUST_WORDING, row)
     if row is None:

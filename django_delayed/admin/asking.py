@@ -1,4 +1,4 @@
-"""What an operator asks of workers: to be quiet, to go on, and to stop, which is confirmed first."""
+"""What an operator asks workers to do: be quiet, go on, or stop, which is confirmed first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cause as the pages show it: its error, how many of its jobs failed and when, whether that is new."""
+"""A cause as the pages show it: its error, how many of its jobs failed and when, whether it is new."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .filters import CauseFilter, MomentRangeFilter, StateFilter
 from .trend import trend
 from .wording import Wording
 
-# What is read of the newest job of a cause.
+# The columns that are read of the newest job of a cause.
 SHOWN = ("name", "error_class", "error_message", "error_fingerprint", "last_error")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -27,8 +27,9 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 class Line(NamedTuple):
     """A cause as a page shows it; name, error, frame and texts are those of its newest job.
 
-    `counts` are how many jobs failed, in all and in the last hour, day and week, each with the query of the
-    list that has them. `error_texts` have the frames of the application, and all where these are more.
+    `counts` are the numbers of failed jobs, in all and in the last hour, day and week, each with the query of
+    the list that has these jobs. `error_texts` are the error with the frames of the application, and with all
+    frames if there are more.
     """
 
     query: str
@@ -55,7 +56,7 @@ def line_of(
     retrying: stats.RetryingCause | None = None,
     limit: int | None = None,
 ) -> Line:
-    """What a page says about a cause, or about jobs that only are retrying; `row` is the newest of them."""
+    """What a page says about a cause, or about jobs that are only retrying; `row` is the newest of them."""
     fingerprint = row.error_fingerprint
     query = CauseFilter.query_for(fingerprint)
     return Line(
@@ -77,7 +78,7 @@ def line_of(
 
 
 def first_seen(cause: stats.Cause | None, group: FailureGroup | None) -> datetime | None:
-    """When the first job failed for this cause, of those that are still there or were moved since."""
+    """When the first job failed for this cause, jobs that were moved since included; None if unknown."""
     moments = (cause and cause.first, group and group.first_seen_at)
     return min((moment for moment in moments if moment), default=None)
 
@@ -93,7 +94,7 @@ def badge_of(cause: stats.Cause | None, group: FailureGroup | None) -> str:
 
 
 def _error_texts(text: str, limit: int | None) -> list[str]:
-    """The text of an error with the application's frames, and with all where these are more."""
+    """The text of an error with the application's frames, and with all frames if there are more."""
     texts = dict.fromkeys([application_frames_in(text), text]) if text else {}
     return [preformatted(cut(each, limit) if limit else each) for each in texts]
 

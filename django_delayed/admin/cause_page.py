@@ -42,7 +42,7 @@ class NoteForm(forms.Form):
 
 
 def page(group_admin: FailureGroupAdmin, request: HttpRequest, form: NoteForm | None = None) -> HttpResponse:
-    """The page of the cause in the address; leads to the list if there is no such cause."""
+    """The page of the cause in the address; redirects to the list if there is no such cause."""
     fingerprint = CauseFilter.fingerprint_in(request)
     cause = None if fingerprint is None else stats.cause(fingerprint)
     group = None if fingerprint is None else all_groups().filter(pk=fingerprint).first()
@@ -71,7 +71,7 @@ def page(group_admin: FailureGroupAdmin, request: HttpRequest, form: NoteForm | 
 
 
 def write_note(group_admin: FailureGroupAdmin, request: HttpRequest) -> HttpResponse:
-    """Write the note that was sent about the cause in the address; leads back to its page."""
+    """Write the note that was sent about the cause in the address; redirects to its page."""
     if not group_admin.has_note_permission(request):
         raise PermissionDenied
     if request.method != "POST":
@@ -100,7 +100,7 @@ def _leave(group_admin: FailureGroupAdmin, request: HttpRequest) -> HttpResponse
 
 
 def _places(fingerprint: str) -> Iterator[tuple[str, str, int]]:
-    """Host, worker and number of jobs, where the most of the newest jobs failed."""
+    """Host, worker and number of jobs, for the workers on which most of the newest jobs failed."""
     found = stats.failed_on(fingerprint)[:MOST_PLACES]
     workers = WorkerProcess.objects.using(settings.DATABASE).in_bulk([worker for _, worker, _ in found])
     for hostname, worker, jobs in found:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .failure_groups import FailureGroupAdmin
 
 MOST_CAUSES = 50
-# Bytes of a traceback in the list, which may have a hundred.
+# Bytes of a traceback in the list, which may have a hundred of them.
 TRACEBACK_LIMIT = 4000
 
 
 class Column(NamedTuple):
-    """A column that the causes can be sorted by: its heading, the query that does it, whether they are."""
+    """A column that the causes can be sorted by: its heading, the query that sorts, whether it is in use."""
 
     name: str
     heading: str
@@ -34,7 +34,7 @@ class Column(NamedTuple):
 
 
 def page(group_admin: FailureGroupAdmin, request: HttpRequest) -> TemplateResponse:
-    """The causes of which the most jobs failed, or those that another column puts first."""
+    """The causes with the most failed jobs, or those that another column puts first."""
     by = request.GET.get("by", "")
     by = by if by in stats.SORTED_BY else "jobs"
     found = stats.causes(MOST_CAUSES + 1, by)
@@ -64,14 +64,14 @@ def _lines(
     causes: list[stats.Cause], retrying: dict[str, stats.RetryingCause], moves: list[Wording]
 ) -> Iterator[Line]:
     failed = {cause.fingerprint: cause for cause in causes}
-    # What an operator has ended is retried by an operator only.
+    # Only an operator retries a job that an operator has ended.
     others = {key: found for key, found in retrying.items() if key not in failed and key != CANCELLED}
     first = sorted(others, key=lambda key: -others[key].jobs)[:MOST_CAUSES]
     newest = {key: cause.newest for key, cause in failed.items()} | {key: others[key].newest for key in first}
     rows: dict[int, Any] = all_rows().only(*SHOWN).in_bulk([*newest.values()])
     groups = all_groups().in_bulk([*failed])
     for key, pk in newest.items():
-        # It may have been retried and performed since the causes were read.
+        # The job may have been retried and performed since the causes were read.
         if row := rows.get(pk):
             yield line_of(failed.get(key), row, groups.get(key), moves, retrying.get(key), TRACEBACK_LIMIT)
 

@@ -19,7 +19,7 @@ class Bar(NamedTuple):
 
 
 def chart(name: str, title: Any, description: Any, bars: Sequence[Bar]) -> str:
-    """The bars as SVG, as high as the highest one; `name` is unlike that of every other on its page."""
+    """The bars as SVG, scaled to the highest one; `name` is unique among the charts of a page."""
     most = max((bar.whole for bar in bars), default=0) or 1
     drawn = (
         (bar.words, _rect("delayed-part", place, 0, bar.part / most), _rest(place, bar, most))
@@ -43,7 +43,7 @@ def _rest(place: int, bar: Bar, most: float) -> str:
 
 
 def _rect(kind: str, place: int, bottom: float, top: float) -> str:
-    # A number that is not 0 is not drawn as nothing.
+    # A small number gets a visible bar: it must not look like 0.
     height = max((top - bottom) * HEIGHT, 1.0) if top else 0.0
     return format_html(
         '<rect class="{}" x="{}" y="{}" width="{}" height="{}"></rect>',

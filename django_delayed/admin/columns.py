@@ -17,7 +17,7 @@ from .display import ago, chip, error_line, progress_bar
 from .filters import CauseFilter, QueueFilter, StateFilter
 
 ERROR_LENGTH = 120
-# Up to megabytes a row, and the list shows none of them.
+# A row may have megabytes in these columns, and the list shows none of them.
 WIDE = ("payload", "last_error", "result")
 
 
@@ -49,7 +49,7 @@ def queue(row: DelayedJob) -> str:
 
 @admin.display(description=_("attempts"))
 def tries(row: DelayedJob) -> str:
-    """ "2 of 25", and how often in a row its worker crashed in it."""
+    """ "2 of 25", and how many attempts in a row its worker crashed in."""
     counted = gettext("%(attempts)s of %(most)s") % {"attempts": row.attempts, "most": row.max_attempts}
     if not row.crashes:
         return counted
@@ -65,14 +65,14 @@ def due(row: DelayedJob) -> Any:
 
 @admin.display(description=_("worker"))
 def worker(row: DelayedJob) -> str:
-    """The host and the process of the worker that performs it; its id where it has no row any more."""
+    """The host and the process of the worker that performs it; the worker's id if its row is gone."""
     found: WorkerProcess | None = getattr(row, "worker", None)
     return f"{found.name} {found.hostname}:{found.pid}".lstrip() if found else row.locked_by
 
 
 @admin.display(description=_("since"))
 def running_since(row: DelayedJob) -> Any:
-    """Since when it runs, or at least is claimed."""
+    """Since when it runs; for a job that has not started yet, since when it is claimed."""
     return ago(row.started_at or row.locked_at)
 
 
@@ -127,7 +127,7 @@ def _link(row: DelayedJob, text: str, query: dict[str, str]) -> str:
 
 
 def _is_found_by_name(name: str) -> bool:
-    # The search takes other words for an id or an object.
+    # The search would take any other name for an id or an object.
     return bool(name) and ":" not in name and not name.removeprefix("#").isdecimal() and "\0" not in name
 
 

@@ -35,7 +35,7 @@ NOT_FILTERS = {"p", "o", "all", "e"}
 
 
 class SpreadForm(forms.Form):
-    """Over how many minutes moved jobs fall due."""
+    """The time over which the moved jobs fall due, in minutes."""
 
     spread = forms.IntegerField(
         label=gettext_lazy("Spread over minutes"),
@@ -62,8 +62,8 @@ class Sample(NamedTuple):
 class Confirmation:
     """One operation on the rows that an operator chose: by hand, or all that a filter finds (`across`).
 
-    `filters` says in words which filter that was; without it, the request does. `state` is the one that all
-    rows are in, if it is known.
+    `filters` names that filter; without it, the filter is read from the request. `state` is the state of all
+    rows, if it is known.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Confirmation:
         moved = operation.carry_out(ids, by=user.get_username(), keep_for=keep_for, spread=move.spread)
         complete_entry(entry, move, moved)
         skipped = max(self._expected() - moved, 0)
-        # Those of the ids alone: why the others are not among them is not known.
+        # Counted among these ids only: nobody knows why the other rows are not among them.
         equal = operation.left_out(ids) if moved < len(ids) else 0
         text = self.wording.result(moved, skipped - equal, equal)
         messages.add_message(self.request, messages.WARNING if skipped else messages.SUCCESS, text)
@@ -136,7 +136,7 @@ class Confirmation:
 
     def _groups(self, ids: list[int]) -> Iterator[tuple[str, int, list[Sample]]]:
         """Each state as a coloured word, how many of the rows are in it, and some of them."""
-        # Their states are read only where they are not known: that reads every row.
+        # The states are read only if they are not known: that reads every row.
         groups = {self.state: ids} if self.state else stats.ids_by_state(ids)
         some = [pk for found in groups.values() for pk in found[:SAMPLES]]
         rows, unreadable = read_rows(all_rows().defer(*WIDE), some)

@@ -41,7 +41,7 @@ from .wording import (
 try:
     from django.middleware.csp import get_nonce
 except ImportError:
-    # Django 5.2 has no policy of its own, and django-csp sets `csp_nonce` itself.
+    # Django 5.2 has no CSP of its own, and django-csp sets `csp_nonce` itself.
     get_nonce = None  # type: ignore[assignment]
 
 
@@ -57,7 +57,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
     list_filter = (*FILTERS, *((field, MomentRangeFilter) for field in MOMENTS))
     list_per_page = 50
     show_full_result_count = False
-    # One COUNT a choice.
+    # Facets cost one COUNT per choice.
     show_facets = admin.ShowFacets.NEVER
     paginator = CappedPaginator
     sortable_by = (columns.created,)  # type: ignore[assignment]
@@ -111,7 +111,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
         return order_of(request)
 
     def get_sortable_by(self, request: HttpRequest) -> Any:
-        # No index has the waiting jobs by id.
+        # No index has the waiting jobs in the order of their ids.
         return () if state_in(request) in (State.SCHEDULED, State.ENQUEUED) else self.sortable_by
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
@@ -156,7 +156,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
             return None
 
     def redirect_from_gone(self, request: HttpRequest, object_id: str) -> HttpResponseRedirect:
-        """Say that there is no such job (any more), and lead to the list that the operator came from."""
+        """Say that there is no such job (any more), and redirect to the list that the operator came from."""
         key = unquote(object_id)
         if (pk := id_in(key)) and self.rows(request).filter(pk=pk).exists():
             messages.error(request, unreadable_text([pk]))
@@ -205,7 +205,7 @@ class DelayedJobAdmin(ReadOnlyAdmin):
 
     @property
     def _causes(self) -> Any:
-        """The meta data of the model whose pages are about causes, if this site has them."""
+        """The `_meta` of FailureGroup, if this site has its pages; None otherwise."""
         return FailureGroup._meta if self.admin_site.is_registered(FailureGroup) else None
 
     def rows(self, request: HttpRequest) -> Any:

@@ -70,7 +70,7 @@ def badge(word: Any, kind: str) -> str:
 
 
 def count_text(number: int) -> str:
-    """A number that `stats.capped_counts` has counted."""
+    """A number of `stats.capped_counts` as text; "10000+" for a larger one."""
     return f"{stats.MOST_COUNTED}+" if number > stats.MOST_COUNTED else str(number)
 
 
@@ -84,7 +84,7 @@ def duration_text(span: timedelta) -> str:
 
 
 def progress_bar(row: DelayedJob, progress: Progress | None) -> str:
-    """How far the job is, as a bar, in numbers and with its note; "" if it has not said."""
+    """How far the job is, as a bar, in numbers and with its note; "" without any progress."""
     if progress is None:
         return ""
     shown = show(row, progress)
@@ -96,7 +96,7 @@ def progress_bar(row: DelayedJob, progress: Progress | None) -> str:
 
 
 def span_text(seconds: float) -> str:
-    """So many seconds in the unit that fits: "4 ms", "2.5 s", "3 minutes"."""
+    """The seconds in a unit that fits: "4 ms", "2.5 s", "3 minutes"."""
     if seconds < 1:
         return _("%(number)s ms") % {"number": number_format(round(seconds * 1000))}
     if seconds < MINUTE.total_seconds():

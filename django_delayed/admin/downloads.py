@@ -23,15 +23,15 @@ COLUMNS = (
     *("id", "name", "about", "queue", "priority", "created_at", "run_at", "failed_at", "attempts"),
     *("max_attempts", "crashes", "error_class", "error_message", "error_fingerprint", "last_error"),
 )
-# A payload may be as long as a megabyte, and those of one batch are in memory together.
+# A payload may be as long as a megabyte, and all payloads of a batch are in memory together.
 JOBS_A_BATCH = 100
 
 
 def failed_jobs(group_admin: FailureGroupAdmin, request: HttpRequest) -> StreamingHttpResponse:
     """The failed jobs of the cause in the address, those that failed last first, MOST_JOBS at most.
 
-    A JSON object a line, in UTC, with the payload as a text for those who may view arguments, where what
-    looks secret is masked.
+    Each line is a JSON object, with times in UTC. Users who may view arguments get the payload too, as a
+    text in which what looks secret is masked.
     """
     rows = CauseFilter.rows_of(group_admin.rows(request), CauseFilter.fingerprint_in(request))
     ids = list(rows.order_by("-failed_at", "-id").values_list("pk", flat=True)[:MOST_JOBS])

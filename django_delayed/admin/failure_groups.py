@@ -20,7 +20,7 @@ from .wording import DISCARD_WORDING, RETRY_WORDING, Wording
 class FailureGroupAdmin(ReadOnlyAdmin):
     """Failed jobs by cause: to read, to retry, to discard, to download, to write a note about.
 
-    It belongs to the admin of delayed jobs on the same site: who may view those and move them may do so here.
+    It belongs to the admin of delayed jobs on the same site: users who may view or move those may do so here.
     """
 
     @property
@@ -48,7 +48,7 @@ class FailureGroupAdmin(ReadOnlyAdmin):
     # Pages.
 
     def get_urls(self) -> list[URLPattern]:
-        # Before the others, to which these would be ids.
+        # Before Django's own patterns, which would take these names for ids.
         return [
             self.url_of("cause", self.for_viewers(cause_page.page)),
             self.url_of("note", self.for_viewers(cause_page.write_note)),
@@ -68,7 +68,7 @@ class FailureGroupAdmin(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        # The admin's log leads here.
+        # The entries of the admin's log link to this page.
         query = CauseFilter.query_for(unquote(object_id))
         return HttpResponseRedirect(f"{self.url(request, 'cause')}?{query}")
 

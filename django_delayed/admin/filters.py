@@ -68,11 +68,11 @@ class QueueFilter(admin.SimpleListFilter):
 
 
 class CauseFilter(admin.SimpleListFilter):
-    """Failed jobs of one cause, or retrying ones. Offers the one chosen; the causes' page leads to each."""
+    """Failed or retrying jobs of one cause. Offers the chosen one only; the page of causes links to each."""
 
     title = gettext_lazy("cause")
     parameter_name = "cause"
-    # In an address, where an empty value is none. No fingerprint is this word.
+    # Stands for the empty fingerprint, which in an address would be no filter. No error has this fingerprint.
     without = "none"
 
     @classmethod
@@ -84,7 +84,7 @@ class CauseFilter(admin.SimpleListFilter):
     def newest(cls, rows: Any, fingerprint: str | None) -> DelayedJob | None:
         """The one of these rows with this fingerprint that failed last."""
         newest_first = cls.rows_of(rows, fingerprint).order_by("-failed_at", "-id")
-        # Its id is found in the index alone.
+        # The id comes from the index alone, so only one row is read.
         pk = newest_first.values_list("pk", flat=True).first()
         return rows.filter(pk=pk).first() if pk else None
 
@@ -123,10 +123,10 @@ class CauseFilter(admin.SimpleListFilter):
 
 
 def state_in(request: HttpRequest) -> State | None:
-    """The state that all jobs are in which the filters in the address find, if these say so."""
+    """The state of all jobs that the filters in the address find; None if these may find several states."""
     name = request.GET.get(StateFilter.parameter_name)
     if request.GET.get(CauseFilter.parameter_name):
-        # Only such jobs have one.
+        # Only jobs in these two states have a cause.
         return State.RETRYING if name == State.RETRYING else State.FAILED
     return State(name) if name in State.values else None
 
@@ -134,7 +134,7 @@ def state_in(request: HttpRequest) -> State | None:
 class MomentRangeFilter(DateTimeRangeFilter):  # type: ignore[misc]
     """Jobs from one moment to another. A date alone means that whole day; an invalid date finds nothing.
 
-    rangefilter's own would ignore both, and a bulk action would then move every job in the table.
+    rangefilter's own filter would ignore both, and a bulk action would then move every job in the table.
     """
 
     @staticmethod
@@ -144,7 +144,7 @@ class MomentRangeFilter(DateTimeRangeFilter):  # type: ignore[misc]
 
     @classmethod
     def since(cls, field: str, moment: datetime) -> dict[str, str]:
-        """Its values in an address that find what was at this moment or later, to the second."""
+        """The values in an address that find everything from this moment on, to the second."""
         local = in_current_zone(moment)
         return dict(zip(cls.names_for(field), (f"{local:%Y-%m-%d}", f"{local:%H:%M:%S}"), strict=False))
 
@@ -168,7 +168,7 @@ class MomentRangeFilter(DateTimeRangeFilter):  # type: ignore[misc]
         return queryset.none() if self.problems else super().queryset(request, queryset)
 
     def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
-        # rangefilter makes the id from the letters a to z of the title, of which many languages have none.
+        # rangefilter makes the id from the letters a to z in the title: in many languages it has none.
         for choice in super().choices(changelist):
             yield choice | {"system_name": self.field_path.replace("_", "-")}
 

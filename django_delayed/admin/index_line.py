@@ -24,8 +24,8 @@ View = Callable[..., HttpResponse]
 def show_line(site: AdminSite) -> None:
     """Let the entry of the overview on the index of this site say how many jobs failed and wait.
 
-    An index has no place that an app could fill without a change of the project's templates. So the `index`
-    of the site is wrapped, and changes one name among those that it is about to show.
+    An app can add nothing to an index without a change of the project's templates. So the `index` of the site
+    is wrapped, and the name of that entry is changed before the page is rendered.
     """
     if not hasattr(site.index, "shows_line"):
         site.index = _with_line(site.index)  # type: ignore[method-assign,assignment]
@@ -44,7 +44,7 @@ def _with_line(index: View) -> View:
 
 
 def _name_the_overview(apps: list[dict[str, Any]]) -> None:
-    # The index has it only for those who may see it.
+    # The index has the entry only for users who may see it.
     for entry in (entry for app in apps for entry in app["models"] if entry.get("model") is PausedQueue):
         # The index is about other apps too: it has to open while the queue's database is away.
         with suppress(Error):

@@ -1,4 +1,4 @@
-"""The list of delayed jobs as Django's admin fetches it: in which order, and which rows it looks at."""
+"""How Django's admin reads the list of delayed jobs: in which order, and which rows it looks at."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .columns import WIDE
 from .filters import CauseFilter, QueueFilter, StateFilter, state_in
 from .reading import id_in, read_rows, unreadable_text
 
-# What the index of each order has, beside the state: the filters that find their rows in it alone.
+# The filters on columns that the index of each order has beside the state: they need nothing but that index.
 NEXT_FIRST, LAST_FAILED, NEWEST = ("priority", "run_at", "id"), ("-failed_at", "-id"), ("-id",)
 WAITING = (QueueFilter.parameter_name, "run_at")
 IN_INDEX: dict[State | None, tuple[str, ...]] = {
@@ -26,26 +26,26 @@ IN_INDEX: dict[State | None, tuple[str, ...]] = {
     State.FAILED: (QueueFilter.parameter_name, CauseFilter.parameter_name, "failed_at"),
 }
 
-# Their indexes lack the order of the list: for it, MariaDB could look for these rows among all others.
+# The indexes of these states lack the order of the list: in that order, MariaDB could read the whole table.
 BY_ID = (State.RETRYING, State.RUNNING)
 
 
 def order_of(request: HttpRequest) -> tuple[str, ...]:
-    """The order of the list. Each is that of an index: sorting a large table takes seconds."""
+    """The order of the list, which is always that of an index: sorting a large table takes seconds."""
     state, of_one_queue = _listed_state(request), bool(request.GET.get(QueueFilter.parameter_name))
     if state is None and of_one_queue:
-        # In the order of their ids, PostgreSQL would look for these rows among all others.
+        # In the order of ids, PostgreSQL could read the whole table to find the rows of the queue.
         return ("-created_at", "-id")
     return _order_in(state, of_one_queue)
 
 
 def search(rows: Any, text: str) -> Any:
-    """Those of the rows that have this id, are about this object, or whose name begins like this."""
+    """The rows that have this id, are about this object, or have a name that begins with this text."""
     if not (term := _term(text)):
         return rows
     if term.isdecimal():
         return rows.filter(pk__in=[pk for pk in [id_in(term)] if pk])
-    # Not both with an OR, which would not use the index of `about`.
+    # One of the two: an OR of both would not use the index of `about`.
     return rows.filter(**{"about": term} if ":" in term else {"name__startswith": term})
 
 
@@ -53,7 +53,8 @@ class JobList(ChangeList):
     """The list without the wide columns, read by ids that come from an index alone.
 
     What no index has, such as the name, is looked for among the first MOST_COUNTED rows of the list;
-    `is_cut` says whether it has more. Without a state, a queue is looked for among the first of each state.
+    `is_cut` says whether the list has more. Without a state, a queue is looked for among the first rows of
+    each state.
     """
 
     found: Any
@@ -62,7 +63,7 @@ class JobList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
         rows = super().get_queryset(request, exclude_parameters)
-        # Such a search is refused with a message, but Django would then list every row.
+        # Django refuses such a search with a message, and would then list every row.
         rows = rows.none() if "\0" in request.GET.get(SEARCH_VAR, "") else rows.defer(*WIDE)
         self.found = rows.select_related("said") if state_in(request) == State.RUNNING else rows
         return self._among_the_first(request, self.found)
@@ -70,7 +71,7 @@ class JobList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         page: Any = self.result_list
-        # MariaDB would read every row that it passes over on the way to these.
+        # Ids first: for whole rows, MariaDB would read every row of the pages before this one too.
         ids = list(page.values_list("pk", flat=True))
         self.result_list, unreadable = read_rows(self.found, ids)
         if unreadable:
@@ -78,7 +79,7 @@ class JobList(ChangeList):
         self._tell(state_in(request))
 
     def _among_the_first(self, request: HttpRequest, rows: Any) -> Any:
-        """Those of the rows that are among the first of the list, if a filter needs the rows themselves."""
+        """The rows; only those among the first of the list if a filter needs more than an index."""
         chosen = {_name_of(spec): spec for spec in self.filter_specs if _is_chosen(spec, request)}
         if any(getattr(spec, "problems", ()) for spec in chosen.values()) or _is_by_index(self.query):
             return rows
@@ -103,7 +104,7 @@ class JobList(ChangeList):
         return [self._first(request, each, chosen) for each in State]
 
     def _first(self, request: HttpRequest, state: State | None, chosen: dict[str, Any]) -> Any:
-        """The rows in this state, and those of the filters that its index has, in the order of the index."""
+        """The rows in this state that the filters in its index find, in the order of the index."""
         rows: Any = self.root_queryset
         if state is not None:
             rows = rows.in_state(state)
@@ -115,7 +116,7 @@ class JobList(ChangeList):
         return rows.order_by(*_order_in(state, QueueFilter.parameter_name in found))
 
     def _tell(self, state: State | None) -> None:
-        """Tell each row which state the list is about, and a running one by which worker it is performed."""
+        """Tell each row which state the list is about, and a running one which worker performs it."""
         shown: Any = self.result_list
         workers: dict[str, WorkerProcess] = {}
         if state == State.RUNNING:
@@ -126,16 +127,16 @@ class JobList(ChangeList):
 
 
 def _listed_state(request: HttpRequest) -> State | None:
-    """The state by whose index the list is read: only failed jobs have a time when they failed."""
+    """The state that gives the list its index. A filter by the time of a failure finds failed jobs only."""
     failed_at = any(value for name, value in request.GET.items() if name.startswith("failed_at__"))
     return state_in(request) or (State.FAILED if failed_at else None)
 
 
 def _order_in(state: State | None, of_one_queue: bool) -> tuple[str, ...]:
     if state in (State.SCHEDULED, State.ENQUEUED):
-        # MariaDB sorts again what is of one queue anyway.
+        # With the queue in the order, MariaDB would sort the rows of a single queue again.
         return NEXT_FIRST if of_one_queue else ("queue", *NEXT_FIRST)
-    # Without their ids: PostgreSQL would sort all that have finished at the same time.
+    # Without the id: PostgreSQL would sort all rows that finished at the same time.
     if state == State.FINISHED:
         return ("-finished_at",)
     return LAST_FAILED if state == State.FAILED else NEWEST

@@ -30,7 +30,7 @@ from .wording import OF_OTHERS, Wording
 MOMENTS = ("created_at", "run_at", "started_at", "failed_at", "finished_at")
 
 
-# What became of a job that somebody retried or made due and watches, and whether that may change in a moment.
+# What became of a job that an operator retried or made due, and whether that may change in a moment.
 PROGRESS = {
     State.ENQUEUED: (gettext_lazy("It has not been performed yet."), True),
     State.RUNNING: (gettext_lazy("It is being performed."), True),
@@ -40,9 +40,9 @@ PROGRESS = {
 
 
 def contents(row: DelayedJob, with_arguments: bool, about: str) -> dict[str, Any]:
-    """The context of the template of this job's page; its arguments and its result may be left out.
+    """The context of the template of this job's page; without `with_arguments`, no arguments and no result.
 
-    `about` is the object that it is about, as a link or a text.
+    `about` is the object that the job is about, as a link or a text.
     """
     shown = changing(row, about)
     return {
@@ -57,7 +57,7 @@ def contents(row: DelayedJob, with_arguments: bool, about: str) -> dict[str, Any
 
 
 def facts_page(job_admin: QueueAdmin, request: HttpRequest, object_id: str) -> TemplateResponse:
-    """The part of the page that changes while the job is performed, without what surrounds it."""
+    """The part of the page that changes while the job is performed, without the page around it."""
     row = job_admin.get_object(request, unquote(object_id))
     gone = {"progress": (gone_text(unquote(object_id)), False)}
     context = changing(row, row.about) if row else gone
@@ -65,7 +65,7 @@ def facts_page(job_admin: QueueAdmin, request: HttpRequest, object_id: str) -> T
 
 
 def gone_text(key: str) -> str:
-    """What is said of a job whose id was this."""
+    """What an operator reads about a job that had this id."""
     return _("The delayed job %(id)s is gone: it was performed or discarded.") % {"id": key}
 
 
@@ -73,7 +73,7 @@ def changing(row: DelayedJob, about: str) -> dict[str, Any]:
     """The part of the context that changes while the job is performed."""
     return {
         "progress": _progress(row),
-        # One that was never tried has said nothing.
+        # A job that was never tried has no progress, and is not asked for it.
         "bar": progress_bar(row, row.progress if row.attempts else None),
         "facts": list(_facts(row, about)),
     }
@@ -88,7 +88,7 @@ def _progress(row: DelayedJob) -> tuple[Any, bool] | None:
 
 
 def of_cause(row: DelayedJob, rows: DelayedJobQuerySet, may: Callable[[Wording], bool]) -> dict[str, Any]:
-    """What the template says of the other failed jobs whose error has the cause of this one's."""
+    """What the template says about the other jobs that failed for the same cause."""
     if row.error_fingerprint in ("", CANCELLED):
         return {}
     number = capped_count(CauseFilter.rows_of(rows, row.error_fingerprint).exclude(pk=row.pk))
@@ -98,7 +98,7 @@ def of_cause(row: DelayedJob, rows: DelayedJobQuerySet, may: Callable[[Wording],
         "%(jobs)s other jobs failed for the same cause.",
         number,
     )
-    # While this job is a failed one itself, they would be about it too.
+    # While this job is failed itself, these moves would include it.
     moves = OF_OTHERS if number and row.state != State.FAILED else ()
     return {
         "cause": CauseFilter.query_for(row.error_fingerprint),
@@ -108,7 +108,7 @@ def of_cause(row: DelayedJob, rows: DelayedJobQuerySet, may: Callable[[Wording],
 
 
 def moves_of(row: DelayedJob, rows: DelayedJobQuerySet, wordings: Collection[Wording]) -> list[Wording]:
-    """Those of these moves that can be made with this row now, by one statement."""
+    """Those of these moves that can be made with this row now; one statement asks for all."""
     same = all_rows().filter(pk=OuterRef("pk"))
     can = {wording.name: Exists(wording.operation.allowed(same)) for wording in wordings}
     found = list(rows.filter(pk=row.pk).annotate(**can).values(*can)) if can else []

@@ -21,7 +21,7 @@ NOT_COMPLETED = "not completed"
 class Move:
     """An operation on the rows of these ids, which a filter or an operator has chosen.
 
-    `row` is the one that it is about, if it is about a single one, and `change` says what changes of it.
+    `row` is the row of an operation on a single job, and `change` says what changes in it.
     """
 
     wording: Wording
@@ -39,7 +39,7 @@ class Move:
 
 
 def begin_entry(move: Move) -> LogEntry:
-    """Write the entry of an operation; that on a single job is part of its history.
+    """Write the entry of an operation; an entry about a single job is part of that job's history.
 
     An operation that is cut off in the middle leaves an entry that says so.
     """
@@ -58,12 +58,12 @@ def write_entry_of_note(group: FailureGroup, user: Any) -> None:
 
 
 def write_entry_of_pause(verb: str, queue: str, user: Any) -> None:
-    """Write the entry of a queue that was paused or resumed."""
+    """Write the entry about a queue that was paused or resumed."""
     _begin(user, CHANGE, PausedQueue, queue, f"{verb}: {queue}")
 
 
 def begin_entry_of_request(verb: Verb, user: Any, workers: Sequence[WorkerProcess]) -> LogEntry:
-    """Write the entry of what is asked of these workers; that of a single one is part of its history."""
+    """Write the entry of a request to these workers; for a single one, it is part of its history."""
     about = workers[0] if len(workers) == 1 else WorkerProcess
     return _begin(user, CHANGE, about, _names_of(workers), _report(verb, NOT_COMPLETED, workers))
 

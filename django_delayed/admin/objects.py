@@ -1,4 +1,4 @@
-"""Between an object and the delayed jobs about it: a link from the page of each to the other."""
+"""The links between the page of an object and the delayed jobs about it, in both directions."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ..models import DelayedJob
 from ..serialization.records import about_of
 from .readonly import address, may_view
 
-# A block of the page of the object, whatever the template of that is.
+# Adds to a block of the object's page, whichever template that page has.
 TEMPLATE = "admin/django_delayed/with_jobs.html"
 
 
 class DelayedJobsMixin:
     """For a ModelAdmin, left of it: the page of an object links to the delayed jobs about that object.
 
-    It costs no statement, and the list finds the jobs by an index. Who may not view delayed jobs sees no
-    link.
+    The link costs no statement, and the list finds the jobs by an index. Users who may not view delayed jobs
+    see no link.
     """
 
     admin_site: AdminSite
@@ -55,7 +55,7 @@ class DelayedJobsMixin:
 
 
 def jobs_address(site: AdminSite, request: HttpRequest, instance: Model | None) -> str | None:
-    """The list of the delayed jobs about this object; None without one, or if this user may not see it."""
+    """The address of the list of delayed jobs about this object; None if there is none for this user."""
     if not (about := about_of(instance)) or not may_view(site, DelayedJob, request):
         return None
     return f"{address(site, DelayedJob, 'changelist')}?{urlencode({SEARCH_VAR: about})}"

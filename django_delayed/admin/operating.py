@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from .delayed_jobs import DelayedJobAdmin
     from .failure_groups import FailureGroupAdmin
 
-# The row of a single job stays that long after it was performed, for whoever looks whether it passed.
+# How long the row of a single job stays after it was performed: the operator can see what became of it.
 KEEP_FOR = timedelta(hours=1)
 
 
 def operate_on_many(
     model_admin: DelayedJobAdmin, request: HttpRequest, wording: Wording, rows: Any
 ) -> HttpResponse | None:
-    """Ask about the chosen jobs, or move them if that was answered; None leads back to the same list."""
-    # The oldest first, whatever the list shows first: rows that join the filter meanwhile are at the end.
+    """Ask about the chosen jobs, or move them if that was confirmed; None leads back to the same list."""
+    # The oldest first, whatever the list shows first: rows that the filter finds only now come at the end.
     oldest_first = rows.order_by(*(name.removeprefix("-") for name in model_admin.get_ordering(request)))
     confirmation = Confirmation(request, wording, oldest_first, state=state_in(request))
     if confirmation.across and not request.GET.get(CauseFilter.parameter_name):
@@ -41,7 +41,7 @@ def operate_on_many(
 def operate_on_one(
     model_admin: DelayedJobAdmin, request: HttpRequest, wording: Wording, object_id: str
 ) -> HttpResponse:
-    """Ask about one job, or move it if that was answered; leads back to its page, or to the list."""
+    """Ask about one job, or move it if that was confirmed; leads back to its page, or to the list."""
     row = model_admin.get_object(request, object_id)
     refuse_who_may_not(model_admin, request, wording, row)
     if row is None:
@@ -55,7 +55,7 @@ def operate_on_one(
 
 
 def operate_on_cause(group_admin: FailureGroupAdmin, request: HttpRequest, wording: Wording) -> HttpResponse:
-    """Ask about the failed jobs of one cause, or move them if that was answered; leads to the causes."""
+    """Ask about the failed jobs of one cause, or move them if that was confirmed; leads to the causes."""
     refuse_who_may_not(group_admin, request, wording)
     rows = CauseFilter.rows_of(group_admin.rows(request), CauseFilter.fingerprint_in(request))
     name = CauseFilter.parameter_name
@@ -69,7 +69,7 @@ def operate_on_cause(group_admin: FailureGroupAdmin, request: HttpRequest, wordi
 
 
 def retry_one_of_cause(group_admin: FailureGroupAdmin, request: HttpRequest) -> HttpResponse:
-    """Retry the job of one cause that failed last, without a question; leads to its page."""
+    """Retry the job that failed last for one cause, without a question; leads to the page of that job."""
     refuse_who_may_not(group_admin, request, RETRY_WORDING)
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])

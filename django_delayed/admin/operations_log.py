@@ -1,4 +1,4 @@
-"""The page of what operators have done, read from the entries that the admin's log has of it."""
+"""The page of what operators have done, read from the entries in the admin's log."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FILTERS: dict[str, Any] = {
     SEARCH_VAR: gettext_lazy("search"),
     **{filter.parameter_name: filter.title for filter in (StateFilter, QueueFilter, CauseFilter)},
 }
-# As `Operation.report` and `log` write it. A note may be anything.
+# As `Operation.report` and `log` write it. A note may be any text.
 SAID = re.compile(
     rf"(?P<verb>\w+)(: (?P<result>{NOT_COMPLETED}|\d+ of \d+)(?P<how>.*?)"
     r"( where (?P<where>.*) as of (?P<until>\S+ \S+?))?)?(: (?P<rest>.*))?",
@@ -76,11 +76,11 @@ def _line(entry: LogEntry) -> Line:
     when, who = ago(entry.action_time), entry.user.get_username()
     said = SAID.fullmatch(entry.get_change_message())
     if said is None or said["verb"] not in VERBS:
-        # Of a schedule, as Django words it.
+        # Django words the entry of a schedule itself.
         return Line(
             when, who, entry.get_action_flag_display(), "", entry.object_repr, entry.get_change_message()
         )
-    # Several rows have no row of theirs that an entry could name.
+    # An entry about several rows names none of them.
     which = in_words(said["where"]) if said["where"] else entry.object_repr if entry.object_id else ""
     result = said["result"] or ""
     many = _("not completed") if result == NOT_COMPLETED else result.replace(" of ", " / ")

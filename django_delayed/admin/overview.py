@@ -55,9 +55,9 @@ def page(queue_admin: PausedQueueAdmin, request: HttpRequest) -> TemplateRespons
 
 
 def numbers(queue_admin: PausedQueueAdmin, request: HttpRequest) -> TemplateResponse:
-    """The part of the page that changes, without what surrounds it.
+    """The part of the page that changes, without the page around it.
 
-    A whole page would take messages with it that are meant for the next page that the operator opens.
+    A whole page would use up messages that are meant for the next page that the operator opens.
     """
     request.current_app = queue_admin.admin_site.name
     context = {"opts": queue_admin.opts} | _shown(queue_admin, request)
@@ -82,7 +82,7 @@ def _shown(queue_admin: PausedQueueAdmin, request: HttpRequest) -> dict[str, Any
 
 @cache
 def failing_checks() -> list[str]:
-    """What `manage.py check` says is wrong with the queue; it stays so while the process runs."""
+    """What `manage.py check` says is wrong with the queue; asked once, as a process does not change it."""
     found = checks.run_checks()
     return [f"{message.id}: {message.msg}" for message in found if _is_ours(message)]
 
@@ -107,7 +107,7 @@ def _numbers(workers: Sequence[Any], queues: dict[str, stats.QueueNumbers]) -> I
 
 
 def without_worker(workers: Sequence[Any], lanes: Sequence[Lane]) -> Iterator[str]:
-    """The queues that have due jobs and are neither paused nor served."""
+    """A sentence for each queue that has due jobs and is neither paused nor served."""
     claiming = stats.claiming(workers)
     due = [lane for lane in lanes if lane.due_in <= 0 and not lane.is_paused]
     left = sorted({lane.queue for lane in due if not stats.served_by(lane, claiming)})

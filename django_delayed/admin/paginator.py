@@ -29,5 +29,5 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 def capped_count(rows: Any) -> int:
     """How many rows the query finds; MOST_COUNTED + 1 for all higher numbers."""
-    # In their order, if they have one: without it, PostgreSQL may scan the table for the rows of an index.
+    # The order is kept, if there is one: without it, PostgreSQL may scan the table instead of an index.
     return int(rows.values("pk")[: MOST_COUNTED + 1].count())

@@ -1,4 +1,4 @@
-"""A payload as the call that it stands for. Only the JSON is read, no code of the job is imported."""
+"""A payload as the call that it stands for. Only the JSON is read; no code of the job is imported."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def call_in(payload: str) -> str | None:
 
 
 def indented(payload: str) -> str:
-    """The JSON with a line for each value and without secrets; a text that is not JSON as it is."""
+    """The JSON with a line for each value and without secrets; a text that is not JSON is not changed."""
     try:
         # A lone surrogate, which JSON has as an escape, cannot be sent to a browser.
         return storable(json.dumps(masked(json.loads(payload)), indent=2, ensure_ascii=False))
     except json.JSONDecodeError:
         return payload
     except (RecursionError, ValueError):
-        # Nobody has looked for secrets in it.
+        # It is not shown at all: its secrets cannot be masked.
         return _("It has a number that is too long, or is nested too deep to be shown.")
 
 
 def without_secrets(payload: str) -> str:
-    """The JSON as it is but for its secrets; a text that is not JSON as it is; "" if it cannot be read."""
+    """The JSON without secrets; a text that is not JSON is not changed; "" if it cannot be read."""
     try:
         data = json.loads(payload)
         shown = masked(data)
@@ -50,13 +50,13 @@ def without_secrets(payload: str) -> str:
 
 
 def masked(data: Any) -> Any:
-    """The data with stars for each value whose name looks secret, as on Django's own page of an error."""
+    """The data with stars for each value that has a secret-looking name, as on Django's debug page."""
     if isinstance(data, list):
         return [masked(value) for value in data]
     if not isinstance(data, dict):
         return data
     if data.get(TYPE) == "dict":
-        # It has its names as values.
+        # Such a dict has its names in pairs with the values, not as keys.
         return data | {"value": [[name, _masked(name, value)] for name, value in _list(data["value"])]}
     if TYPE in data:
         # The names in a value with a type are ours, such as the key of a record.

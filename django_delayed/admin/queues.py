@@ -1,4 +1,4 @@
-"""The overview of the queue, where its queues are paused and resumed."""
+"""The admin of the overview, in which queues are paused and resumed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PausedQueueAdmin(ReadOnlyAdmin):
         return response
 
     def change_queue(self, request: HttpRequest, verb: str) -> HttpResponse:
-        """Pause or resume the queue whose name was sent; leads back to the overview."""
+        """Pause or resume the queue that the request names; leads back to the overview."""
         if not (self.has_view_permission(request) and self.has_pause_permission(request)):
             raise PermissionDenied
         if request.method != "POST":

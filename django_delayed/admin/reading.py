@@ -14,13 +14,13 @@ LARGEST_ID = 2**63 - 1
 
 
 def id_in(text: str) -> int | None:
-    """The id that stands in the text; None for what cannot be the id of a row."""
+    """The id in the text; None for what cannot be the id of a row."""
     is_short = text.isdecimal() and len(text) <= len(str(LARGEST_ID))
     return int(text) if is_short and int(text) <= LARGEST_ID else None
 
 
 def read_rows(rows: Any, ids: Sequence[int]) -> tuple[list[DelayedJob], list[int]]:
-    """Those of the rows that have these ids, in the order of the ids, and the ids of the unreadable ones."""
+    """The rows that have these ids, in the order of the ids, and the ids of the unreadable ones."""
     rows = rows.order_by()
     try:
         found = {row.pk: row for row in rows.filter(pk__in=ids)}
@@ -31,7 +31,7 @@ def read_rows(rows: Any, ids: Sequence[int]) -> tuple[list[DelayedJob], list[int
 
 
 def unreadable_text(ids: Sequence[int]) -> str:
-    """What an operator is told of these rows."""
+    """What an operator is told about these rows."""
     text = ngettext(
         "The delayed job %(ids)s has a value that cannot be read, and is not shown."
         " DelayedJob.objects.set_aside([%(ids)s]) makes it a failed one that can be.",

@@ -1,4 +1,4 @@
-"""Rows of the queue's database in the admin, and those that are shown and not edited."""
+"""The bases of the other admins: for rows of the queue's database, and for rows that are not edited."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         js = [Script("django_delayed/messages.js", type="module")]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        # Django's title asks to select one.
+        # Django's title asks the user to select a row.
         title = {"title": capfirst(self.opts.verbose_name_plural)}
         return super().changelist_view(request, title | (extra_context or {}))
 
@@ -48,11 +48,11 @@ class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().get_queryset(request).using(settings.DATABASE)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        # Else every column is a filter, also one without an index, or whose text not everybody may read.
+        # Otherwise every column is a filter, also one without an index, or one that not everybody may read.
         return False
 
     def response_action(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse | None:
-        # Django would look for such rows, which is an error of the server.
+        # Django would query for such an id, which ends in a server error.
         if not all(map(self.could_be_id, request.POST.getlist(ACTION_CHECKBOX_NAME))):
             raise SuspiciousOperation("A chosen row has an id that no row can have.")
         return super().response_action(request, *args, **options)
@@ -76,7 +76,7 @@ class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return path(f"{before}{name}/", self.admin_site.admin_view(view), name=full_name)
 
     def for_viewers(self, view: Any) -> Any:
-        """The view, which is called with this admin, for who may view its rows."""
+        """Wrap a view that takes this admin and a request, for users who may view its rows."""
 
         def refuse_others(request: HttpRequest, **options: Any) -> Any:
             if not self.has_view_permission(request):
@@ -92,7 +92,7 @@ class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "media": self.media,
-            # Since Django 6.1, whose style sheet expects one.
+            # The style sheet expects a list from Django 6.1 on.
             "breadcrumbs_are_a_list": django.VERSION >= (6, 1),
         }
 

@@ -24,7 +24,7 @@ LONGEST_ARGUMENTS = 100_000  # characters
 
 
 def job_choices() -> Iterator[tuple[str, str]]:
-    """The Job classes that a worker finds by their names, each with what people call it."""
+    """The names by which a worker finds Job classes, each with a label for people."""
     for job_class in dict.fromkeys(job_classes()):
         if job_class.perform is not Job.perform:
             with suppress(SerializationError):
@@ -62,18 +62,18 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # As of the last clean; those of the row before it.
+        # Those of the last clean; before it, those of the row.
         self.times: Times | None = self.instance.times if self.instance.pk else None
         for name, value in zip(("args", "kwargs"), _arguments_in(self.instance), strict=True):
             self.initial.setdefault(name, value)
         if job := self.fields.get("job"):
-            # For who may only look, the page shows the columns instead.
+            # The field is not there for users who may only view: they see the columns.
             job.choices = self._choices()  # type: ignore[attr-defined]
 
     def _choices(self) -> list[tuple[str, str]]:
         choices = sorted(job_choices(), key=lambda choice: choice[1])
         name = self.instance.job
-        # Its code may be gone, or not yet here.
+        # The code of the job may be gone, or not deployed here yet.
         of_row = [(name, name)] if name and name not in dict(choices) else []
         return [("", "---------"), *choices, *of_row]
 

@@ -33,16 +33,16 @@ class RunLine(NamedTuple):
 
 
 def next_times(times: Times | None) -> list[str | None]:
-    """The next five times, in the zone of the schedule; an interval has that of the admin."""
+    """The next five times, in the zone of the schedule; for an interval, in the current one."""
     found = list(islice(ticks(times), NEXT_TIMES))
-    # One without ticks may have a zone that does not exist.
+    # A schedule without ticks may have a zone that does not exist.
     zone = times.zone if isinstance(times, Cron) and found else ""
     with timezone.override(zone) if zone else nullcontext():
         return [exact(shown(tick)) for tick in found]
 
 
 def run_lines(row: Schedule, page_of: Callable[[int], str] | None) -> list[RunLine]:
-    """The jobs that it has made last, the newest first, with the addresses of their pages."""
+    """The last jobs that the schedule has made, the newest first; `page_of` gives the address of a job."""
     runs = ScheduleRun.objects.using(settings.DATABASE).filter(schedule=row)
     made = list(runs.order_by("-pk")[:RUNS_SHOWN])
     found = all_rows().defer(*WIDE).in_bulk([run.delayed_job_id for run in made if run.delayed_job_id])
@@ -69,13 +69,13 @@ def state(row: Any) -> str:
 
 
 def ticks(times: Times | None) -> Iterator[datetime]:
-    """The next ticks; none of a schedule that cannot be read, as an UPDATE by hand may leave one."""
+    """The next ticks; none for a schedule that cannot be read, as after an UPDATE by hand."""
     with suppress(Exception):
         yield from times.after(timezone.now()) if times else ()
 
 
 def shown(moment: datetime | None) -> datetime | None:
-    """The moment as Django has moments: without a zone, with USE_TZ=False."""
+    """The moment as Django has it: with USE_TZ=False, without a zone."""
     if moment is None or django_settings.USE_TZ:
         return moment
     return timezone.make_naive(moment, timezone.get_default_timezone())

@@ -44,7 +44,7 @@ class ScheduleAdmin(QueueAdmin):
     # Who may do what.
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # What stands in the code is changed there.
+        # A schedule of the code is changed in the code.
         return super().has_change_permission(request, obj) and not (obj and obj.in_code)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -119,7 +119,6 @@ class ScheduleAdmin(QueueAdmin):
         if row:
             context["state"] = schedule_page.state(row)
             context["moves"] = list(self._moves(request, row))
-            # The page of a job, for who may look at it.
             may_see = may_view(self.admin_site, DelayedJob, request)
             page_of = partial(address, self.admin_site, DelayedJob, "change") if may_see else None
             context["runs"] = schedule_page.run_lines(row, page_of)
@@ -127,10 +126,10 @@ class ScheduleAdmin(QueueAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         obj.arguments = form.cleaned_data["arguments"]
-        # Not the others: a supervisor may have written them since.
+        # Only these columns: a supervisor may have written the others since.
         columns = [*TIMES, "name", "job", "arguments", "catch_up", "queue", "priority"]
         if not change or any(name in form.changed_data for name in TIMES):
-            # What the new times would have made in the past was not missed.
+            # Past ticks of the new times were not missed: no job is made for them.
             obj.since = now_in_seconds()
             columns.append("since")
         obj.save(using=settings.DATABASE, update_fields=columns if change else None)
@@ -182,7 +181,7 @@ class ScheduleAdmin(QueueAdmin):
         move: Callable[[ScheduleAdmin, HttpRequest, Schedule], None],
         may: Callable[[HttpRequest], bool],
     ) -> HttpResponse:
-        """One of the buttons on the page of a schedule; leads back to it."""
+        """What a button on the page of a schedule does; leads back to that page."""
         row = self.get_object(request, unquote(object_id))
         if not (self.has_view_permission(request, row) and may(request)):
             raise PermissionDenied

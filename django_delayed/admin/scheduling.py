@@ -1,4 +1,4 @@
-"""What an operator does with schedules: run one now, pause, resume; each is logged, and said."""
+"""What an operator does with schedules: run now, pause, resume. Each is logged, and the operator is told."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def resume(model_admin: ScheduleAdmin, request: HttpRequest, row: Schedule) -> N
 
 
 def _definition_of(row: Schedule) -> Definition:
-    """What to make a job of. Raises one of WRONG."""
+    """The definition that a job is made from. Raises one of WRONG."""
     if not row.in_code:
         return definition_of(row)
     of_code = definitions()

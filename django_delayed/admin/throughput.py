@@ -41,7 +41,7 @@ class Line(NamedTuple):
 
 
 def performed(request: HttpRequest) -> dict[str, Any]:
-    """What the template of the overview needs for it; the address may name one of `stats.SPANS`."""
+    """What the template of this part needs; the address may name one of `stats.SPANS`."""
     name = request.GET.get("span", "")
     name = name if name in stats.SPANS else "hour"
     row = stats.throughput(stats.SPANS[name])

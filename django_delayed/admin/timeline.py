@@ -1,4 +1,4 @@
-"""The attempts of one job in their order: how long each waited and ran, how it ended, and where."""
+"""The attempts of one job in order: how long each waited and ran, how it ended, and where."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def attempt_lines(row: DelayedJob) -> list[AttemptLine]:
 
 
 def worker_names(row: DelayedJob, ids: Collection[str]) -> dict[str, str]:
-    """Host and process of those workers of these ids that still have a row."""
+    """Host and process by id, of the workers with these ids that still have a row."""
     workers = WorkerProcess.objects.using(row._state.db).in_bulk([pk for pk in ids if pk])
     return {pk: str(process) for pk, process in workers.items()}
 
 
 def _beginning(row: DelayedJob, attempts: Sequence[FailedAttempt]) -> datetime | None:
-    """Since when the first of these attempts waited; None where earlier ones may have been forgotten."""
+    """Since when the first of these attempts waited; None if earlier ones may have been deleted."""
     is_whole = not attempts or (attempts[0].number == 1 and len(attempts) < ATTEMPTS_KEPT)
     return row.created_at if is_whole else None
 
@@ -61,13 +61,13 @@ def _failed(attempt: FailedAttempt, before: datetime | None, names: dict[str, st
         _span(started, attempt.ended_at),
         str(attempt),
         preformatted(attempt.error) if attempt.error else None,
-        # Its row may be gone; then the host and the id, by which the log names it.
+        # If the worker's row is gone: the host, and the id by which the log names the worker.
         names.get(attempt.worker) or f"{attempt.hostname} {attempt.worker}".lstrip(),
     )
 
 
 def _present(row: DelayedJob, before: datetime | None, names: dict[str, str]) -> Iterator[AttemptLine]:
-    """The attempt that runs, that passed, or that comes next; a failed job has none but those recorded."""
+    """The attempt that runs, passed, or comes next; none for a failed job: all its attempts are recorded."""
     state: Any = row.state
     started, now = row.started_at or row.locked_at, timezone.now()
     if state == State.RUNNING:
@@ -91,7 +91,7 @@ def _span(start: datetime | None, end: datetime | None) -> str:
     """The time between the two; "" if one is not known."""
     if start is None or end is None:
         return ""
-    # The clock of another machine may have written one of them.
+    # The two may come from the clocks of different machines, and the end may be before the start.
     return span_text(max((end - start).total_seconds(), 0))
 
 

@@ -1,4 +1,4 @@
-"""Numbers over time as a small picture."""
+"""Numbers over time as a small chart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BAR, GAP, HEIGHT = 8, 2, 20
 
 
 def trend(numbers: Sequence[int], title: Any) -> str:
-    """A bar for each number, as SVG without a style of its own; the title says what they are, and each."""
+    """A bar for each number, as SVG without a style of its own. The title of it also lists the numbers."""
     most = max(numbers, default=0) or 1
     heights = [-(-number * HEIGHT // most) for number in numbers]
     bars = format_html_join(

@@ -15,7 +15,7 @@ from ..operations import Operation
 
 @dataclass(frozen=True)
 class Wording:
-    """An operation as the pages speak of it, and the flag of its entry in the admin's log."""
+    """The texts of the pages about an operation, and the flag of its entry in the admin's log."""
 
     operation: Operation
     flag: int
@@ -28,9 +28,9 @@ class Wording:
     refused: Any
 
     def result(self, moved: int, skipped: int, equal: int) -> str:
-        """What is said when the moves are made: how many were, and how many were not.
+        """The message after the moves: how many rows were moved, and how many were not.
 
-        Of `equal` ones, another job holds the key.
+        For `equal` of the rows, another job holds the key.
         """
         counts = {"moved": moved, "skipped": skipped, "equal": equal}
         text: str = (self.partly_done if skipped > 0 else self.done) % counts
@@ -118,10 +118,10 @@ CANCEL_WORDING = Wording(
     partly_done=_("%(moved)d asked to end, %(skipped)d skipped: ended meanwhile, or asked before."),
     refused=_("Nothing to end: only a running job can be, and it is asked once."),
 )
-# Those of which a question is all that is asked, in the list too.
+# The moves that need nothing but a confirmation; the list offers them too.
 WORDINGS = (RETRY_WORDING, RUN_NOW_WORDING, GIVE_UP_WORDING, DISCARD_WORDING, CANCEL_WORDING)
 ON_PAGE = (RETRY_WORDING, RUN_NOW_WORDING, ADJUST_WORDING, *WORDINGS[2:])
-# The same for the other failed jobs of a cause, seen from the page of one that was retried.
+# The moves for the other failed jobs of a cause, on the page of a job that was retried.
 OF_OTHERS = (
     (RETRY_WORDING, ngettext_lazy("Retry the other job", "Retry the other %(jobs)s jobs", "number")),
     (DISCARD_WORDING, ngettext_lazy("Discard the other job", "Discard the other %(jobs)s jobs", "number")),

@@ -22,7 +22,7 @@ from .readonly import ReadOnlyAdmin, address, may_view
 
 
 class WorkerList(ChangeList):
-    """The list of workers, with the names of the jobs that they perform for who may see these."""
+    """The list of workers, with the names of the jobs that they perform, for users who may view jobs."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -52,7 +52,7 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
         return workers.with_alive(settings.LEASE)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        # The queues that no worker serves, by name.
+        # The sentences name queues, so only users who may view jobs see them.
         may_see = may_view(self.admin_site, DelayedJob, request)
         problems = list(without_worker(stats.workers(), stats.lanes())) if may_see else []
         return super().changelist_view(request, {"problems": problems} | (extra_context or {}))
@@ -71,7 +71,7 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("worker"), ordering="hostname")
     def process(self, worker: WorkerProcess) -> str:
-        # The log names it by its id.
+        # The log names a worker by its id.
         where = f"{worker.name} {worker.hostname}:{worker.pid}".lstrip()
         return format_html('{} <span class="delayed-about">{}</span>', where, worker.pk)
 
@@ -113,7 +113,7 @@ class WorkerProcessAdmin(ReadOnlyAdmin):
 
     def _job(self, id: int, names: dict[int, str]) -> str:
         if id not in names:
-            # Performed since the heartbeat, or not for this user.
+            # The job was performed since the heartbeat, or this user may not view it.
             return f"#{id}"
         page = address(self.admin_site, DelayedJob, "change", id)
         return format_html('<a href="{}">{} #{}</a>', page, names[id], id)

@@ -1,4 +1,4 @@
-"""What the commands that perform jobs have in common: their arguments, what they show in a terminal."""
+"""What the commands that perform jobs share: their arguments, and what they show in a terminal."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ class WorkerCommand(QueueCommand):
         parser.add_argument("--quiet", action="store_true", help="Write no log to the terminal.")
 
     def check(self, *args: Any, **options: Any) -> None:
-        """As Django's; not in a worker that a supervisor starts, and not without the database.
+        """As Django's, but not in a worker that a supervisor starts, and not without the database.
 
-        On MySQL and MariaDB, some checks of Django ask the database which version it has.
+        On MySQL and MariaDB, some of Django's checks ask the database for its version.
         """
         if ENVIRONMENT_VARIABLE in os.environ:
             return
@@ -116,7 +116,7 @@ class WorkerCommand(QueueCommand):
             self.stderr.write(f"The system checks were not run: the database is unavailable: {error}")
 
     def execute(self, *args: Any, **options: Any) -> Any:
-        """As Django's, with connections of its own: none of a pool, and none that code of users has kept."""
+        """As Django's, with connections of its own: not those of a pool, nor those that users' code keeps."""
         with without_pools(), Session(keeps=False):
             return super().execute(*args, **options)
 
@@ -143,7 +143,7 @@ class WorkerCommand(QueueCommand):
 
     @contextmanager
     def shown_in_terminal(self, process: str, options: dict[str, Any]) -> Iterator[None]:
-        """A block in which the terminal shows the log, or this process at least, unless it is to be quiet."""
+        """A block in which the terminal shows the log, or that this process has started, unless quiet."""
         with log_in_terminal(options["verbosity"], options["quiet"]):
             if not options["quiet"] and not terminal_shows(logging.INFO):
                 self.stdout.write(f"Started: {process}. The log goes where LOGGING says.")

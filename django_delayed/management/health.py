@@ -23,7 +23,7 @@ class Address(NamedTuple):
 def address(text: str) -> Address:
     """An address from the command line: a port, or a host and a port. Raises ArgumentTypeError."""
     host, colon, port = text.rpartition(":")
-    # An address of IPv6 may stand in brackets, as in a URL.
+    # An IPv6 address may be in brackets, as in a URL.
     host = host.removeprefix("[").removesuffix("]")
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16) or bool(host) != bool(colon):
         raise ArgumentTypeError(

@@ -1,4 +1,4 @@
-"""What the commands that make an operator's moves have in common: which jobs, the question, the report."""
+"""What the commands that make an operator's moves share: which jobs, the question, the output."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ class MoveCommand(QueueCommand):
             self._move(ids, where, spread)
 
     def conditions(self, options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-        """What the flags ask of the rows. Raises CommandError for one that is empty."""
-        # A script whose variable is empty must not move every job.
+        """The lookups that the flags ask for. Raises CommandError for an empty flag."""
+        # A script with an empty variable must not move every job.
         for name in ("queues", *TEXTS):
             if options[name] is not None and not options[name]:
                 raise CommandError(f"--{name.replace('_', '-')} is empty. Leave it out to move jobs of any.")
@@ -109,7 +109,7 @@ class MoveCommand(QueueCommand):
             return
         if not where:
             self.stdout.write(f"No filter is set: these are all jobs that can be {self.done}.")
-        # To count them by their state, each is read.
+        # To count rows by state, every row is read: not if they can have only one.
         known = {self.states[0]: len(ids)} if len(self.states) == 1 else None
         for state, count in (known or count_by_state(self.operation.allowed(rows))).items():
             if count:
@@ -127,7 +127,7 @@ class MoveCommand(QueueCommand):
             self.stdout.write(f"{self._jobs(skipped - equal)} skipped: changed or gone meanwhile.")
 
     def _log(self, result: str, ids: list[int], where: str, spread: timedelta) -> None:
-        # The admin's log has no entries without a user of the site.
+        # Not in the admin's log: an entry there needs a user of the site.
         logger.info("%s, by %s in a terminal", self.operation.report(result, ids, where, spread), operator())
 
     def _jobs(self, count: int) -> str:
@@ -138,6 +138,6 @@ def operator() -> str:
     """The name of who runs the command, for logs."""
     try:
         return getpass.getuser()
-    # In a container the process may run under a number that no user has.
+    # In a container, the process may run under an id that no user has.
     except (ImportError, KeyError, OSError):
         return "an unknown user"

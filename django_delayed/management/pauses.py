@@ -1,4 +1,4 @@
-"""What the commands that pause and resume queues have in common: which queues, the report."""
+"""What the commands that pause and resume queues share: which queues, and the output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("django_delayed")
 class PauseCommand(QueueCommand):
     """Changes whether workers claim jobs of some queues.
 
-    Exit code 0: it is so now, for all that are named; 2: the database is unavailable.
+    Exit code 0: all these queues are paused or resumed now; 2: the database is unavailable.
     """
 
     requires_system_checks: list[str] = []
@@ -31,7 +31,7 @@ class PauseCommand(QueueCommand):
         parser.add_argument("queues", nargs="+", metavar="QUEUE", help="The name of a queue.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Change it, and say for which queues it was otherwise before."""
+        """Pause or resume the queues, and say which of them were so already."""
         require_tables()
         with log_in_terminal(options["verbosity"], quiet=options["verbosity"] == 0):
             try:
@@ -47,9 +47,9 @@ class PauseCommand(QueueCommand):
             self.stdout.write(f"{queue}: {self.done}{'' if queue in changed else ' already'}")
 
     def queues(self, options: dict[str, Any]) -> list[str]:
-        """The queues that are meant."""
+        """The queues that the arguments name, each once."""
         return list(dict.fromkeys(options["queues"]))
 
     def change(self, queues: Sequence[str]) -> list[str]:
-        """Change it, and return the names of the queues for which it was otherwise."""
+        """Pause or resume these queues. Returns the names of those that were not so already."""
         raise NotImplementedError

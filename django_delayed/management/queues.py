@@ -1,4 +1,4 @@
-"""Queues that are named to a worker: is there anything in the project that knows them?"""
+"""The queues that a command names: whether the project knows them, and which rows are theirs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def warn_of_unknown_queues(patterns: Sequence[str]) -> None:
 
 
 def in_queues(rows: DelayedJobQuerySet, patterns: tuple[str, ...]) -> DelayedJobQuerySet:
-    """Those of the rows whose queue these names and patterns name; all of them without any."""
+    """The rows in the queues that these names and patterns name; all rows if there are none."""
     if not patterns:
         return rows
     queues = rows.order_by().values_list("queue", flat=True).distinct()
@@ -45,7 +45,7 @@ def in_queues(rows: DelayedJobQuerySet, patterns: tuple[str, ...]) -> DelayedJob
 
 
 def unknown_queues(patterns: Sequence[str]) -> list[str]:
-    """Those names and patterns that are of no known queue, each without its "!"."""
+    """The names and patterns that match no known queue, each without its "!"."""
     left = [pattern.removeprefix("!") for pattern in patterns]
     if left:
         left = _without(left, _declared())
@@ -53,7 +53,7 @@ def unknown_queues(patterns: Sequence[str]) -> list[str]:
         try:
             left = _without(left, {lane.queue for lane in lanes()})
         except DatabaseError:
-            # Nobody knows, and a worker waits for its database.
+            # It cannot be known now, and a worker starts without its database.
             return []
     return left
 
@@ -66,7 +66,7 @@ def _declared() -> set[str]:
     """The queues in settings, in classes of jobs and at methods of models."""
     in_settings = (settings.DEFAULT_QUEUE, settings.MAIL_QUEUE, *settings.QUEUE_ATTRIBUTES)
     declared = [*in_settings, *_queues_of_classes(Job), *_queues_of_methods(), *_queues_of_tasks()]
-    # It may be a function, which is not called here.
+    # A queue may also be a function, which is not called here.
     return {queue for queue in declared if isinstance(queue, str)}
 
 

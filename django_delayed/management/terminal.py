@@ -28,7 +28,7 @@ def log_in_terminal(verbosity: int, quiet: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        # The next command of this process may be told otherwise.
+        # The next command in this process may have another verbosity.
         logger.removeHandler(handler)
         logger.setLevel(level)
 

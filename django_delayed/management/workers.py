@@ -18,7 +18,7 @@ LONGEST_NAME = 255
 
 @dataclass(frozen=True)
 class Pool:
-    """So many worker processes for these queues."""
+    """A number of worker processes for some queues."""
 
     queues: tuple[str, ...]
     processes: int
@@ -86,9 +86,9 @@ def name(text: str) -> str:
 
 
 def configurations(one: Configuration, options: dict[str, Any]) -> Sequence[Configuration]:
-    """What each worker is told, where a worker on its own is told `one`. Raises CommandError."""
+    """The configuration of each worker; `one` is that of a worker on its own. Raises CommandError."""
     one = _limited(one, options)
-    # From call_command it may be one text, and none of them.
+    # With call_command, this may also be a single text, or pools that are not parsed yet.
     given = [options["pools"]] if isinstance(options["pools"], str) else options["pools"]
     if not given:
         return [one] * (_number(options, "processes") or 1)
@@ -108,7 +108,7 @@ def configurations(one: Configuration, options: dict[str, Any]) -> Sequence[Conf
 
 
 def _limited(one: Configuration, options: dict[str, Any]) -> Configuration:
-    """The worker as the flags want it that are not about its queues. Raises CommandError."""
+    """The worker with the flags that are not about its queues. Raises CommandError."""
     one = replace(
         one,
         name=_name(options),
@@ -164,7 +164,7 @@ def _add_number(parser: CommandParser, flag: str, metavar: str, help: str) -> No
 
 
 def _number(options: dict[str, Any], name: str) -> int | None:
-    # From call_command, it may be anything.
+    # With call_command, the value may be anything.
     if (value := options[name]) is None:
         return None
     try:
@@ -175,7 +175,7 @@ def _number(options: dict[str, Any], name: str) -> int | None:
 
 
 def _pool_of(value: Any) -> Pool:
-    # From call_command.
+    # With call_command, the pool is not parsed yet.
     try:
         return pool(str(value))
     except ArgumentTypeError as error:

@@ -28,13 +28,13 @@ class Command(MoveCommand):
         super().add_arguments(parser)
 
     def conditions(self, options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-        """As those of every move, and the ids."""
+        """The conditions of every move, and the ids."""
         if options["ids"]:
             yield "pk__in", options["ids"]
         yield from super().conditions(options)
 
     def show(self, rows: DelayedJobQuerySet, ids: list[int], where: str) -> None:
-        """As for every move; says what is for jobs that wait."""
+        """As for every move; also names the command for jobs that wait."""
         super().show(rows, ids, where)
         if where and rows.waiting().exists():
             self.stdout.write("Some of these jobs wait, and do not run: jobs_discard removes them.")

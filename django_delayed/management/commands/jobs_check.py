@@ -22,7 +22,7 @@ from ..arguments import add_queues, queues_of, seconds, span_of
 from ..base import UNKNOWN, QueueCommand, require_tables
 from ..queues import warn_of_unknown_queues
 
-WARN_ABOVE_LANES = 200  # claims get slower from there on
+WARN_ABOVE_LANES = 200  # claims slow down with more
 OLD_TRANSACTION = timedelta(minutes=5)  # a worker may have performed a million jobs meanwhile
 LATE = 1  # exit code
 
@@ -31,8 +31,8 @@ LATE = 1  # exit code
 class Report:
     """What --json writes.
 
-    `status` is "ok", "late" or "unreadable", `oldest` for how many seconds the oldest due job of the checked
-    queues has waited, `error` the sentence that goes with an exit code, `numbers` those of all queues.
+    `status` is "ok", "late" or "unreadable". `oldest` is how many seconds the oldest due job of the checked
+    queues has waited, `error` the sentence that goes with an exit code, `numbers` the numbers of all queues.
     """
 
     max_age: float
@@ -57,7 +57,7 @@ class Command(QueueCommand):
         parser.add_argument(
             "--max-age",
             type=seconds,
-            # As delayed_job's jobs:check.
+            # The default of delayed_job's jobs:check.
             default=timedelta(minutes=5),
             metavar="SECONDS",
             help="How long a job may have been due without being performed (default: 300).",
@@ -109,7 +109,7 @@ class Command(QueueCommand):
         return "No job is late; none is due."
 
     def look(self, filters: Filters) -> timedelta:
-        """For how long the oldest due job has waited; with a warning for each thing that is wrong.
+        """How long the oldest due job has waited. Warns of each thing that is wrong.
 
         Scheduled, running and failed jobs are in no lane, so they are never late.
         """
@@ -130,12 +130,12 @@ class Command(QueueCommand):
             )
 
     def warn_of_pauses(self, filters: Filters) -> None:
-        """Warn of paused queues: jobs that wait there for too long are late as any others."""
+        """Warn of paused queues: jobs that wait there for too long are late like any others."""
         if paused := sorted({lane.queue for lane in lanes(filters) if lane.is_paused}):
             self.warn(f"Paused, with waiting jobs: {', '.join(paused)}.")
 
     def warn_of_transaction(self) -> None:
-        """Warn of a transaction because of which the rows of performed jobs are kept."""
+        """Warn of a transaction that makes the database keep the rows of performed jobs."""
         oldest = database(connections[settings.DATABASE]).oldest_transaction()
         if oldest and oldest.age > OLD_TRANSACTION:
             self.warn(

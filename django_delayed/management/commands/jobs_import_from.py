@@ -13,7 +13,7 @@ from ..base import QueueCommand, require_tables
 from ..imports.importer import Import, Source
 from ..question import add_noinput, confirm
 
-# The app of each, and what knows its rows.
+# The app of each, and the class that reads its rows.
 SOURCES = {
     "background_tasks": ("background_task", "background_tasks.BackgroundTasks"),
     "tasks_db": ("django_tasks_db", "tasks_db.DatabaseTasks"),
@@ -83,7 +83,7 @@ def _source(name: str) -> Source:
             f"{app!r} is not in INSTALLED_APPS. Put it there until its tasks are moved, and do not start its"
             " workers."
         )
-    # Not before: on Django 5.2, tasks need a package.
+    # Imported only now: on Django 5.2, tasks need a package.
     source: Source = import_string(f"django_delayed.management.imports.{path}")()
     return source
 

@@ -32,6 +32,6 @@ class Command(PauseCommand):
 
     def change(self, queues: Sequence[str]) -> list[str]:
         changed = resume(queues)
-        # The name of one that was paused is right: it was there.
+        # A queue that was paused has a right name: no warning for it.
         warn_of_unknown_queues([queue for queue in queues if queue not in changed])
         return changed

@@ -64,7 +64,7 @@ class Progress:
         return f"{self.performed} {jobs} performed in {took:.1f} s, {self.failed} failed{others}"
 
     def count(self, outcome: Outcome) -> None:
-        """One more attempt has ended."""
+        """Count one more attempt that has ended."""
         if isinstance(outcome, Released | Snoozed):
             return
         self.performed += 1

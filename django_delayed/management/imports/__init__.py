@@ -1,1 +1,1 @@
-"""What `jobs_import_from` takes over: waiting rows of other queues, as they are there and as jobs."""
+"""The queues from which `jobs_import_from` takes waiting rows, and how these rows become jobs."""

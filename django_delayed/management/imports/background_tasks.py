@@ -31,15 +31,15 @@ _DECORATED = (
 
 
 class BackgroundTasks:
-    """What is registered with @background, and written down by a call of it."""
+    """The tasks of functions decorated with @background."""
 
     def __init__(self) -> None:
         self.model: Any = apps.get_model(MODEL)
-        # Their own rule: the larger number goes first unless this says otherwise.
+        # The rule of django-background-tasks: larger numbers go first unless this setting says otherwise.
         self.sign = 1 if getattr(django_settings, "BACKGROUND_TASK_PRIORITY_ORDERING", "") == "ASC" else -1
 
     def unfinished(self) -> QuerySet[Any]:
-        """All rows: finished ones, and those that have failed, are moved to another table there."""
+        """All rows: django-background-tasks moves finished and failed ones to another table."""
         rows: QuerySet[Any] = self.model.objects.order_by("run_at", "pk")
         return rows
 
@@ -51,7 +51,7 @@ class BackgroundTasks:
         """A call of the function, or the Job class that has its name by ALIASES."""
         if row.failed_at:
             raise Stays(_FAILED)
-        # Their own rule again: a lock that is older than MAX_RUN_TIME does not count.
+        # The rule of django-background-tasks: a lock that is older than MAX_RUN_TIME does not count.
         if row.locked_by and not self.model.objects.unlocked(timezone.now()).filter(pk=row.pk).exists():
             raise Stays(_RUNS)
         if row.repeat:
@@ -79,7 +79,7 @@ def _find(task_name: str) -> Any:
     try:
         return names.resolve(f"{module}:{name}")
     except DelayedError as error:
-        # The module is imported by now, if it is one.
+        # `resolve` has imported the module, if there is one.
         found = getattr(sys.modules.get(module), name, None)
         if type(found).__module__.startswith("background_task."):
             raise Stays(_DECORATED) from error

@@ -33,7 +33,7 @@ class Source(Protocol):
         """What the row is called, for people."""
 
     def job_of(self, row: Any) -> Job:
-        """The row as a job that is not enqueued. Raises Stays, and other errors with a sentence."""
+        """The row as a job that is not enqueued yet. Raises Stays, or other errors that say what is wrong."""
 
 
 class Stays(Exception):
@@ -43,7 +43,7 @@ class Stays(Exception):
 class Import:
     """The rows of a source: `names` counts those that can be moved, `staying` the others by name and reason.
 
-    Raises CommandError when no transaction can be about both queues.
+    Raises CommandError if the two queues are in different databases.
     """
 
     def __init__(self, source: Source) -> None:
@@ -60,7 +60,7 @@ class Import:
             )
 
     def look(self) -> None:
-        """Find out which rows can be moved. Nothing is written, and no hook of a job runs."""
+        """Find out which rows can be moved. Writes nothing, and calls no hook of a job."""
         for row in self._rows().iterator(chunk_size=ROWS_AT_A_TIME):
             try:
                 _check(self.source.job_of(row))
@@ -85,13 +85,13 @@ class Import:
         return moved
 
     def _move(self, chunk: Sequence[Any]) -> tuple[int, list[tuple[Any, Exception]]]:
-        """Write our rows and delete theirs in one transaction; they are locked from its beginning on."""
+        """Write our rows and delete theirs in one transaction, which locks theirs first."""
         failed: list[tuple[Any, Exception]] = []
         moved = []
         with transaction.atomic(using=settings.DATABASE):
             for row in self._rows().filter(pk__in=chunk).select_for_update():
                 try:
-                    # What a hook or a receiver has written goes with the job that is not enqueued.
+                    # If the job is not enqueued, what a hook or a receiver has written is rolled back too.
                     with transaction.atomic(using=settings.DATABASE):
                         self._enqueue(row)
                 except DatabaseError:

@@ -17,8 +17,8 @@ from ...tasks.job import TaskJob
 from ...tasks.task import changed
 from .importer import Stays
 
-MODEL = "django_tasks_database.DBTaskResult"  # the label of their app is not its name
-_NO_TIME = 9999  # the year in which a task is due that has no run_after
+MODEL = "django_tasks_database.DBTaskResult"  # the app's label differs from its name
+_NO_TIME = 9999  # the year of `run_after` in the row of a task without one
 _RUNS = (
     "it runs, or its worker was killed. If no db_worker runs any more, set its status to READY, and run this"
     " again."
@@ -32,7 +32,7 @@ class DatabaseTasks:
         self.model: Any = apps.get_model(MODEL)
 
     def unfinished(self) -> QuerySet[Any]:
-        """Those that wait and run. The others are results."""
+        """The rows of tasks that wait or run. The others are results."""
         statuses = [TaskResultStatus.READY, TaskResultStatus.RUNNING]
         rows: QuerySet[Any] = self.model.objects.filter(status__in=statuses)
         return rows
@@ -42,7 +42,7 @@ class DatabaseTasks:
         return str(row.task_path)
 
     def job_of(self, row: Any) -> Job:
-        """The task with what `using` had changed, and its arguments."""
+        """The task as `using` had changed it, with its arguments."""
         if row.status != TaskResultStatus.READY:
             raise Stays(_RUNS)
         module, _, name = row.task_path.rpartition(".")
