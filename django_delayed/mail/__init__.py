@@ -1,4 +1,4 @@
-"""Mail that becomes a job: single messages, a project's mailers, or every mail of the project."""
+"""Mail that becomes a job: single messages, the mails of a mailer, or every mail of the project."""
 
 from .backend import EmailBackend
 from .delivery import deliver_later, send_mail

@@ -1,4 +1,4 @@
-"""EmailBackend: Django's mail backend for projects whose every mail becomes a job."""
+"""EmailBackend: the mail backend for projects in which every mail becomes a job."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ REFUSED = {
 
 
 class EmailBackend(BaseEmailBackend):
-    """An email backend of Django that enqueues each mail.
+    """An email backend for Django that enqueues each mail.
 
     The worker sends through DJANGO_DELAYED["EMAIL_BACKEND"]; in MAILERS (Django 6.1), through the mailer
-    whose alias stands in OPTIONS["mailer"].
+    that OPTIONS["mailer"] names.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class EmailBackend(BaseEmailBackend):
         remove_refused({"auth_user": username, "auth_password": password})
         self.alias = kwargs.get("alias")
         if self.alias is None or "_ignore_unknown_kwargs" in kwargs:
-            # These were given to get_connection(); Django checks what stands in OPTIONS.
+            # These were given to get_connection(); Django checks those in OPTIONS itself.
             for name in set(kwargs) - {"alias", "_ignore_unknown_kwargs"}:
                 raise TypeError(f"{name}= has no effect: a worker sends the mail, through its transport.")
         super().__init__(**kwargs)
@@ -58,7 +58,8 @@ class EmailBackend(BaseEmailBackend):
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         """Enqueue the messages with one INSERT. Returns how many.
 
-        0 while a failure is reported that must enqueue nothing; with `fail_silently` also if it fails.
+        Returns 0 while a failure is announced that must enqueue nothing, and with `fail_silently` also if the
+        enqueue fails.
         """
         if is_refused():
             return 0
@@ -72,18 +73,18 @@ class EmailBackend(BaseEmailBackend):
         except (DatabaseError, DelayedError, ImproperlyConfigured):
             if not self.fail_silently:
                 raise
-            # The log may be mailed through this backend.
+            # A log handler may mail this record through this backend.
             with reporting():
                 logger.warning("%d mails could not be enqueued", len(jobs), exc_info=True)
             return 0
 
     def backend_behind(self) -> BaseEmailBackend:
-        """The backend by which the worker sends."""
+        """The backend through which the worker sends."""
         return configured_backend() if self.alias is None else mailers[self.mailer]
 
 
 def remove_refused(options: Any) -> None:
-    """Remove options that cannot apply to queued mail. Raises TypeError if one has a truthy value."""
+    """Remove the options that queued mail cannot have. Raises TypeError if one has a truthy value."""
     for name, reason in REFUSED.items():
         if options.pop(name, None):
             raise TypeError(f"{name}= has no effect on queued mail: {reason}.")

@@ -1,4 +1,4 @@
-"""deliver_later and send_mail: a message that becomes a job."""
+"""deliver_later and send_mail: a message becomes a job."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def deliver_later(
     """Enqueue a message for a worker to send, with its attachments and alternatives, up to MAX_MAIL_SIZE.
 
     `using` names the mailer (Django 6.1 and its MAILERS); the options are those of a job: queue, priority,
-    run_at or wait_until, wait, max_attempts, max_run_time. Returns its row; None for a message without
-    recipients, which Django does not send either. Raises TypeError, ValueError or SerializationError for a
-    message that could not be sent.
+    run_at or wait_until, wait, max_attempts, max_run_time. Returns the row of the job; None for a message
+    without recipients, which Django does not send either. Raises TypeError, ValueError or SerializationError
+    for a message that could not be sent.
     """
     remove_refused(options)
     check_message(message)
@@ -56,7 +56,7 @@ def send_mail(
 
 
 def check_message(message: EmailMessage) -> None:
-    """Raise TypeError for a message that a worker would not send as it was meant."""
+    """Raise TypeError for a message that a worker would not send as the caller means it."""
     if not isinstance(message, EmailMessage):
         raise TypeError(f"A message must be one of django.core.mail's, not {message!r}.")
     if not isinstance(connection_of(message), (EmailBackend, type(None))):
@@ -73,5 +73,5 @@ def _check_using(using: str | None) -> None:
         return
     if mailers is None:
         raise TypeError("using= names a mailer of MAILERS, which this version of Django does not have.")
-    # Raises Django's own error for an unknown one.
+    # Raises Django's own error for an unknown mailer.
     _ = mailers[using]

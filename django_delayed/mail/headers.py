@@ -1,4 +1,4 @@
-"""The headers that a mail has from its enqueue on: who gets it twice can tell that it is one mail."""
+"""The headers that a mail has from its enqueue on: two copies of it can be recognized as one mail."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Headers = dict[str, str]
 
 
 def new_headers() -> Headers:
-    """A Message-ID and the Date of now, as Django itself would write them."""
+    """A new Message-ID and the present Date, as Django itself would write them."""
     zone = timezone.get_current_timezone() if django_settings.EMAIL_USE_LOCALTIME else UTC
     return {"Message-ID": make_msgid(domain=str(DNS_NAME)), "Date": format_datetime(datetime.now(zone))}
 
 
 def fix_headers(message: EmailMessage, headers: Headers) -> None:
-    """Have the message render with these headers, where neither it nor its class sets them itself."""
+    """Make the message render with these headers, unless it or its class sets them itself."""
     given = {name.lower() for name in message.extra_headers}
     vars(message)["fixed_headers"] = {name: headers[name] for name in headers if name.lower() not in given}
     cls: Any = type(message)
@@ -29,7 +29,7 @@ def fix_headers(message: EmailMessage, headers: Headers) -> None:
 
 
 class _WithHeaders:
-    """What is put over the class of a message; it goes with copies of the message, pickled ones too."""
+    """Put over the class of a message. Copies of the message keep it, pickled ones too."""
 
     original: type[EmailMessage]
     extra_headers: dict[str, str]
@@ -38,7 +38,7 @@ class _WithHeaders:
     def message(self, **options: Any) -> Any:
         """As the class of the message renders it."""
         own = self.extra_headers
-        # Not for longer: transports that call a web service read them, and many services refuse these two.
+        # Only while it renders: transports for web services read extra_headers, and many refuse these two.
         self.extra_headers = own | self.fixed_headers
         try:
             return super().message(**options)  # type: ignore[misc]

@@ -27,12 +27,12 @@ class MailJob(Job, tag="mail"):
     size_setting: ClassVar[str] = "MAX_MAIL_SIZE"
 
     def perform(self, message: EmailMessage, using: str | None) -> None:
-        """Give the message to the transport, whose errors are errors of the job."""
+        """Give the message to the transport. Its errors are errors of the job."""
         deliver(message, using)
 
     @property
     def name(self) -> str:
-        """How many it goes to; neither their addresses nor the subject: names are written to the log."""
+        """To how many it goes. No addresses and no subject: names are written to the log."""
         count = len(self.args[0].recipients())
         return f"Mail to {count} recipient{'' if count == 1 else 's'}"
 

@@ -1,4 +1,4 @@
-"""Mailer: methods that return a message; delayed, the worker renders and sends it."""
+"""Mailer: a class of methods that return messages, which a worker renders and sends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Mailer:
 
     `UserMailer.delay(queue="mail").registration(user)` enqueues. The worker fetches the user, calls the
     method in the language and the time zone of the enqueue, and sends what it returns.
-    `UserMailer().registration(user)` is the message here and now, to look at or to `.send()`.
+    `UserMailer().registration(user)` returns the message in this process, to look at or to `.send()`.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -43,7 +43,7 @@ class Mailer:
 
     @classmethod
     def delay(cls, **options: Unpack[JobOptions]) -> Self:
-        """A stand-in whose methods enqueue the mail; each returns the DelayedJob. Options: as of a job."""
+        """A stand-in: its methods enqueue the mail and return the DelayedJob. Takes the options of a job."""
         proxy: Any = DelayProxy(cls, (check_options(options),), delayed_mail)
         return proxy
 
@@ -54,7 +54,7 @@ def delayed_mail(mailer: type[Mailer], method: str, layers: Layers) -> DelayedCa
 
 
 class Mail:
-    """One mail of a mailer: the method that renders it, looked up once, and the headers of its enqueue.
+    """One mail of a mailer: the method that renders it, looked up once, and its headers since the enqueue.
 
     Raises AttributeError or TypeError for a method that is not a mail.
     """

@@ -1,4 +1,4 @@
-"""A message of Django's as JSON data, and the message again."""
+"""A message of Django's as JSON data, and back."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _MISSING = object()
 def dump(message: EmailMessage) -> dict[str, Any]:
     """The message as JSON data: its fields and the attributes that were set on it, whatever its class.
 
-    What a class renders that renders itself is stored too: it might render something else in a worker. Raises
-    ValueError for a header or an address that no transport would accept (the message is rendered once to find
-    out), and SerializationError for an attribute that cannot be serialized.
+    If the class renders itself, what it renders is stored too: it might render something else in a worker.
+    Raises ValueError for a header or an address that no transport would accept (the message is rendered once
+    to find out), and SerializationError for an attribute that cannot be serialized.
     """
     rendered = message.message()
     for name in message.extra_headers:
@@ -70,7 +70,7 @@ def _message(values: dict[str, Any]) -> EmailMessage:
 
 
 def check_address(address: str) -> None:
-    """Raise ValueError for a text that is not one address, as every transport of Django would, but later."""
+    """Raise ValueError for a text that is not one address: every transport of Django would do so later."""
     try:
         _, header = policies.default.header_store_parse("To", address)
     except (ValueError, IndexError, HeaderParseError) as error:
@@ -91,7 +91,7 @@ def connection_of(message: EmailMessage) -> Any:
     return values.get("connection", values.get("_connection"))
 
 
-# What a message is made of
+# The parts of a message
 
 
 def _fields(message: EmailMessage) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _fields(message: EmailMessage) -> dict[str, Any]:
     if isinstance(message.encoding, Charset):
         fields["encoding"] = dict(vars(message.encoding))
     for name in SUBTYPES:
-        # Only where it differs from Django's own: 6.0 refuses two of them that 5.2 has on the class.
+        # Only if it is not Django's own: Django 6.0 refuses two of them that 5.2 has on the class.
         if (value := getattr(message, name, _MISSING)) != getattr(cls, name, _MISSING):
             fields[name] = value
     return fields
@@ -114,8 +114,8 @@ def _fields(message: EmailMessage) -> dict[str, Any]:
 def _own(message: EmailMessage) -> Iterator[tuple[str, Any]]:
     """The attributes of the message beside Django's fields, such as the tags that a mail service reads.
 
-    For custom message classes, drop attributes that cannot be serialized (such as the request). Also drop
-    model instances: if one were deleted before sending, the mail would fail.
+    For a class that is not Django's, without those that cannot be serialized, such as a request, and without
+    model instances: if one were deleted before the mail is sent, the mail would fail.
     """
     for name, value in vars(message).items():
         if name in FIELDS | PARTS | CONNECTIONS:
@@ -154,7 +154,7 @@ def _renders_itself(message: EmailMessage) -> bool:
 def _pack(content: Any) -> tuple[str, Any]:
     match content:
         case str():
-            # As bytes: a text file may hold a NUL, which no database takes in a text.
+            # As bytes: a text file may have a NUL, which no database takes in a text.
             return "text", content.encode()
         case bytes() | bytearray() | memoryview():
             return "bytes", bytes(content)
@@ -215,31 +215,31 @@ def as_bytes(part: Message) -> bytes:
 
 
 class StoredMime(MIMEBase):
-    """A part that was stored. A MIMEBase, as Django 5.2 takes nothing else for an attachment."""
+    """A part that was stored. It is a MIMEBase because Django 5.2 takes nothing else as an attachment."""
 
     def __init__(self, policy: Any = policies.compat32) -> None:
         Message.__init__(self, policy=policy)
 
     def as_bytes(self, unixfrom: bool = False, policy: Any = None, linesep: str | None = None) -> bytes:
-        """As Python's, and with the `linesep` that Django 5.2 asks for."""
+        """As Python's; takes the `linesep` that Django 5.2 gives."""
         policy = policy or self.policy
         return super().as_bytes(unixfrom, policy.clone(linesep=linesep) if linesep else policy)
 
 
 class RenderedMessage(EmailMultiAlternatives):
-    """A message of a class that rendered itself: what it rendered, beside the fields for who reads those."""
+    """A message of a class that rendered itself: the result, and the fields for code that reads them."""
 
     mime: bytes
     envelope: list[str]
 
     def message(self, *, policy: Any = None) -> Any:
-        """The stored MIME. Django 5.2 asks for it without a policy, and for bytes with a `linesep`."""
+        """The stored MIME. Django 5.2 asks for it without a policy, and for its bytes with a `linesep`."""
         if policy is None:
             return BytesParser(_class=StoredMime).parsebytes(self.mime)
         return BytesParser(policy=policy).parsebytes(self.mime)
 
     def recipients(self) -> list[str]:
-        """To whom the original would have gone."""
+        """The recipients that the original had."""
         return self.envelope
 
 

@@ -1,4 +1,4 @@
-"""What a mail server refuses: for now or for good, every recipient or some of them."""
+"""Refusals of a mail server: for now or for good, of every recipient or of some of them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ LOGIN = {530, 534, 535, 538}
 def send(backend: BaseEmailBackend, message: EmailMessage) -> None:
     """Send the message through the backend. Raises MailRefused if it was refused for good for everybody.
 
-    Other errors are those of the backend: no recipient was accepted then. When only some recipients were
-    refused, the log names them and nothing is raised: another attempt would send to the others again.
+    Other errors are those of the backend, which then sent to nobody. If only some recipients were refused,
+    the log names them and nothing is raised: another attempt would send to the others again.
     """
     answers: Answers = {}
     try:
@@ -60,12 +60,12 @@ def _send_by_smtp(backend: Any, message: EmailMessage, answers: Answers) -> None
         try:
             backend.close()
         except OSError:
-            # An error here would have a mail sent again that the server has accepted.
+            # Not raised: another attempt would send a mail again that the server has accepted.
             logger.warning("The connection to the mail server could not be closed", exc_info=True)
 
 
 def _record(connection: Any, answers: Answers) -> None:
-    """Note what the server answers for each recipient: Django drops what smtplib returns about them."""
+    """Record what the server answers for each recipient: Django drops what smtplib returns about them."""
     if not isinstance(connection, smtplib.SMTP):
         return
     ask = connection.rcpt
@@ -85,6 +85,6 @@ def _is_for_good(error: smtplib.SMTPException, refused: Answers) -> bool:
     """Whether another attempt would end the same way for each recipient."""
     codes = {code for code, _ in refused.values()}
     if isinstance(error, smtplib.SMTPResponseException):
-        # The sender or the content; somebody who was refused for now may still get it another time.
+        # The sender or the content was refused; a recipient that was refused for now may accept it later.
         codes.add(error.smtp_code)
     return bool(codes) and all(code in FOR_GOOD and code not in LOGIN for code in codes)

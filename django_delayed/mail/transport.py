@@ -1,4 +1,4 @@
-"""The transport: the backend by which a worker sends mail, and what can be wrong with it."""
+"""The transport: the backend through which a worker sends mail, and what can be wrong with it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def deliver(message: EmailMessage, using: str | None = None) -> None:
 
 
 def is_delivering() -> bool:
-    """Whether a transport is at work here; a mail that it hands to the queue would go round for ever."""
+    """Whether a transport sends right now: a mail that it enqueued would be enqueued again for ever."""
     return _delivering.get()
 
 
@@ -47,7 +47,7 @@ def transport(using: str | None = None) -> BaseEmailBackend:
     if _is_set() and not _has_mailers() and not is_test:
         return configured_backend()
     backend: Any = mail.get_connection() if mailers is None else mailers[using or "default"]
-    # The class is asked: a mock, or a wrapper with a __getattr__, has every attribute.
+    # Asks the class: an instance may be a mock or a wrapper with a __getattr__, which has every attribute.
     is_ours = hasattr(type(backend), "backend_behind")
     if is_test and (is_ours or any(_aliases_of_ours())):
         return locmem.EmailBackend()
@@ -56,7 +56,7 @@ def transport(using: str | None = None) -> BaseEmailBackend:
 
 def is_in_test_environment() -> bool:
     """Whether Django's test runner, or one that does the same, has set up `mail.outbox` in this process."""
-    # Not by the outbox alone: the locmem backend makes one wherever it is used.
+    # The outbox alone does not tell: the locmem backend makes one wherever it is used.
     state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
     return hasattr(mail, "outbox") and hasattr(state, "saved_data")
 
@@ -76,12 +76,12 @@ def setting_of(alias: str | None) -> str:
 
 
 def loop_error(alias: str | None) -> str:
-    """The sentence about a transport that would enqueue its mail again."""
+    """The sentence for a transport that would enqueue its mail again."""
     return f"{setting_of(alias)} must be a backend that sends mail, not one that enqueues it again."
 
 
 def problems() -> Iterator[str]:
-    """What is wrong with the transport, a sentence each, for the system check."""
+    """A sentence for each thing that is wrong with the transport, for the system check."""
     if not _has_mailers():
         yield from _problems_of_path(settings.EMAIL_BACKEND)
         return
@@ -110,7 +110,7 @@ def _aliases_of_ours() -> Iterator[str]:
 
 
 def _is_set() -> bool:
-    # Settings for tests name locmem, also in processes that no test runner has started.
+    # A project's settings for tests may name locmem, also in processes that no test runner has started.
     in_settings = "EMAIL_BACKEND" in getattr(django_settings, "DJANGO_DELAYED", {})
     return in_settings and django_settings.EMAIL_BACKEND != "django.core.mail.backends.locmem.EmailBackend"
 

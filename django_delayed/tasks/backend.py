@@ -31,8 +31,8 @@ R = TypeVar("R")
 class DelayedBackend(BaseTaskBackend):
     """The backend of `TASKS = {"default": {"BACKEND": "django_delayed.tasks.DelayedBackend"}}`.
 
-    Building it imports no model and asks the database nothing: it is built when a module has a task, possibly
-    before there are models.
+    Building it imports no model and asks the database nothing: Django builds it when a module has a task,
+    possibly before there are models.
     """
 
     task_class = DelayedTask
@@ -49,9 +49,9 @@ class DelayedBackend(BaseTaskBackend):
         super().validate_task(changed(task, run_after=None) if is_relative else task)
 
     def enqueue(self, task: Task[P, R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult[P, R]:
-        """Write the task down, in the transaction that is open on the queue's database; never on its commit.
+        """Write the task down at once, in the transaction that is open on the queue's database.
 
-        Of a unique task of which an equal one waits, the result is that of the one that waits. Raises
+        If the task is unique and an equal one waits, the result is that of the one that waits. Raises
         InvalidTask, and TypeError or ValueError for arguments that are no JSON or do not fit the function.
         """
         self.validate_task(task)
@@ -80,7 +80,7 @@ class DelayedBackend(BaseTaskBackend):
             raise TaskResultDoesNotExist(result_id) from error
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
-        """What is set up wrongly in this entry of TASKS."""
+        """What is wrong in this entry of TASKS."""
         where = f"TASKS[{self.alias!r}]"
         return [
             *(Error(f"{where}: {sentence}", id="django_delayed.E014") for sentence in self._problems()),
@@ -103,7 +103,7 @@ class DelayedBackend(BaseTaskBackend):
 
 
 def _notes() -> Iterator[str]:
-    # Of settings that are wrong, another check tells.
+    # Another check reports wrong settings.
     with suppress(ImproperlyConfigured):
         if settings.DATABASE != DEFAULT_DB_ALIAS and settings.DATABASE in connections:
             yield (

@@ -24,10 +24,10 @@ else:
             "Django 5.2 has no tasks of its own; install those of the package django-tasks:"
             ' pip install "django-delayed[tasks]"'
         ) from error
-    # It takes over Django's name for it.
+    # Some versions of django-tasks have Django's name for it, others their own.
     InvalidTask = getattr(exceptions, "InvalidTask", None) or exceptions.InvalidTaskError
 
-# Only type checkers know them as generic, on each version.
+# Only for type checkers are these classes generic on every version.
 if TYPE_CHECKING:
     AnyTask = Task[..., Any]
     AnyResult = TaskResult[..., Any]

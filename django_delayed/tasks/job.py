@@ -29,8 +29,8 @@ from .task import arguments_in, as_enqueued, changed, name_of
 class TaskJob(Job, tag="task"):
     """A task that was enqueued. Raises TypeError for arguments that do not fit its function.
 
-    They are `normalized`, and stored as they are. `equal` is the id of the row that holds its key, if that
-    is why the task was not enqueued.
+    The arguments are `normalized`, and stored as they are. If the task was not enqueued because another row
+    holds its key, `equal` is the id of that row.
     """
 
     equal: int | None = None
@@ -41,7 +41,7 @@ class TaskJob(Job, tag="task"):
         self.task = task
         self.args = args
         self.kwargs = kwargs
-        # What a subclass of Job has as attributes.
+        # Subclasses of Job have these as attributes of the class.
         for name, default in (("max_attempts", None), ("max_run_time", None), ("discard_on", ())):
             setattr(self, name, getattr(task, name, default))
 
@@ -51,17 +51,17 @@ class TaskJob(Job, tag="task"):
         super().enqueue_failed(error)
 
     def after_enqueue(self) -> None:
-        # Before a task that is performed at once begins.
+        # A hook of the enqueue: so the signal is sent before an inline task begins.
         row: Any = row_of(self)
         result = result_with(row, self.task, self.args, self.kwargs)
-        # Robustly: the row is written, and after an error the caller would enqueue another.
+        # Robustly: the row is written, and a caller that sees an error would enqueue the task again.
         task_enqueued.send_robust(sender_of(result), task_result=result)
 
     def perform(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the task's function, and keep what it returns: its row takes that along to the move."""
+        """Call the task's function, and keep what it returns for the move to write."""
         row: Any = row_of(self)
         if row.pk is None:
-            # As a claim would have it.
+            # As a claim would set them.
             row.locked_at, row.locked_by = timezone.now(), "inline"
         task = changed(self.task, queue_name=row.queue)
         result = result_with(row, task, self.args, self.kwargs)
@@ -76,10 +76,10 @@ class TaskJob(Job, tag="task"):
             return wait(attempts, error)
         return default_wait(attempts) if wait is None else wait
 
-    # A property: a worker, which makes the job again, has no use for its options.
+    # A property: a worker, which makes the job again, does not need its options.
     @property
     def layers(self) -> Layers:  # type: ignore[override]
-        """The options of its task."""
+        """The options of the task."""
         return (_options_of(self.task),)
 
     @property
@@ -109,7 +109,7 @@ class TaskJob(Job, tag="task"):
 
 
 def _options_of(task: AnyTask) -> Options:
-    # With the others larger is sooner, and here smaller; 0 says nothing.
+    # For Django, a larger number is sooner; here, a smaller one. 0 is no priority of its own.
     priority = -int(task.priority) or None
     when = "wait" if isinstance(task.run_after, timedelta) else "run_at"
     unique = getattr(task, "unique", None)

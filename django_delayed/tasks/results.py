@@ -1,4 +1,4 @@
-"""What a row, and the failed attempts of its job, say about a task: a TaskResult."""
+"""The TaskResult of a task, from its row and the failed attempts of its job."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Attempt(NamedTuple):
     error: str  # the text, of the last one only
 
     def as_error(self) -> TaskError:
-        """The error in Django's words."""
+        """The error as Django's TaskError."""
         path = self.error_class if "." in self.error_class else f"builtins.{self.error_class}"
         text = self.error or f"{self.error_class.rpartition('.')[2]}: {self.error_message}"
         before, start, frames = text.partition(_TRACEBACK)
@@ -43,7 +43,7 @@ class Attempt(NamedTuple):
 def find_row(result_id: Any) -> DelayedJob | None:
     """The row of a task by the id of its result; None for an id that no task has.
 
-    It is read where it is written: right after an enqueue, a replica does not have it.
+    Reads the database in which rows are written: right after an enqueue, a replica does not have the row.
     """
     text = str(result_id)
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
@@ -61,10 +61,10 @@ def id_of(row: DelayedJob) -> str:
 
 
 def attempts_of(row: DelayedJob) -> list[Attempt]:
-    """The last ten failed attempts, the oldest first; for a row without an error no query is made."""
+    """The last ten failed attempts, the oldest first; no query for a row without an error."""
     if not row.last_error:
         return []
-    # A row that no worker could read has failed without an attempt; without a pk, nothing was written.
+    # A row that no worker could read has failed without an attempt; one without a pk was never written.
     without = [Attempt(row.locked_by, row.started_at, row.error_class, row.error_message, row.last_error)]
     if row.pk is None:
         return without
@@ -74,7 +74,7 @@ def attempts_of(row: DelayedJob) -> list[Attempt]:
 
 
 def result_of(row: DelayedJob, attempts: Iterable[Attempt] | None = None) -> AnyResult:
-    """The result as the row has it now. The code of its task is looked for; it may be gone."""
+    """The result as the row has it now. The function of the task may be gone."""
     payload = arguments.from_json(row.payload)
     args, kwargs = arguments_in(payload)
     return result_with(row, _task_in(payload, row.queue), args, kwargs, attempts)
@@ -87,7 +87,7 @@ def result_with(
     kwargs: Mapping[str, Any],
     attempts: Iterable[Attempt] | None = None,
 ) -> AnyResult:
-    """As `result_of`, of a row of which the task and its arguments are known."""
+    """As `result_of`, if the task and the arguments of the row are known."""
     failed = [*(attempts_of(row) if attempts is None else attempts)]
     kept = Kept.load(row.result)
     last = row.started_at or row.locked_at
@@ -111,17 +111,17 @@ def result_with(
 
 
 def _status_of(row: DelayedJob) -> TaskResultStatus:
-    # Not by the state of the row, whose run_at MySQL would have to be asked for after an enqueue.
+    # The state of the row would need its run_at, for which MySQL would have to be asked after an enqueue.
     if row.failed_at:
         return TaskResultStatus.FAILED
     if row.finished_at:
         return TaskResultStatus.SUCCESSFUL
-    # READY is also: it has failed, and will be tried again.
+    # READY also means: the task has failed, and will be tried again.
     return TaskResultStatus.RUNNING if row.locked_at else TaskResultStatus.READY
 
 
 def refused(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> AnyResult:
-    """The result of a task that was not written down, and has no equal one that waits."""
+    """The result of a task that was not written down, with no equal one that waits."""
     why = "The task is not enqueued: it would report the failure of a report, or its equal has just gone.\n"
     return TaskResult(
         task=task,
@@ -140,13 +140,13 @@ def refused(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> An
 
 
 def _worker_ids(row: DelayedJob, failed: Sequence[Attempt], worker: str) -> list[str]:
-    """One for each attempt, "" where it is not known any more which worker it was."""
+    """The id of the worker of each attempt; "" if it is not known any more."""
     known = [attempt.worker for attempt in failed] + ([worker] if worker else [])
     return [""] * (row.attempts - len(known)) + known
 
 
 def _task_in(payload: Mapping[str, Any], queue: str) -> AnyTask:
-    """The task in a payload, whatever has become of its function and its queue."""
+    """The task in a payload, even if its function or its queue is gone."""
     try:
         found: AnyTask = names.resolve_marked(payload.get("task"))
     except DeserializationError as error:

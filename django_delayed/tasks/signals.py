@@ -1,4 +1,4 @@
-"""When the signals of tasks are sent, and what they carry. That of an enqueue is TaskJob's own."""
+"""When the signals of tasks are sent, and what they carry. TaskJob itself sends `task_enqueued`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .task import changed
 if TYPE_CHECKING:
     from ..models import DelayedJob
 
-# In the __dict__ of the row of a task that was begun: the result that was sent then.
+# The key in the __dict__ of a row for the result that was sent when the task began.
 _STARTED = "started_result"
 
 
@@ -33,7 +33,7 @@ def sender_of(result: AnyResult) -> type[BaseTaskBackend]:
 
 
 def send_started(row: DelayedJob, result: AnyResult) -> None:
-    """An attempt begins. That of its end has this result, with what has changed."""
+    """Send task_started. The signal of the end has the same result, with what has changed."""
     row.__dict__[_STARTED] = result
     task_started.send_robust(sender_of(result), task_result=result)
 
@@ -47,15 +47,15 @@ def _send_finished(result: AnyResult, error: BaseException | None) -> None:
         raise error
     except BaseException as raised:
         if raised is not error:
-            # What interrupts this process.
+            # Something else interrupts this process, such as KeyboardInterrupt.
             raise
-        # Receivers ask sys.exc_info() for the error: Django's own, which writes the log, and error trackers.
+        # Receivers ask sys.exc_info() for the error: Django's own, which writes the log, and error trackers'.
         error.__traceback__ = trace
         task_finished.send_robust(sender_of(result), task_result=result)
 
 
 def _settled(delayed_job: DelayedJob, exception: BaseException | None, **_: Any) -> None:
-    """The task has ended for good, and its row says so, if it still has one."""
+    """Send task_finished for a task that has ended for good; its row says so, if it still has one."""
     if exception is not None:
         stored = find_row(delayed_job.pk)
         result = _failed(delayed_job, exception) if stored is None else result_of(stored)
@@ -65,13 +65,13 @@ def _settled(delayed_job: DelayedJob, exception: BaseException | None, **_: Any)
 
 
 def _succeeded(row: DelayedJob) -> AnyResult:
-    """The result of a task that was performed, which its row does not say yet."""
+    """The result of a task that was performed; its row does not say so yet."""
     now = timezone.now()
     if started := row.__dict__.get(_STARTED):
         value = Kept.load(row.result).value
         changes = {"status": TaskResultStatus.SUCCESSFUL, "finished_at": now, "_return_value": value}
         return changed(started, **changes)
-    # The process that has performed it has died.
+    # The process that performed the task has died.
     finished = copy.copy(row)
     finished.finished_at = now
     return result_of(finished)
@@ -80,7 +80,7 @@ def _succeeded(row: DelayedJob) -> AnyResult:
 def _failed(row: DelayedJob, error: BaseException) -> AnyResult:
     """The result of a task that has failed and has no row: it was discarded, or performed inline.
 
-    In the latter case the caller has the row, and reads from it what became of the task.
+    If it was performed inline, the caller has the row, and reads from it what became of the task.
     """
     text = describe(error, row.name)
     last = Attempt(row.locked_by, row.started_at or row.locked_at, text.path, text.message, text.text)
@@ -95,7 +95,7 @@ def _receive(**what: Any) -> None:
     try:
         _settled(**what)
     except DeserializationError:
-        # Nobody can say of which task the row was; that it has failed is in our own log.
+        # The task of the row cannot be known. Our own log says that it has failed.
         return
 
 

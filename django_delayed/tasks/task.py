@@ -1,4 +1,4 @@
-"""DelayedTask: a task with a policy; the check of a task, and how a row names one."""
+"""DelayedTask: a task with the options of a job; the check of a task, and how a row names one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .compat import AnyResult, AnyTask, InvalidTask, Task
 
 T = TypeVar("T", bound="AnyTask | AnyResult")
 
-# What `using` can change of a task; the rest a worker finds in its module.
+# What `using` can change in a task; a worker finds the rest in the task's module.
 USING = ("priority", "queue_name", "run_after", "backend")
 
 
@@ -26,8 +26,8 @@ USING = ("priority", "queue_name", "run_after", "backend")
 class DelayedTask(Task):  # type: ignore[type-arg]
     """A task with the policy of a Job, as `@task(max_attempts=5)` takes it where the decorator can.
 
-    `wait_before_retry` is a duration, or a function of (attempts, error) that returns one. What is None is as
-    for every job.
+    `wait_before_retry` is a duration, or a function of (attempts, error) that returns one. A field that is
+    None has the default of every job.
     """
 
     max_attempts: int | None = None
@@ -41,7 +41,7 @@ names.marked_kinds.append(Task)
 
 
 def changed(one: T, **changes: Any) -> T:
-    """The task, or result, with these changes: itself, or a copy that is not validated as that of `using`."""
+    """The task, or result, with these changes: itself, or a copy. Unlike `using`, this does not validate."""
     if all(getattr(one, name) == value for name, value in changes.items()):
         return one
     kind: Any = type(one)
@@ -57,7 +57,7 @@ def _names_of_fields(kind: type[AnyTask | AnyResult]) -> tuple[str, ...]:
 
 
 def check_options(task: AnyTask) -> None:
-    """Raise InvalidTask for what Django's own check does not look at, or cannot read."""
+    """Raise InvalidTask for what Django's own check ignores or cannot read."""
     try:
         queue_name(task.queue_name, "queue_name")
         _check_numbers(task)
@@ -89,7 +89,7 @@ def _check_own_options(task: AnyTask) -> None:
 
 
 def name_of(task: AnyTask) -> str:
-    """The name by which a row asks for the task. Raises InvalidTask if that leads to something else."""
+    """The name of the task in a row. Raises InvalidTask if a worker would find something else by it."""
     name = f"{task.func.__module__}:{task.func.__qualname__}"
     try:
         found: AnyTask = names.resolve_marked(name)
@@ -104,7 +104,7 @@ def name_of(task: AnyTask) -> str:
 
 
 def as_enqueued(task: AnyTask, payload: Mapping[str, Any], **changes: Any) -> AnyTask:
-    """The task, which the module has, with what `using` had changed at its enqueue, and these changes."""
+    """The task of the module, with what `using` had changed at its enqueue, and with these changes."""
     return changed(
         task,
         **changes,
@@ -123,7 +123,7 @@ def arguments_in(payload: Any) -> tuple[list[Any], dict[str, Any]]:
 
 
 def stand_in(name: str, error: DeserializationError) -> AnyTask:
-    """A task in the place of one whose function is gone: it has its name, and raises the error."""
+    """A task in the place of one that has lost its function: it has the same name, and raises the error."""
 
     def gone(*args: Any, **kwargs: Any) -> NoReturn:
         raise error
