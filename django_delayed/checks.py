@@ -25,7 +25,7 @@ from .mail.transport import problems as mail_problems
 from .serialization.names import name_of, resolve, resolve_marked
 from .serialization.providers import problems as context_problems
 
-# What methods of these names do elsewhere, and the hook or method that does it here.
+# The names of methods in other systems, and the hook or method that does the same here.
 METHODS_OF_OTHER_SYSTEMS = {
     # delayed_job
     "enqueue": "before_enqueue() or after_enqueue()",
@@ -78,7 +78,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_installed_apps(**_: Any) -> list[CheckMessage]:
-    """The admin filters by dates with rangefilter, whose templates are found only when it is installed."""
+    """The admin filters by dates with rangefilter: its templates are found only if it is installed."""
     if apps.is_installed("rangefilter") or not apps.is_installed("django.contrib.admin"):
         return []
     hint = 'Write INSTALLED_APPS = [..., "rangefilter", "django_delayed"].'
@@ -87,7 +87,7 @@ def check_installed_apps(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_database(**_: Any) -> list[CheckMessage]:
-    """The alias of the queue, and what lies behind it."""
+    """The alias of the queue, and the database behind it."""
     if any(_wrong_settings()):
         return []
     return [
@@ -97,7 +97,7 @@ def check_database(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_enqueue(**_: Any) -> list[CheckMessage]:
-    """What a queue on another alias than the data means for a transaction that is rolled back, or cut off."""
+    """A queue on another alias than the data: what happens when a transaction is rolled back or cut off."""
     if any(_wrong_settings()) or any(_wrong_database()) or conf.settings.DATABASE == DEFAULT_DB_ALIAS:
         return []
     queue, mode = conf.settings.DATABASE, conf.settings.ENQUEUE
@@ -123,7 +123,7 @@ def check_enqueue(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_delay(**_: Any) -> list[CheckMessage]:
-    """Models whose field, relation or method called `delay` hides that of DelayMixin."""
+    """Models with a field, relation or method called `delay` that hides the one of DelayMixin."""
     delay = inspect.getattr_static(DelayMixin, "delay")
     return [
         Error(
@@ -155,7 +155,7 @@ def check_aliases(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_recurring(**_: Any) -> list[CheckMessage]:
-    """Schedules in the code whose job cannot be made."""
+    """Schedules in the code that cannot make their job."""
     if any(_wrong_settings()):
         return []
     return [Error(sentence, id="django_delayed.E016") for sentence in recurring_problems()]
@@ -171,7 +171,7 @@ def check_mail(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_jobs(**_: Any) -> list[CheckMessage]:
-    """Names in Job classes by which other systems ask for a hook or an option, and nothing does here."""
+    """Names in Job classes that are hooks or options of other systems, and mean nothing here."""
     if any(_wrong_settings()):
         return []
     return [
@@ -195,16 +195,16 @@ def _job_classes() -> Iterator[type[Job]]:
 
 
 def _foreign_names(job_class: type[Job]) -> Iterator[tuple[str, str]]:
-    # Of its mixins too. Its parents among the Jobs have their own turn.
+    # Its mixins are included; its parents that are Jobs are checked themselves.
     theirs = [cls for cls in job_class.__mro__ if cls is job_class or not issubclass(cls, Job)]
     for name, value in {name: value for cls in theirs for name, value in vars(cls).items()}.items():
         if name in ATTRIBUTES_OF_OTHER_SYSTEMS:
             yield name, ATTRIBUTES_OF_OTHER_SYSTEMS[name]
-        # A hook by its decorator may have any name.
+        # A method that a decorator makes a hook may have any name.
         elif (callable(value) or isinstance(value, (classmethod, staticmethod))) and not kinds_of(value):
             if name in METHODS_OF_OTHER_SYSTEMS:
                 yield name, METHODS_OF_OTHER_SYSTEMS[name]
-            # As Resque names them: before_perform_log.
+            # Resque's way to name hooks, such as before_perform_log.
             elif hook := _hook_named_first(name):
                 yield name, f"@hooks.{hook} above it" if hook in KINDS else f"{hook}()"
 
@@ -217,7 +217,7 @@ def _wrong_settings() -> Iterator[str]:
     try:
         yield from conf.problems()
     except ImproperlyConfigured as error:
-        # Not even a dict.
+        # The setting is not even a dict.
         yield str(error)
 
 

@@ -24,7 +24,7 @@ MARK = 1  # a bit of DelayedJob.extras
 
 @dataclass(frozen=True)
 class _Report:
-    """The failure of `row` is being reported (None: that of a process), or its job is a report at work."""
+    """The failure of `row` is being reported (None: that of a process), or its job is a report that runs."""
 
     row: DelayedJob | None
     may_enqueue: bool
@@ -38,8 +38,8 @@ _last_refused: tuple[int | None, int] | None = None  # id and attempt
 def reporting(row: DelayedJob | None = None) -> AbstractContextManager[None]:
     """The block in which the failure of the row's job is reported; without a row, what a process notices.
 
-    Jobs that are enqueued in it are marked. If the row is marked itself, and without a row, they are refused:
-    a process that has trouble for hours would enqueue as long.
+    Jobs that are enqueued in it are marked. They are refused if the row is marked itself, or there is none:
+    a process that has trouble for hours would enqueue jobs for hours.
     """
     return _block(_Report(row, may_enqueue=row is not None and not row.extras & MARK))
 
@@ -63,10 +63,10 @@ def is_refused() -> bool:
     row = report.row
     about = (row.pk, row.attempts) if row else (None, 0)
     if about != _last_refused:
-        # Before the line, which may reach the same handler.
+        # Set before the line is logged, as the line may reach the same handler.
         _last_refused = about
         what = f"The failure of {row}, which reports one itself," if row else "What a process notices"
-        # No error: handlers that send mail are usually there for errors.
+        # Not at ERROR: handlers that send mail are usually there for errors.
         logger.warning(
             "%s is reported in the log only; the jobs that were to report it are not enqueued", what
         )

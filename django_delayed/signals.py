@@ -1,4 +1,4 @@
-"""The signals of a job's life, and the log lines, which are written by receivers of them.
+"""The signals of a job's life, and the receivers of them that write the log.
 
 Signals are sent with `send_robust`: a receiver that raises changes nothing. The sender is the class of the
 job, also when the job could not be loaded; it is Job when the class is gone, and when the worker died.
@@ -20,7 +20,7 @@ from .serialization.errors import printable, text_of_traceback
 
 logger = logging.getLogger("django_delayed")
 
-# More jobs than these in a second of a worker have no lines of their own, unless they fail.
+# When a worker performs more jobs than these in a second, the others have no lines unless they fail.
 LINES_A_SECOND = 100
 
 # With delayed_job and job.
@@ -47,13 +47,13 @@ job_cancelled = Signal()
 worker_started = Signal()
 # With worker. The sender is None.
 worker_stopped = Signal()
-# A worker has performed jobs, and none that it serves is due any more; once until it performs the next. With
-# worker. The sender is None.
+# A worker has performed jobs, and none that it serves is due any more; sent once until it performs the next
+# job. With worker. The sender is None.
 queue_empty = Signal()
 
 
 class _Lines:
-    """At which level the lines of jobs that go well are: those of a second of many jobs are at DEBUG."""
+    """The level of the lines of jobs that go well: it is DEBUG in a second of many jobs."""
 
     def __init__(self) -> None:
         self.level = logging.INFO
@@ -62,10 +62,10 @@ class _Lines:
         self._jobs = 0
 
     def next_level(self) -> int:
-        """That of the lines of the job that begins now."""
+        """The level of the lines of the job that begins now."""
         if self.are_summed_up:
             if (now := time.monotonic()) >= self._second:
-                # Of a second that follows one of many jobs, many are expected.
+                # After a second of many jobs, another one is expected.
                 was_busy = self.sum_up() and now < self._second + 1
                 self.level = logging.DEBUG if was_busy else logging.INFO
                 self._second = now + 1
@@ -75,7 +75,7 @@ class _Lines:
         return self.level
 
     def sum_up(self, **_: Any) -> bool:
-        """Log how many jobs were performed in the second, if these are many; returns whether they are."""
+        """Log how many jobs were performed in the second, if they were many; returns whether they were."""
         jobs, self._jobs = self._jobs, 0
         if is_busy := jobs > LINES_A_SECOND:
             logger.info("%s jobs performed in a second; those that go well have their lines at DEBUG", jobs)
@@ -98,7 +98,7 @@ def busy_seconds_summed_up() -> Iterator[None]:
 
 
 def tell_started(delayed_job: Any, sender: Any) -> None:
-    """Send job_started. Where only the log hears of it, that is told without the signal."""
+    """Send job_started. If only the log receives it, the log is told without the signal, which is faster."""
     if job_started.receivers == _LOG_OF_STARTED:
         _log_started(delayed_job)
     else:
@@ -106,7 +106,7 @@ def tell_started(delayed_job: Any, sender: Any) -> None:
 
 
 def tell_finished(delayed_job: Any, job: Any, duration: float) -> None:
-    """As `tell_started`, of job_finished."""
+    """As `tell_started`, for job_finished."""
     if job_finished.receivers == _LOG_OF_FINISHED:
         _log_finished(delayed_job, duration)
     else:
@@ -153,7 +153,7 @@ def _log_errored(delayed_job: Any, exception: BaseException, given_up: bool, **w
     attempts = "1 prior attempt" if prior == 1 else f"{prior} prior attempts"
     how = "FAILED permanently" if given_up else f"FAILED ({attempts})"
     fields = {**_fields_of_error(delayed_job, **what), "given_up": given_up}
-    # Not the exception alone: logging ignores one that is false.
+    # Not the exception alone: logging ignores one that is falsy.
     exc_info = (type(exception), exception, exception.__traceback__)
     logger.error(*_line_of_error(delayed_job, how, **what), exc_info=exc_info, extra=fields)
 
@@ -175,8 +175,8 @@ def _log_given_up(delayed_job: Any, how: str, **what: Any) -> None:
 def _line_of_error(delayed_job: Any, how: str, *, error: Any, **_: Any) -> tuple[Any, ...]:
     """The template of a record, and its arguments.
 
-    The job and the class of its error stand in the template, and what differs each time does not: trackers
-    that group records by their template have one group for each job and class of error.
+    The template has the job and the class of its error, but nothing that differs each time: trackers that
+    group records by their template have one group for each job and class of error.
     """
     name, kind = (printable(text).replace("%", "%%") for text in (delayed_job.name, error.error_class))
     message = printable(f": {error.message}") if error.message else ""
@@ -193,9 +193,9 @@ def _fields_of_error(delayed_job: Any, *, error: Any, duration: float | None, **
 
 
 def _bound_traceback(record: logging.LogRecord) -> bool:
-    """Give a record with an exception our text of its traceback, which formatters take for their own.
+    """Give a record with an exception our text of its traceback, which formatters use instead of their own.
 
-    What Python's formatters write has no bounds: a message of 50 MB, lines that look like records.
+    The text of Python's formatters has no limits: it may have 50 MB, or lines that look like records.
     """
     if record.exc_info and record.exc_info[1] is not None:
         record.exc_text = text_of_traceback(record.exc_info[1])
@@ -228,10 +228,10 @@ _OURS = {signal: len(signal.receivers) for signal in _OUTCOMES}
 
 
 def is_heard(signal: Signal, level: int) -> bool:
-    """Whether a receiver beside the one that writes the log wants to know, or the log takes that level."""
+    """Whether the signal has a receiver beside the one that writes the log, or the log takes that level."""
     return len(signal.receivers) > 1 or logger.isEnabledFor(level)
 
 
 def have_receivers() -> bool:
-    """Whether a receiver beside those that write the log wants to know of outcomes."""
+    """Whether a signal of an outcome has a receiver beside those that write the log."""
     return any(len(signal.receivers) > ours for signal, ours in _OURS.items())

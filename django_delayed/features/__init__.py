@@ -1,1 +1,1 @@
-"""What a project may use beside the queue itself; each is a package of its own."""
+"""What a project may use beside the queue itself; each feature has a package or module of its own."""

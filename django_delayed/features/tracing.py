@@ -1,7 +1,7 @@
 """Spans of OpenTelemetry for the enqueue and for each attempt of a job, as a provider of the setting CONTEXT.
 
-Needs the package opentelemetry-api; who exports the spans is the project's choice. No process imports this
-module that does not name it.
+Needs the package opentelemetry-api; the project chooses how spans are exported. Only a process that names
+this module imports it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ..exceptions import JobCancelled, JobInterrupted, JobSnoozed
 from ..serialization import arguments
 from ..signals import job_enqueued, job_started
 
-# Spans of jobs that are not written yet; those of jobs that never are, as after a rollback, are forgotten.
+# Spans that are kept for jobs that are not written yet; some never are, as after a rollback.
 MOST_UNWRITTEN = 10_000
-# What a job raises to end, and what is no error.
+# What a job raises to end without an error.
 NO_ERRORS = (JobCancelled, JobInterrupted, JobSnoozed)
 
-# By their trace and their own number.
+# By the ids of their traces and their own.
 _unwritten: OrderedDict[tuple[int, int], Span] = OrderedDict()
 # The row whose attempt has begun and has no span yet, and the span of the attempt that had one.
 _started: ContextVar[Any] = ContextVar("started", default=None)
@@ -44,7 +44,7 @@ class Trace:
 
     @staticmethod
     def capture() -> dict[str, str] | None:
-        """What the propagators of the project write about the span of this enqueue; None for nothing."""
+        """What the propagators of the project write about the span of this enqueue; None if it is nothing."""
         span = _tracer().start_span("enqueue", kind=SpanKind.PRODUCER)
         carrier: dict[str, str] = {}
         propagate.inject(carrier, trace.set_span_in_context(span))
@@ -57,10 +57,10 @@ class Trace:
     @staticmethod
     @contextmanager
     def restore(value: Mapping[str, str]) -> Iterator[None]:
-        """The block of an attempt, with its span; or that of its error hooks, whose spans belong to it."""
+        """The block of an attempt, with its span; or of its error hooks, whose spans belong to that span."""
         carried = propagate.extract(value)
         enqueue = trace.get_current_span(carried).get_span_context()
-        # Of a job that is performed where it is enqueued, no row is written.
+        # A job that is performed where it is enqueued has no row, so nothing has ended its span.
         if span := _unwritten.pop(_key(enqueue), None):
             span.end()
         row, before = _started.get(), _performed.get()

@@ -1,4 +1,4 @@
-"""How many rows there are, in each state or as far as they are counted."""
+"""How many rows there are: by state, or counted up to a limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 
 class Totals(NamedTuple):
-    """How many jobs there are, each number up to MOST_COUNTED + 1; `failed_lately` is in the last hour."""
+    """How many jobs there are, each number up to MOST_COUNTED + 1; `failed_lately` counts the last hour."""
 
     failed: int
     failed_lately: int
@@ -40,7 +40,7 @@ def count_by_state(rows: DelayedJobQuerySet | None = None) -> dict[State, int]:
 
 
 def ids_by_state(ids: Sequence[int]) -> dict[State, list[int]]:
-    """The ids of rows by the states that these are in, in their order. Reads each row."""
+    """These ids by the state of their rows, in the given order. Reads each row."""
     states = dict(
         all_rows().filter(pk__in=ids).annotate(in_state=_state_column()).values_list("pk", "in_state")
     )
@@ -49,9 +49,9 @@ def ids_by_state(ids: Sequence[int]) -> dict[State, list[int]]:
 
 
 def capped_counts(counted: Sequence[Any]) -> list[int]:
-    """How many rows each of these querysets finds, up to MOST_COUNTED + 1; a statement for 500 of them.
+    """How many rows each of these querysets finds, up to MOST_COUNTED + 1; one statement for 500 querysets.
 
-    Each of many rows is to be one of `by_index`.
+    A queryset that may find many rows has to come from `by_index`.
     """
     connection = connections[settings.DATABASE]
     counts: list[int] = []
@@ -69,9 +69,9 @@ def capped_counts(counted: Sequence[Any]) -> list[int]:
 
 
 def first_ids(queries: Sequence[Any]) -> RawSQL:
-    """The ids of the first rows of these querysets, MOST_COUNTED in all and as many of each, for `pk__in`.
+    """The ids of the first rows of these querysets, for `pk__in`: MOST_COUNTED in all, equally many of each.
 
-    MariaDB takes no LIMIT in the subquery of an IN, but in one below it.
+    MariaDB takes no LIMIT in the subquery of an IN, but it takes one in a subquery of that.
     """
     connection = connections[settings.DATABASE]
     parts, params = [], []
@@ -84,7 +84,7 @@ def first_ids(queries: Sequence[Any]) -> RawSQL:
 
 
 def totals() -> Totals:
-    """The totals of now. One statement, by the indexes."""
+    """The present totals. Takes one statement, by the indexes."""
     rows = all_rows()
     failed = by_index(rows.failed(), "delayed_job_failed")
     lately = failed.filter(failed_at__gt=DatabaseNow(plus=-HOUR))
@@ -94,14 +94,14 @@ def totals() -> Totals:
 
 
 def by_index(rows: DelayedJobQuerySet, name: str) -> DelayedJobQuerySet:
-    """The rows for `capped_counts`, which is to find them by the index of this name."""
+    """The rows in a form for which `capped_counts` uses the index of this name."""
     index = next(index for index in DelayedJob._meta.indexes if index.name == name)
     found: Any = database(connections[settings.DATABASE]).by_index(rows, index)
     return found
 
 
 def newest_first(rows: DelayedJobQuerySet) -> DelayedJobQuerySet:
-    """The rows for `first_ids`, which is to find the newest of them by their index."""
+    """The rows in a form for which `first_ids` finds the newest by their index."""
     found: Any = database(connections[settings.DATABASE]).newest_first(rows)
     return found
 

@@ -1,4 +1,4 @@
-"""The causes of failed jobs: how many have each, when and where they failed."""
+"""The causes of failed jobs: how many jobs each has, when and where they failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..states import CANCELLED, DelayedJobQuerySet
 
 # Failed jobs of a cause that are read for the places where they failed.
 NEWEST = 1000
-# Retrying rows whose causes are counted; no index has these.
+# Retrying rows that are read for their causes; no index has these.
 MOST_RETRYING = 10_000
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 DAYS = range(1, 8)
@@ -25,10 +25,11 @@ SORTED_BY = {"jobs": "-jobs", "hour": "-hour", "last": "-last", "first": "-first
 
 @dataclass
 class Cause:
-    """What failed jobs have in common that have one error fingerprint: "" for rows without one.
+    """What the failed jobs with one error fingerprint have in common; it is "" for rows without one.
 
-    `jobs` are those that have failed and neither were retried nor discarded, `hour` those of the last hour,
-    `days` those of each of the last seven days, the present one last. `now` is when they were counted.
+    `jobs` is how many have failed and were neither retried nor discarded since, `hour` how many in the last
+    hour, `days` how many in each of the last seven days, the present one last. `now` is when they were
+    counted.
     """
 
     fingerprint: str
@@ -52,10 +53,11 @@ class RetryingCause:
 
 
 def causes(most: int, by: str = "jobs") -> list[Cause]:
-    """The `most` causes of which the most jobs failed, with the queues of these jobs.
+    """The first `most` causes, with the queues of their jobs.
 
-    `by` is one of SORTED_BY: their jobs, those of the last hour, the last failure, the newest first failure.
-    Reads the index of the failed rows, and no row. A job that an operator has ended has no cause.
+    `by` is one of SORTED_BY: the number of jobs in all or in the last hour, or the time of the last or of the
+    first failure; the highest comes first. Reads the index of the failed rows, and no row. A job that an
+    operator has ended has no cause.
     """
     if by not in SORTED_BY:
         raise ValueError(f"by must be one of {', '.join(SORTED_BY)}, not {by!r}.")
@@ -74,10 +76,10 @@ def cause(fingerprint: str) -> Cause | None:
 
 
 def failed_on(fingerprint: str) -> list[tuple[str, str, int]]:
-    """Where the NEWEST jobs of a cause failed: hostname, id of the worker, how many jobs; the most first."""
+    """Where the NEWEST jobs of a cause failed: hostname, id of the worker, how many jobs; most jobs first."""
     newest = _failed().filter(error_fingerprint=fingerprint).order_by("-failed_at", "-id")
     ids = list(newest.values_list("pk", flat=True)[:NEWEST])
-    # The attempt of a job that was recorded last is the one with its whole text.
+    # Only the last recorded attempt of a job has the whole text of its error.
     last = all_attempts().filter(delayed_job__in=ids).exclude(error="").order_by()
     counted = last.values_list("hostname", "worker").annotate(jobs=Count("pk"))
     return list(counted.order_by("-jobs", "hostname", "worker"))
@@ -101,7 +103,7 @@ def _failed() -> DelayedJobQuerySet:
 
 
 def _by_cause(failed: DelayedJobQuerySet) -> Any:
-    """A dict for each cause of these rows, with what `_cause` makes a Cause of."""
+    """A dict for each cause of these rows, from which `_cause` makes a Cause."""
     since = {f"day_{days}": _since(days * DAY) for days in DAYS}
     return failed.values(fingerprint=F("error_fingerprint")).annotate(
         jobs=Count("pk"),

@@ -16,7 +16,7 @@ from .throughput import MINUTE, Performed, Span, throughput
 from .waiting import QueueNumbers, lanes, queue_numbers
 from .workers import claiming, served_by, slots, workers
 
-# Queues that a snapshot names, beside those of the settings.
+# Queues that a snapshot names at most, beside those of the settings.
 MOST_QUEUES = 100
 
 
@@ -24,7 +24,7 @@ MOST_QUEUES = 100
 class WorkerNumbers:
     """How many workers claim, are quiet, and have sent no heartbeat for a lease.
 
-    `slots` is the number of jobs that those that claim perform at the same time at most.
+    `slots` is how many jobs the claiming workers perform at the same time at most.
     """
 
     claiming: int
@@ -37,13 +37,13 @@ class WorkerNumbers:
 class Snapshot:
     """The numbers of one moment.
 
-    - `served_by`: for each queue, how many workers claim from that of its priorities from which the fewest
-      claim; where jobs are due, of the priorities of these;
+    - `served_by`: for each queue, how many workers claim from the priority that the fewest claim from; if
+      jobs are due, only their priorities count;
     - `lanes`: the number of pairs of queue and priority that have waiting jobs;
-    - `last_minute`: what was performed in the last minute of which all workers have written it; None for
+    - `last_minute`: what was performed in the last minute that all workers have written down; None for
       nothing;
-    - `oldest_transaction`: the age of the transaction of another session because of which the database keeps
-      removed rows; 0 without one, or where the database does not tell.
+    - `oldest_transaction`: the age of the transaction in another session that makes the database keep removed
+      rows; 0 if there is none, or if the database does not tell.
     """
 
     queues: dict[str, QueueNumbers]
@@ -77,10 +77,10 @@ class Snapshot:
 
 
 def snapshot() -> Snapshot:
-    """The numbers of now. Eight statements, none of which reads a table from end to end.
+    """The present numbers. Takes eight statements, and none of them reads a whole table.
 
-    Of the queues, those of the settings are there, and MOST_QUEUES of all. Above 400 lanes with due jobs,
-    there is a statement more for each 500 of them.
+    It has the queues of the settings, and at most MOST_QUEUES others. Above 400 lanes with due jobs, it takes
+    one more statement for each 500 of them.
     """
     waiting, found = lanes(), workers()
     named = [settings.DEFAULT_QUEUE, *settings.QUEUE_ATTRIBUTES]

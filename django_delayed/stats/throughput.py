@@ -1,4 +1,4 @@
-"""What workers have performed over time, as they have written it down minute by minute."""
+"""What workers have performed over time, from the rows that they write minute by minute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..databases import DatabaseNow
 from ..models import all_stats
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-# When a minute is over, each worker has written its row at the latest after this.
+# So long after the end of a minute, each worker has written its row.
 WRITTEN_AFTER = timedelta(seconds=10)
 
 
@@ -37,8 +37,8 @@ SPANS = {"hour": Span(60, MINUTE), "day": Span(24, HOUR), "three-days": Span(72,
 class Performed:
     """What all workers have performed in the minute or the hour that begins `at`.
 
-    `processed` are attempts, the failed ones included. Their jobs waited in all `waited` seconds to be
-    claimed, and the longest one `longest`.
+    `processed` is the number of attempts, failed ones included. Together, their jobs waited `waited` seconds
+    to be claimed; the one that waited longest waited `longest` seconds.
     """
 
     at: datetime
@@ -56,8 +56,8 @@ class Performed:
 def throughput(span: Span) -> list[Performed]:
     """What was performed in each minute or hour, the oldest first; [] if it was nothing at all.
 
-    One statement, which reads a row for each worker and minute. The last one is that of which all workers
-    have written what they did: a minute is written when it is over.
+    Takes one statement, which reads a row for each worker and minute. The last minute or hour is one that all
+    workers have written: a worker writes a minute when it is over.
     """
     since = DatabaseNow(plus=-(span.count + 1) * span.unit - MINUTE - WRITTEN_AFTER)
     rows = all_stats().filter(minute__gte=since).order_by()
@@ -71,7 +71,7 @@ def throughput(span: Span) -> list[Performed]:
 
 
 def total(performed: list[Performed]) -> Performed:
-    """All of it together, as what began with the first."""
+    """The sum of all, with the beginning of the first."""
     return Performed(
         performed[0].at,
         sum(each.processed for each in performed),

@@ -18,7 +18,7 @@ from ..databases import LANES_INDEX, Filters, Lane
 from ..models import all_rows
 from .counts import MOST_COUNTED, by_index, capped_counts
 
-# Finished and failed rows that are read for their queues; no index leads to those by queue.
+# Finished and failed rows that are read for their queues; no index has such rows by queue.
 NEWEST = 1000
 
 
@@ -26,8 +26,8 @@ NEWEST = 1000
 class QueueNumbers:
     """How many jobs of a queue wait, are due, run and have failed; for how long the first due one has waited.
 
-    Those that wait and are due are counted up to MOST_COUNTED; one more stands for all higher numbers. Failed
-    jobs are counted among the MOST_COUNTED of all queues that failed last.
+    `waiting` and `due` are counted up to MOST_COUNTED; one more stands for all higher numbers. `failed` is
+    counted among the MOST_COUNTED jobs of all queues that failed last.
     """
 
     waiting: int = 0
@@ -67,7 +67,7 @@ def queues() -> list[str]:
 
 
 def queue_numbers(waiting: list[Lane], most: int) -> dict[str, QueueNumbers]:
-    """The numbers of at most so many queues, by name: those of waiting jobs first, then by name.
+    """The numbers of at most so many queues, by name: queues with jobs that are due first, then by name.
 
     `waiting` are all `lanes`. Three statements, each by an index alone. A queue without waiting, running or
     failed jobs is not named.
@@ -87,7 +87,7 @@ def queue_numbers(waiting: list[Lane], most: int) -> dict[str, QueueNumbers]:
 
 
 def _count_failed() -> list[tuple[str, int]]:
-    # Of 100,000 the index alone takes 15 ms, and 200 until its pages are vacuumed.
+    # With a limit: for 100,000 jobs the index alone takes 15 ms, and 200 ms until its pages are vacuumed.
     newest = all_rows().failed().order_by("-failed_at", "-id").values("queue")[:MOST_COUNTED]
     connection = connections[settings.DATABASE]
     sql, params = newest.query.get_compiler(connection=connection).as_sql()

@@ -17,7 +17,7 @@ def workers() -> list[Any]:
 
 
 def claiming(workers: Iterable[Any]) -> list[Any]:
-    """Those of these workers that claim jobs: they are alive, and not quiet."""
+    """The workers among these that claim jobs: they are alive, and not quiet."""
     return [worker for worker in workers if worker.alive and not worker.quiet]
 
 

@@ -19,5 +19,5 @@ def job_progress(
     context: Context, row: DelayedJob, max_age: timedelta | float | None = None
 ) -> dict[str, Any]:
     """The progress of this row's job, which a script keeps up to date. Raises as `progress_url` does."""
-    # Of Django's content security policy, where the template has it.
+    # The nonce of Django's content security policy, if the context has it.
     return {**progress_context(row, max_age), "csp_nonce": context.get("csp_nonce")}

@@ -1,4 +1,4 @@
-"""For tests of code that enqueues jobs: what was enqueued, and to perform it in virtual time.
+"""For tests of code that enqueues jobs: assert what was enqueued, and perform it in virtual time.
 
 The functions work in every test that may use the database; `JobsMixin` has them as methods of a TestCase, and
 pytest as attributes of the fixture `delayed_jobs`.

@@ -1,4 +1,4 @@
-"""Assertions about what was enqueued; a failing one prints what was."""
+"""Assertions about what was enqueued; a failing one prints the jobs that wait."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .faults import crash, deliver_twice
 from .selection import Criteria, Wanted, enqueued, waiting
 from .work_off import work_off
 
-# Of the jobs that a failing assertion prints.
+# Jobs that a failing assertion prints at most.
 MOST_PRINTED = 20
-# A failing assertion is about the test: unittest leaves these frames out, pytest those that say so.
+# A failure is shown in the test: unittest leaves out the frames of this module, pytest those that say so.
 __unittest = True
 
 
 def assert_enqueued(what: Any = None, /, *, times: int | None = None, **criteria: Unpack[Criteria]) -> None:
-    """Assert that such a job waits; with `times`, exactly so many. The rest is as for `enqueued`."""
+    """Assert that such a job waits; with `times`, exactly so many. Other arguments: as for `enqueued`."""
     __tracebackhide__ = True
     if times is not None:
         count(times, "times")
@@ -34,7 +34,7 @@ def assert_enqueued(what: Any = None, /, *, times: int | None = None, **criteria
 
 
 def assert_not_enqueued(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
-    """Assert that no such job waits; without arguments, that no job does. The rest is as for `enqueued`."""
+    """Assert that no such job waits; without arguments, that no job does. Arguments: as for `enqueued`."""
     __tracebackhide__ = True
     if found := _number(what, criteria):
         raise AssertionError(_failure(f"{Wanted(what, criteria)} was enqueued {_times(found)}."))
@@ -52,7 +52,7 @@ class JobsMixin:
 
 
 def _number(what: Any, criteria: Criteria) -> int:
-    """How many such jobs wait, those included that cannot be loaded."""
+    """How many such jobs wait, including those that cannot be loaded."""
     wanted = Wanted(what, criteria)
     return sum(wanted.is_met_by(found) for found in waiting())
 

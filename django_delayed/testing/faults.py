@@ -30,8 +30,8 @@ def crash(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
 def deliver_twice(what: Any = None, /, **criteria: Unpack[Criteria]) -> None:
     """Perform the first such job, let its worker die before that is recorded, and perform it again.
 
-    The error of either attempt is raised, once it is recorded. A job with `atomic = True`, whose row goes in
-    its own transaction, is performed once: nothing is left to deliver. Otherwise as `crash`.
+    The error of either attempt is raised, once it is recorded. A job with `atomic = True` is performed once:
+    its own transaction removes its row, and nothing is left to deliver. Otherwise as `crash`.
     """
     __tracebackhide__ = True
     with virtual_time() as time:
@@ -63,7 +63,7 @@ def _first(what: Any, criteria: Criteria) -> DelayedJob:
 
 
 def _claim_when_due(row: DelayedJob, time: VirtualTime) -> DelayedJob:
-    """This row, claimed at its time: those that a worker would take before it are released again."""
+    """Claim this row when it is due; rows that a worker would claim before it are released again."""
     __tracebackhide__ = True
     run_at, now = all_rows().filter(pk=row.pk).values_list("run_at", DatabaseNow()).get()
     if run_at > now:

@@ -17,12 +17,12 @@ from ..mail.mailers import MailerJob
 from ..models import DelayedJob, all_rows
 from ..options import check_options
 
-# Within this, two times count as one: a test and the code that it tests may each have asked for the time.
+# Times that differ by less are equal: a test and the code that it tests may each have asked for the time.
 SAME_TIME = timedelta(seconds=1)
 
 
 class Criteria(TypedDict, total=False):
-    """What a test may say of a job, beside what is to be performed."""
+    """What a test may say about a job, beside what it performs."""
 
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Criteria(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Waiting:
-    """A row that waits, and its job; None when that cannot be loaded."""
+    """A row that waits, and its job; None if the job cannot be loaded."""
 
     row: DelayedJob
     job: Job | None
@@ -64,9 +64,9 @@ def _load(row: DelayedJob) -> Job:
 
 
 def enqueued(what: Any = None, /, **criteria: Unpack[Criteria]) -> list[Job]:
-    """The jobs that wait, with their `args`, `kwargs` and `delayed_job`; those only that meet the criteria.
+    """The jobs that wait and meet the criteria, with their `args`, `kwargs` and `delayed_job`.
 
-    `what` is a Job class, a function, a task or a method, that of one instance included. `run_at` and `wait`
+    `what` is a Job class, a function, a task or a method, also one of a certain instance. `run_at` and `wait`
     are compared to the second. Raises TypeError or ValueError for criteria that no job could meet.
     """
     wanted = Wanted(what, criteria)
@@ -89,7 +89,7 @@ class Wanted:
         return f"{what} with {criteria}" if criteria else what
 
     def is_met_by(self, found: Waiting) -> bool:
-        """Whether this is a job that the test means; one that cannot be loaded is, by what its row says."""
+        """Whether the test means this job; a job that cannot be loaded is compared by its row alone."""
         job = found.job
         if job is None and (self.what is not None or not self.criteria.keys().isdisjoint(_OF_JOBS)):
             return False
@@ -106,7 +106,7 @@ def _is_same(has: Any, wanted: Any) -> bool:
 
 
 def _is_of(job: Job, what: Any) -> bool:
-    """Whether performing the job calls this method or function, or makes one of this class perform."""
+    """Whether the job calls this method or function, or is one of this class."""
     if isinstance(what, type):
         return isinstance(job, what)
     function, target = _taken_apart(what)
@@ -121,7 +121,7 @@ def _is_of(job: Job, what: Any) -> bool:
 
 def _taken_apart(what: Any) -> tuple[Any, Any]:
     """The function itself, and the instance or class that it is bound to, if any."""
-    # First: it passes for a method.
+    # Asked first, because `ismethod` is true for it too.
     if type(what) is BoundAsynchronousMethod:
         method = what.method.undelayed
         is_bound = not isinstance(what.target, type) or isinstance(method, classmethod)
@@ -171,9 +171,9 @@ _CHECKS: dict[str, Any] = {
     "run_at": _run_at,
     "wait": from_now,
 }
-# Those that only a job can meet which could be loaded.
+# The criteria that need a loaded job.
 _OF_JOBS = ("args", "kwargs")
-# The same, of a job and its row.
+# The values that are compared with the criteria, from a job and its row.
 _HAS: dict[str, Any] = {
     "args": lambda job, row: tuple(job.args),
     "kwargs": lambda job, row: job.kwargs,

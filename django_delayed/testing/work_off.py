@@ -26,7 +26,7 @@ WORKER = new_worker_id()
 # A database may keep milliseconds only, and find that a row is due one later than another clock does.
 TICK = timedelta(milliseconds=1)
 MOST_EMPTY_CLAIMS = 3
-# While a test is performing jobs, some of the real time passes too.
+# While a test performs jobs, real time passes too.
 SLACK = timedelta(milliseconds=100)
 
 
@@ -34,10 +34,10 @@ def work_off(until: timedelta | float | datetime | None = None, *, raise_errors:
     """Perform every job that is due, as a worker does, and what these enqueue. Returns how many attempts.
 
     With `until`, a span from now or an aware datetime, time passes at once up to it: scheduled jobs and
-    further attempts are performed in their order, each when it is due. By the clock of the database only: in
-    Python, the time stays as it is. Callbacks of `transaction.on_commit` that a job registers are run after
-    it. The error of a job is raised once it is recorded; without `raise_errors`, it is rescheduled or fails
-    as it would in a worker.
+    further attempts are performed in their order, each when it is due. Only the clock of the database moves:
+    Python's stays as it is. Callbacks of `transaction.on_commit` that a job registers are run after it. The
+    error of a job is raised once it is recorded; without `raise_errors`, the job is rescheduled or fails as
+    it would in a worker.
     """
     attempts = 0
     with virtual_time() as time:
@@ -52,7 +52,7 @@ def work_off(until: timedelta | float | datetime | None = None, *, raise_errors:
 
 
 def _due(left: timedelta, time: VirtualTime) -> Iterator[DelayedJob]:
-    """The rows that are due now, and those that are when this much time has passed; each is claimed."""
+    """Claim the rows that are due now, and those that fall due while this much time passes."""
     empty_claims = 0
     # A row that is due and cannot be claimed is locked by another transaction.
     while empty_claims < MOST_EMPTY_CLAIMS:
@@ -71,12 +71,12 @@ def _due(left: timedelta, time: VirtualTime) -> Iterator[DelayedJob]:
 
 def claim_next() -> DelayedJob | None:
     """The next row that is due, claimed as a worker would."""
-    # One at a time: an error that is raised leaves no other row behind as claimed.
+    # One at a time: after an error, no other row must stay claimed.
     return next(iter(all_rows().claim(WORKER)), None)
 
 
 def perform_and_settle(row: DelayedJob) -> Outcome:
-    """Perform the job of a claimed row, and write and announce what came of it."""
+    """Perform the job of a claimed row, and write and announce its outcome."""
     outcome = perform_only(row)
     settle(row, outcome)
     return outcome
@@ -103,12 +103,12 @@ def raise_error_of(outcome: Outcome) -> None:
 
 
 def has_failed(outcome: Outcome) -> TypeGuard[Rescheduled | Failed | Crashed]:
-    """Whether the attempt ended with an error that its test is to hear of."""
+    """Whether the attempt ended with an error that the test has to see."""
     return isinstance(outcome, Rescheduled | Failed | Crashed)
 
 
 class _Session(Session):
-    """As that of a worker, where the job itself runs its `on_commit` callbacks: their errors are its own."""
+    """The session of a worker, in which the job runs its `on_commit` callbacks: their errors are its own."""
 
     @contextmanager
     def callers_transactions_kept(self) -> Iterator[None]:
@@ -118,7 +118,7 @@ class _Session(Session):
 
 @contextmanager
 def _callbacks_run() -> Iterator[None]:
-    """A block whose `on_commit` callbacks run at its end: what a job writes is committed, outside of tests.
+    """A block that runs its `on_commit` callbacks at its end: outside of tests, a job's writes are committed.
 
     They leave the list of the connection, so that a test which captures callbacks does not run them again.
     """

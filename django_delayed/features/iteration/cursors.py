@@ -29,7 +29,7 @@ class Cursor:
 
 
 class CursorStore(Protocol):
-    """Where the cursors of one attempt are written, and what else it asks of who performs it."""
+    """Where the cursors of one attempt are written, and what else they need of the code that performs it."""
 
     def read(self) -> Mapping[str, str]:
         """The cursors of earlier attempts as JSON, by their keys."""
@@ -47,20 +47,20 @@ class CursorStore(Protocol):
         """A block in which no JobTimeout is raised."""
 
     def break_off(self) -> None:
-        """Close the connection of the job, in the middle of a statement perhaps."""
+        """Close the connection of the job, even in the middle of a statement."""
 
     def transactions(self) -> Set[str]:
         """The aliases on which the job has a transaction open."""
 
     def interrupted(self) -> None:
-        """The attempt is ended early, and its cursors are written."""
+        """Take notice that the attempt ends early, with its cursors written."""
 
 
 class Cursors:
-    """Those of one attempt, which is this `with` block; without a store, nothing is written.
+    """The cursors of one attempt, which is this `with` block; without a store, nothing is written.
 
-    They are written once a second, before a stop, and when the attempt ends with an error. When it goes well,
-    nobody asks for them any more.
+    They are written once a second, before a stop, and when the attempt ends with an error. If it succeeds,
+    nobody needs them any more.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Cursors:
         self._store = store
         self._should_stop = should_stop
         self._read: Mapping[str, str] = {}
-        # By their keys: those that have moved since the last time they were written.
+        # By key: the cursors that have moved since they were written last.
         self._moved: dict[str, Callable[[], Cursor]] = {}
         self._begun: set[str] = set()
         self._iterates = False
@@ -91,14 +91,14 @@ class Cursors:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None and self._was_interrupted:
-            # The job has swallowed it, and has not done all that it was to do.
+            # The job has caught the JobInterrupted, and has not done all its work.
             raise JobInterrupted
-        # What was done in a transaction that is still open is lost.
+        # Not while a transaction is open: what was done in it is lost.
         if error is not None and self._store and not self._store.transactions():
             self.write()
 
     def begin(self, key: str, name: str) -> dict[str, Any]:
-        """An iteration or a step begins; gives what its cursor said. Raises RuntimeError for a second one."""
+        """Begin an iteration or a step; returns what its cursor said. Raises RuntimeError if it has begun."""
         if key in self._begun:
             raise RuntimeError(
                 f"The job has a second {name}: it could not tell them apart after an interruption."
@@ -119,7 +119,7 @@ class Cursors:
         self._iterates = True
         try:
             yield
-            # What comes next may take long. A short iteration is not worth a statement.
+            # Written here, as what comes next may take long; a short iteration is not worth a statement.
             if self._has_written:
                 self.write()
         finally:
@@ -142,7 +142,7 @@ class Cursors:
             )
 
     def move(self, key: str, cursor: Callable[[], Cursor]) -> None:
-        """The cursor is here now; it is made and written if that is due."""
+        """Move a cursor; it is made and written only if a write is due."""
         self._moved[key] = cursor
         if time.monotonic() - self._written_at >= WRITE_EVERY:
             self.write()
@@ -150,7 +150,7 @@ class Cursors:
     def move_inside(self, key: str, cursor: Cursor) -> bool:
         """As `move`, in the transaction that the job has open, at once; False if it has none.
 
-        Raises RuntimeError for one on another database than that of the queue.
+        Raises RuntimeError for a transaction on another database than the queue's.
         """
         if self._store is None or not (aliases := self._store.transactions()):
             return False
@@ -175,7 +175,7 @@ class Cursors:
                     self._store.break_off()
                 raise
             if self._store:
-                # Until it is committed.
+                # No JobTimeout from here until the commit.
                 end.enter_context(self._store.undisturbed())
                 self._store.write_inside({**self._made(), key: cursor})
         self._moved = {}
@@ -194,7 +194,7 @@ class Cursors:
 
 
 def key_of(step: str, model: str = "") -> str:
-    """The key of a step, or of the iteration over a model in it; "" for an iteration in no step."""
+    """The key of a step, or of the iteration over a model in it; `step` is "" outside of steps."""
     return blake2b(arguments.to_json([step, model]).encode(), digest_size=16).hexdigest()
 
 
@@ -215,7 +215,7 @@ def load(said: Mapping[str, Any]) -> Any:
 
 
 def dump_key(name: str, model: type[Model], key: Any) -> Cursor:
-    """The cursor behind this primary key. Raises SerializationError for one that makes no text."""
+    """The cursor behind this primary key. Raises SerializationError for a key that cannot be stored."""
     texts = [arguments.encode(text) for text in records.key_as_text(model, key)]
     return Cursor(name, arguments.to_json({"key": texts}))
 

@@ -1,4 +1,4 @@
-"""What a long job writes: `self.iterate(queryset)`, by items or by chunks, and `with self.step(name)`."""
+"""What a long job calls: `self.iterate(queryset)`, by items or by chunks, and `with self.step(name)`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ M = TypeVar("M", bound=Model)
 
 LONGEST_NAME = 255  # characters of the name of a step
 LARGEST_CHUNK = 10_000
-# Rows are read for about a second ahead: what is done with one that was read long ago may undo what others
-# have changed meanwhile.
+# Rows are read about a second ahead: a job that saves a row that was read long ago may undo what others have
+# changed meanwhile.
 FIRST_READ, MOST_READ = 10, 500
 READ_AHEAD = 1.0  # seconds
 
@@ -61,18 +61,18 @@ class Iteration(Generic[M]):
         self._key = key_of(cursors.step, label)
 
     def items(self) -> Iterator[M]:
-        """Each instance; the one that the loop is at when the attempt ends comes again in the next."""
+        """Each instance; the one that the loop is at when the attempt ends is given again to the next one."""
         with self._begun() as after:
             size = FIRST_READ
             while not self._cursors.is_step_done:
                 began = time.monotonic()
                 found = rows_after(self._queryset, after, size)
                 if found:
-                    # A key that cannot be written is an error before anything is done.
+                    # Raises for a key that cannot be written, before anything is done.
                     self._cursor(found[0].pk)()
                 for instance in _each_once(found):
                     self._cursors.stop_if_asked()
-                    # Now: a job that deletes the instance takes its key away.
+                    # Before the yield: an instance that the job deletes has no key any more.
                     after = instance.pk
                     yield instance
                     self._cursors.expect_no_transaction()
@@ -83,7 +83,7 @@ class Iteration(Generic[M]):
                 size = min(2 * size, MOST_READ) if is_fast else max(size // 2, 1)
 
     def chunks(self, size: int) -> Iterator[Chunk[M]]:
-        """The instances in chunks of this size. Raises RuntimeError for a chunk that was no `with` block."""
+        """The instances in chunks of this size. Raises RuntimeError for a chunk without its `with` block."""
         with self._begun() as after:
             while not self._cursors.is_step_done and (found := rows_after(self._queryset, after, size)):
                 self._cursors.stop_if_asked()
@@ -97,11 +97,11 @@ class Iteration(Generic[M]):
                         " what belongs to the chunk below it."
                     )
                 if not chunk.is_committed:
-                    # The job has caught its error, and does without this chunk.
+                    # The job has caught the error of this chunk, and goes on without it.
                     self._cursors.move(self._key, cursor)
 
     def _cursor(self, key: Any) -> Callable[[], Cursor]:
-        """What makes the cursor behind this primary key: for most items, it is not needed."""
+        """A function that makes the cursor behind this primary key: for most items, none is needed."""
         return partial(dump_key, self._name, self._queryset.model, key)
 
     @contextmanager
@@ -114,7 +114,7 @@ class Iteration(Generic[M]):
 
 
 class Step:
-    """One step of an attempt, which is this `with` block. Once the block has ended well, it `is_done`."""
+    """One step of an attempt, which is this `with` block. When the block ends well, the step `is_done`."""
 
     def __init__(self, cursors: Cursors, name: str) -> None:
         if not isinstance(name, str):
@@ -150,7 +150,7 @@ class Step:
             moved = done(self._name, self._said)
             if not cursors.move_inside(self._key, moved):
                 cursors.move(self._key, lambda: moved)
-                # At once: what a step does is not to be done again.
+                # At once: a step that is done must not be done again.
                 cursors.write()
 
     @property
@@ -172,7 +172,7 @@ class Step:
         return transaction.atomic(using=settings.DATABASE)
 
     def advance(self, cursor: Any) -> None:
-        """What comes before this cursor is done. Any value that a job can be given as an argument.
+        """Say that everything before this cursor is done. It may be any value that an argument may have.
 
         Inside of a transaction on the database of the queue, the cursor is committed with it. Elsewhere it is
         written once a second, and the attempt ends here if its worker is being stopped. Raises
@@ -193,7 +193,7 @@ class Step:
 
 
 def check_chunk(size: Any) -> None:
-    """Raise TypeError or ValueError for what is no size of a chunk."""
+    """Raise TypeError or ValueError for an invalid size of a chunk."""
     if type(size) is not int:
         raise TypeError(f"The size of a chunk is a whole number, and not {size!r}.")
     if not 1 <= size <= LARGEST_CHUNK:
@@ -201,5 +201,5 @@ def check_chunk(size: Any) -> None:
 
 
 def _each_once(instances: Iterable[M]) -> Iterator[M]:
-    """Without those that a join gives again."""
+    """The instances, without those that a join repeats."""
     return (next(same) for _, same in groupby(instances, attrgetter("pk")))

@@ -26,14 +26,14 @@ class JobCursorQuerySet(models.QuerySet["JobCursor"]):
         """Write these cursors of a job, which no other process writes meanwhile."""
         for key, cursor in cursors.items():
             if not self.filter(delayed_job=row, key=key).update(value=cursor.value):
-                # In ASCII: a name may have what the charset of a column refuses.
+                # In ASCII: a name may have characters that the charset of the column refuses.
                 name = ascii(cursor.name)[1:-1][:255]
                 self.create(delayed_job=row, key=key, name=name, value=cursor.value)
 
     def have_moved(self, row: DelayedJob) -> bool:
         """Whether a cursor of this job has moved since `mark` was called the last time."""
         values = self.filter(delayed_job=row).values_list("value", "marked")
-        # Compared here: in MariaDB, "a" is "A".
+        # Compared in Python: for MariaDB, "a" equals "A".
         return any(value != marked for value, marked in values)
 
     def mark(self, row: DelayedJob) -> None:
@@ -52,7 +52,7 @@ class JobCursor(models.Model):
         db_constraint=False,
         db_index=False,
     )
-    # Of a fixed length: a step may have any name, and for MariaDB some names are equal that are not.
+    # A hash: a step may have any name, and MariaDB takes some different names for equal.
     key = models.CharField(max_length=32, editable=False)
     name = models.CharField(max_length=255)
     value = models.TextField()

@@ -1,4 +1,4 @@
-"""The rows that a job iterates over: which querysets can be, and the next of their rows."""
+"""The rows that a job iterates over: which querysets it may take, and their next rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ M = TypeVar("M", bound=Model)
 
 
 def check_queryset(queryset: Any) -> None:
-    """Raise TypeError or ValueError for what cannot be gone through by its primary key."""
+    """Raise TypeError or ValueError for what cannot be read in the order of its primary key."""
     if not isinstance(queryset, QuerySet):
         kind = type(queryset).__name__
         raise TypeError(f"iterate() takes a queryset, such as Product.objects.all(), and no {kind}.")
@@ -21,7 +21,7 @@ def check_queryset(queryset: Any) -> None:
 
 
 def _refusals(queryset: QuerySet[Any]) -> Iterator[tuple[bool, str]]:
-    """What may be wrong, from the first thing that the others depend on: whether it is, and what to do."""
+    """What may be wrong, with what the others depend on first: whether it is so, and what to do."""
     query: Any = queryset.query
     key = queryset.model._meta.pk
     by_key = [(), ("pk",), (key.name,), (key.attname,)]
@@ -42,7 +42,7 @@ def _refusals(queryset: QuerySet[Any]) -> Iterator[tuple[bool, str]]:
 
 
 def rows_after(queryset: QuerySet[M], after: Any, most: int) -> list[M]:
-    """The next rows behind this primary key, in its order; None: from the first on."""
+    """The next rows behind this primary key, in its order; for None, the first ones."""
     rows = queryset.order_by("pk")
     if after is not None:
         rows = rows.filter(pk__gt=after)

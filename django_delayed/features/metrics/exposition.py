@@ -34,7 +34,7 @@ def _lines(gauge: Gauge) -> Iterator[str]:
     yield f"# HELP {gauge.name} {_escaped(gauge.meaning)}"
     yield f"# TYPE {gauge.name} gauge"
     for sample in gauge.samples:
-        # Inside quotes, these are escaped too.
+        # Inside quotes, quotes are escaped too.
         labels = (
             f'{name}="{_escaped(value).replace(chr(34), chr(92) + chr(34))}"'
             for name, value in sample.labels.items()

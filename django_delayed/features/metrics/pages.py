@@ -23,9 +23,9 @@ logger = logging.getLogger("django_delayed")
 
 
 def for_the_token(page: Callable[[Snapshot], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """The view that shows this page to whoever has the token; there is none where there is no token."""
+    """The view that shows this page to whoever has the token. Without the setting, there is no page."""
 
-    # A page that says that the database is away needs no transaction, and its reader has no session.
+    # The page has to work while the database is unavailable, so it needs no transaction and no session.
     @non_atomic_requests
     @login_not_required
     @never_cache

@@ -22,7 +22,7 @@ class ProgressQuerySet(models.QuerySet["Progress"]):
     def put(self, row: DelayedJob, said: Said) -> bool:
         """Write what the job of this row has said; False if another claim has the row, or it is gone."""
         jobs = Progress.delayed_job.field.related_model._base_manager.using(self.db)
-        # Without locks, and not `held`: the last word comes when an atomic job has moved its row already.
+        # Without locks, and not `held`: an atomic job has moved its row already when it is written last.
         if not jobs.filter(pk=row.pk, lock_token=row.lock_token).exists():
             return False
         columns = {"done": said.done, "total": said.total, "note": said.note, "updated_at": DatabaseNow()}
@@ -49,7 +49,7 @@ class Progress(models.Model):
         "django_delayed.DelayedJob",
         models.CASCADE,
         primary_key=True,
-        # For lists, which join it; of one row, `progress` asks anew.
+        # For lists, which join it; the `progress` of a single row is read anew.
         related_name="said",
         db_constraint=False,
     )

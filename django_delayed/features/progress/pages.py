@@ -20,15 +20,16 @@ from ...models import DelayedJob, all_rows
 from .shown import show, show_gone
 from .tokens import TokenExpired, row_id_in, sign
 
-# By which the state is known: a script asks for them every two seconds, and a payload may be large.
+# The columns that tell the state: a script asks every two seconds, and a payload may be large.
 COLUMNS = ("run_at", "attempts", "locked_at", "failed_at", "finished_at", "error_fingerprint")
 
 
 def progress_url(row: DelayedJob, max_age: timedelta | float | None = None) -> str:
     """The path of the page with the progress of this row's job, for whoever is to see it.
 
-    Without `max_age`, a timedelta or seconds, it is valid as long as the row is there. Raises TypeError or
-    ValueError for what is no saved row or no duration, ImproperlyConfigured without our urls.
+    It is valid for `max_age`, a timedelta or seconds; without that, as long as the row is there. Raises
+    TypeError or ValueError for what is no saved row or no duration, and ImproperlyConfigured if the project
+    does not include our urls.
     """
     if not isinstance(row, DelayedJob):
         raise TypeError(f"The progress is that of a DelayedJob, and not of {row!r}.")
@@ -53,7 +54,7 @@ def progress_context(row: DelayedJob, max_age: timedelta | float | None = None) 
 @require_safe
 @never_cache
 def progress_page(request: HttpRequest, token: str) -> HttpResponse:
-    """The progress of the job that the token is for; as JSON if that is asked for by Accept."""
+    """The progress of the job that the token is for; as JSON if the request prefers that by Accept."""
     row = _row_of(token)
     shown, status = (show_gone(), 410) if row is None else (show(row, row.progress), 200)
     if request.get_preferred_type(["text/html", "application/json"]) == "application/json":

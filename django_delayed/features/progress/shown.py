@@ -1,4 +1,4 @@
-"""What people are shown of a job: where it stands and how far it is; neither its arguments nor its errors."""
+"""What users see of a job: where it stands and how far it is, but no arguments and no errors."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ class Shown:
 
     @property
     def value(self) -> str:
-        """The fraction as HTML has it, in every language; "" for None."""
+        """The fraction for HTML, the same in every language; "" for None."""
         return "" if self.fraction is None else f"{self.fraction:.4f}"
 
 
 def show(row: DelayedJob, progress: Progress | None) -> Shown:
-    """What is shown of the job of a row, and of what it has said."""
+    """What is shown of the row's job and of its progress."""
     state = row.state
     words = _("It was cancelled.") if row.error_fingerprint == CANCELLED else str(WORDS[state])
     fraction = progress.fraction if progress else None
     if state == State.FINISHED:
         fraction = 1.0
     elif state != State.RUNNING and fraction is None:
-        # A bar without a value looks as if something went on.
+        # A bar without a value would look as if the job ran.
         fraction = 0.0
     amount, note = (_amount(progress), progress.note) if progress else ("", "")
     return Shown(words, amount, note, fraction, state in (State.FINISHED, State.FAILED))

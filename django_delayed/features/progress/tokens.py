@@ -1,4 +1,4 @@
-"""Signed tokens: who has one may see the progress of one job, and nothing else."""
+"""Signed tokens: whoever has one may see the progress of one job, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from django.core import signing
 
 from ...conf import positive_duration
 
-# One of another purpose is none.
+# A token that was signed for another purpose is not valid here.
 SALT = "django_delayed.progress"
 
 
 class TokenExpired(Exception):
-    """The token was for a shorter time."""
+    """The token is not valid any more."""
 
 
 def sign(row_id: int, max_age: timedelta | float | None) -> str:
-    """A token for the job of the row of this id; without `max_age`, for as long as the row is there."""
+    """A token for the job of the row with this id; without `max_age`, for as long as the row is there."""
     until = 0
     if max_age is not None:
         until = int(time.time() + positive_duration(max_age, "max_age").total_seconds())
@@ -26,7 +26,7 @@ def sign(row_id: int, max_age: timedelta | float | None) -> str:
 
 
 def row_id_in(token: str) -> int:
-    """The id that was signed. Raises BadSignature for what was not signed here, TokenExpired."""
+    """The id that was signed. Raises BadSignature for what was not signed here, and TokenExpired."""
     row_id, until = signing.Signer(salt=SALT).unsign_object(token)
     if until and until <= time.time():
         raise TokenExpired

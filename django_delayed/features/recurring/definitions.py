@@ -1,4 +1,4 @@
-"""What recurs: the schedules of Job classes and of the setting RECURRING, and that of a row."""
+"""What recurs: the schedules of Job classes, of the setting RECURRING and of rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ...serialization import arguments, names
 from .models import Schedule, columns_of
 from .schedules import Cron, Every, Times, cron
 
-# What is wrong with a schedule, as a sentence.
+# The errors of a wrong schedule; each has a sentence that says what is wrong.
 WRONG = (TypeError, ValueError, AttributeError, DelayedError, ImproperlyConfigured)
 OF_ENTRY = {"job", "schedule", "catch_up", "args", "kwargs"}
 
@@ -37,7 +37,7 @@ class Definition:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What stands in the row of a schedule of the code."""
+        """The columns that the row of a schedule of the code has."""
         return {"job": self.job, "catch_up": self.catch_up, **columns_of(self.times)}
 
 
@@ -63,7 +63,7 @@ def problems() -> Iterator[str]:
 
 
 def definition_of(row: Schedule) -> Definition:
-    """The schedule that an operator has made. Raises one of WRONG where no job can be made of it."""
+    """The schedule that an operator has made. Raises one of WRONG if no job can be made from it."""
     times = cron(row.cron, zone=row.zone or None) if row.every is None else Every(row.every)
     options = check_options({"queue": row.queue or None, "priority": row.priority})
     args, kwargs = arguments.decode_call(arguments.from_json(row.arguments)) if row.arguments else ((), {})
@@ -80,7 +80,7 @@ def job_classes(base: type[Job] = Job) -> Iterator[type[Job]]:
 
 
 def _defined() -> Iterator[tuple[str, Callable[[], Definition]]]:
-    """Each schedule of this code: where it stands, and what reads it."""
+    """Each schedule of this code: where it stands, and a function that reads it."""
     # A class with two parents is met twice.
     for job_class in dict.fromkeys(job_classes()):
         if own_schedule(job_class, Job):
@@ -102,7 +102,7 @@ def _of_entry(name: str, entry: Mapping[str, Any]) -> Definition:
     options = check_options({key: value for key, value in entry.items() if key not in OF_ENTRY})
     args, kwargs = entry.get("args", ()), entry.get("kwargs", {})
     make_job = partial(_job_of_code, entry["job"], args, kwargs, options)
-    # Now, and not at the first tick.
+    # So wrong arguments are an error now, and not at the first tick.
     make_job().dump_arguments()
     return Definition(name, entry["job"], times, entry.get("catch_up", "latest"), make_job)
 
@@ -110,7 +110,7 @@ def _of_entry(name: str, entry: Mapping[str, Any]) -> Definition:
 def _job_of_code(name: str, args: Any, kwargs: Mapping[str, Any], options: Options) -> Job:
     """The job that a Job class, a function or a class method of this name makes."""
     owner, _, method = name.rpartition(".") if "." in name.partition(":")[2] else ("", "", "")
-    # By its class: it may have the method from another one.
+    # By the class that is named: it may inherit the method from another one.
     cls = names.resolve_class(owner) if owner else None
     found: Any = vars(cls).get(method) if cls else _resolve(name)
     if isinstance(found, type):

@@ -25,7 +25,7 @@ class CatchUp(models.TextChoices):
 
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
-    """Schedules, by who has announced them."""
+    """Schedules, and which of them are gone."""
 
     def gone(self) -> ScheduleQuerySet:
         """Those of code that no supervisor has announced for a lease."""
@@ -44,8 +44,8 @@ def _is_gone() -> Q:
 class Schedule(models.Model):
     """When which job recurs. Supervisors write the rows of their code's schedules, operators make others.
 
-    `since` is the moment after which its ticks still have to become jobs, in seconds since 1970: a moment
-    that neither a time zone nor USE_TZ can blur.
+    `since` is the moment after which its ticks still have to become jobs, in seconds since 1970: these do not
+    depend on a time zone or on USE_TZ.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -99,7 +99,7 @@ class Schedule(models.Model):
             ("pause_schedule", _("Can pause and resume schedules")),
         ]
         constraints = [
-            # A schedule of code has its row whatever names operators have chosen.
+            # A schedule of the code gets its row, whatever names operators have chosen.
             models.UniqueConstraint(fields=["in_code", "name"], name="delayed_schedule_name"),
             models.CheckConstraint(
                 condition=Q(cron="", every__isnull=False) | Q(~Q(cron=""), every__isnull=True),
@@ -112,7 +112,7 @@ class Schedule(models.Model):
 
     @property
     def times(self) -> Times:
-        """When it is due, unchecked."""
+        """When it is due. The values are not checked."""
         return Cron(self.cron, self.zone) if self.every is None else Every(self.every)
 
     @property
@@ -129,9 +129,9 @@ def columns_of(times: Times) -> dict[str, Any]:
 
 
 class ScheduleRun(models.Model):
-    """A tick of a schedule and the job that it has become; without a tick, an operator has asked for it.
+    """A tick of a schedule and the job that it has become; without a tick, an operator asked for the job.
 
-    The unique key lets each tick become one job, however many supervisors there are.
+    With the unique key, each tick becomes one job, however many supervisors there are.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -145,8 +145,8 @@ class ScheduleRun(models.Model):
     )
     # Seconds since 1970.
     tick = models.BigIntegerField(null=True)
-    # No foreign key: the row of a job is removed without a look at other tables. None where a hook or a
-    # unique key did not want the job.
+    # No foreign key: the row of a job is removed without a look at other tables. None if a hook or a unique
+    # key refused the job.
     delayed_job_id = models.BigIntegerField(null=True)
     created_at = models.DateTimeField()
 

@@ -26,12 +26,12 @@ RUNS_KEPT = 100  # a schedule
 
 
 def make_run(schedule: Schedule, definition: Definition, tick: datetime) -> DelayedJob | None:
-    """Make the job of a tick, in one transaction with the row that says so.
+    """Make the job of a tick, in one transaction with the ScheduleRun that records it.
 
-    None if another supervisor has made it, the schedule is paused or gone by now, or a hook does not want it.
+    None if another supervisor has made it, the schedule is paused or gone by now, or a hook refuses it.
     """
     seconds = seconds_of(tick)
-    # Locked by its UPDATE, the row lets one supervisor after the other come to this point.
+    # The UPDATE locks the row, so supervisors come to this point one after the other.
     free = all_schedules().filter(pk=schedule.pk, paused=False, since__lt=seconds)
 
     def make() -> DelayedJob | None:
@@ -43,7 +43,7 @@ def make_run(schedule: Schedule, definition: Definition, tick: datetime) -> Dela
 
 
 def run_now(schedule: Schedule, definition: Definition) -> DelayedJob | None:
-    """Make a job of the schedule at once, apart from its ticks. None if a hook does not want it."""
+    """Make a job of the schedule at once, apart from its ticks. None if a hook refuses it."""
     return _in_transaction(lambda: _enqueue(schedule, definition, None, {}))
 
 
@@ -58,7 +58,7 @@ def resume(ids: Collection[int]) -> int:
 
 
 def now_in_seconds() -> int:
-    """The database's now, in seconds since 1970."""
+    """The time of the database, in seconds since 1970."""
     return seconds_of(database_now(connections[settings.DATABASE]))
 
 
@@ -79,7 +79,7 @@ def _enqueue(
 ) -> DelayedJob | None:
     job = definition.make_job()
     job.layers = (*job.layers, check_options(options))
-    # In a context of its own: the one of a supervisor refuses jobs, which would be about its own trouble.
+    # In a context of its own: in that of a supervisor, jobs are refused, as they may report its own trouble.
     row = Context().run(partial(enqueue_in_transaction, job))
     ScheduleRun.objects.using(settings.DATABASE).create(
         schedule=schedule, tick=tick, delayed_job_id=row.pk if row else None, created_at=DatabaseNow()

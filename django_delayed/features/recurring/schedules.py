@@ -17,20 +17,20 @@ from ...conf import positive_duration
 try:
     from cronsim import CronSim, CronSimError
 except ImportError:
-    # It is an extra; every() needs no library.
+    # cronsim is an extra; every() needs no library.
     CronSim = None  # type: ignore[assignment,misc]
 
 SECOND = timedelta(seconds=1)
 LONGEST_EXPRESSION = 255
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# How far back the last ticks of an expression are looked for, one span after the other: most have some in
-# the first ones, and a walk over the minutes of a year takes seconds.
+# How far back to look for the last ticks of an expression, one span after the other: most expressions have
+# ticks in the first spans, and a walk over the minutes of a year takes seconds.
 SPANS = (timedelta(hours=2), timedelta(days=2), timedelta(days=35), timedelta(days=400))
 
 
 @dataclass(frozen=True)
 class Cron:
-    """The ticks of a cron expression in a time zone. To be made by `cron`, which checks both."""
+    """The ticks of a cron expression in a time zone. Made by `cron`, which checks both."""
 
     expression: str
     zone: str = ""
@@ -39,11 +39,11 @@ class Cron:
         return f"{self.expression} {self.zone}".rstrip()
 
     def after(self, moment: datetime) -> Iterator[datetime]:
-        """The ticks after an aware moment, in UTC. Ends where no tick is found for 50 years."""
+        """The ticks after an aware moment, in UTC. Ends when no tick is found for 50 years."""
         last = moment.astimezone(UTC)
         for found in CronSim(self.expression, moment.astimezone(self._zone)):
             tick = found.astimezone(UTC)
-            # In the hour that comes twice, a time of day lies in the first one.
+            # When an hour comes twice, a time of day is due in the first one only.
             if tick > last:
                 yield tick
                 last = tick
@@ -65,9 +65,9 @@ class Cron:
 
 @dataclass(frozen=True)
 class Every:
-    """Ticks in equal distances, counted from 1970-01-01 00:00 UTC. To be made by `every`, which checks it.
+    """Ticks at equal distances, counted from 1970-01-01 00:00 UTC. Made by `every`, which checks its value.
 
-    All processes agree on them without a word.
+    All processes compute the same ticks.
     """
 
     interval: timedelta
@@ -117,7 +117,7 @@ def cron(expression: str, *, zone: str | None = None) -> Cron:
 
 
 def every(interval: timedelta | float) -> Every:
-    """When a job recurs, as a distance: a timedelta or seconds, of whole seconds.
+    """When a job recurs, as an interval of whole seconds: a timedelta or a number of seconds.
 
     The ticks are counted from 1970-01-01 00:00 UTC: `every(3600)` is due at each full hour, and
     `every(86400)` at midnight UTC. For a time of day in your zone, write cron().
@@ -131,7 +131,7 @@ def every(interval: timedelta | float) -> Every:
 
 
 def seconds_of(moment: datetime) -> int:
-    """The whole seconds from 1970-01-01 00:00 UTC to an aware moment: what no time zone can blur."""
+    """The whole seconds from 1970-01-01 00:00 UTC to an aware moment; no time zone changes them."""
     return (moment - EPOCH) // SECOND
 
 

@@ -21,7 +21,7 @@ from .schedules import moment_of
 logger = logging.getLogger("django_delayed")
 
 MOST_CAUGHT_UP = 100
-# Seconds by which a wait is longer than until the next tick: a database may keep milliseconds only.
+# Seconds to wait beyond the next tick: a database may keep milliseconds only.
 SLACK = 0.002
 
 
@@ -36,7 +36,7 @@ class Ticker:
         self._definitions = definitions
         self._announce_at = 0.0
         self._are_written = False
-        # Of what has failed: the schedule, and what the log was told last.
+        # The schedules that have failed: the id of each, and what the log was told last.
         self._reported: dict[int, str] = {}
 
     def run(self) -> None:
@@ -46,7 +46,7 @@ class Ticker:
         mine = Q(in_code=False) | Q(in_code=True, name__in=[*self._definitions])
         rows = all_schedules().filter(mine, paused=False).annotate(now=DatabaseNow())
         waits = [self._make_due(row) for row in rows.order_by("pk")]
-        # Also to announce its own schedules, and to see what an operator has changed.
+        # Never longer: it has to announce its own schedules, and to see what an operator has changed.
         waits += [_interval()] if waits or self._definitions else []
         self.due_in = min((wait for wait in waits if wait is not None), default=None)
 
@@ -60,14 +60,14 @@ class Ticker:
         self._announce_at = time.monotonic() + _interval()
 
     def _write(self) -> None:
-        """Write the rows of the schedules of this code; the supervisor that starts last is right."""
+        """Write the rows of the schedules of this code; the supervisor that starts last wins."""
         rows = {row.name: row for row in self._rows()}
         now = now_in_seconds()
         for name, definition in self._definitions.items():
             columns = definition.columns
             row = rows.get(name)
             if row and definition.times != row.times:
-                # What the new times would have made in the past was not missed.
+                # Past ticks of the new times were not missed: no job is made for them.
                 columns["since"] = now
             if row and any(getattr(row, column) != value for column, value in columns.items()):
                 all_schedules().filter(pk=row.pk).update(**columns)
@@ -95,13 +95,13 @@ class Ticker:
             if self._is_trouble_of_the_queue(error):
                 raise
             self._report(row, error)
-            # It is tried again with the next look.
+            # The next call tries again.
             return None
         self._reported.pop(row.pk, None)
         return (following - now).total_seconds() + SLACK
 
     def _is_trouble_of_the_queue(self, error: Exception) -> bool:
-        """Whether the database is unavailable, rather than a hook of the project's in error."""
+        """Whether the database is unavailable; otherwise the error is about this schedule only."""
         if not isinstance(error, OperationalError | InterfaceError):
             return False
         return not database(connections[settings.DATABASE]).is_permanent(error)
@@ -114,7 +114,7 @@ class Ticker:
 
 
 def _due(row: Schedule, definition: Definition, now: datetime) -> Iterator[datetime]:
-    """The ticks that still have to become jobs, by what the schedule says of those that were missed."""
+    """The ticks that still have to become jobs; `catch_up` says which of the missed ones do."""
     most = MOST_CAUGHT_UP if definition.catch_up == CatchUp.ALL else 1
     missed_before = now - settings.LEASE
     for tick in definition.times.last(moment_of(row.since), now, most):

@@ -16,11 +16,11 @@ SKIP, REPLACE = ON_DUPLICATE = ("skip", "replace")
 class Unique:
     """Of jobs with the same key, one waits: `unique = Unique()` in a Job, or the option `unique`.
 
-    Without `key`, jobs are equal that do the same with the same arguments. A key is a value of any type that
-    an argument may have, or a function that returns one, called as that of an option; it is the job's own: a
-    job that does something else never has the same. The job holds it `until` the "start" of its first
-    attempt, or the "finish" of its last one. `on_duplicate`: "skip" the new job, or let it "replace" the one
-    that waits. Raises TypeError, ValueError or SerializationError.
+    Without `key`, jobs are equal if they do the same with the same arguments. A key is a value of any type
+    that an argument may have, or a function that returns one, called like a function of an option. Jobs that
+    do something else never have the same key. The job holds it `until` the "start" of its first attempt, or
+    the "finish" of its last one. `on_duplicate`: "skip" the new job, or let it "replace" the one that waits.
+    Raises TypeError, ValueError or SerializationError.
     """
 
     key: Any = None

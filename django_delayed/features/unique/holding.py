@@ -1,7 +1,7 @@
 """Who holds a key: it is locked, the state of its job is read, and another job takes it or is a duplicate.
 
-A key is locked before the job that has it, and keys in their order, by all who lock several. No move of a
-worker locks a key. So none of them waits for another in a circle.
+All code locks a key before the job that has it, and several keys in their order. No move of a worker locks a
+key. So these locks cause no deadlock.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from ...models import DelayedJob
     from ...states import DelayedJobQuerySet
 
-# Keys, and payloads, which may be large.
+# Fewer rows than keys: they are read with their payloads, which may be large.
 KEYS_AT_A_TIME, ROWS_AT_A_TIME = 1000, 100
 COLUMNS = "key_hash, delayed_job_id, until"
-# No job: its row is written in the same transaction.
+# The job of a new key: its row is not written yet, but will be in the same transaction.
 NOBODY = 0
 
 # By the id() of the unsaved row.
@@ -32,7 +32,7 @@ Duplicates = dict[int, DuplicateJob]
 
 
 class Waiting(NamedTuple):
-    """What is known of a waiting job that has a key, and is locked."""
+    """What is known about a waiting job that has a key; the job is locked."""
 
     attempts: int
     is_put_to_now: bool
@@ -41,8 +41,8 @@ class Waiting(NamedTuple):
 class Keys:
     """Keys that are locked until the end of the transaction, their holders, and who takes them.
 
-    A holder that waits is locked too: it cannot begin before the transaction of a job that is left out for
-    it has committed what that job was about.
+    A holder that waits is locked too: it cannot begin before the transaction of a duplicate has committed the
+    data that the duplicate was about.
     """
 
     def __init__(self, rows: DelayedJobQuerySet, keys: Iterable[Key]) -> None:
@@ -75,7 +75,7 @@ class Keys:
         if holder is None:
             return False
         waiting = self._waiting.get(holder)
-        # While the holder runs, its successor takes the key.
+        # A job that replaces takes the key also from a holder that runs.
         return not key.replaces or (waiting is not None and waiting.is_put_to_now)
 
     def remove_replaced(self) -> None:
@@ -86,7 +86,7 @@ class Keys:
             self._rows.remove_replaced(ids)
 
     def write(self) -> None:
-        """Write which jobs have taken keys; their rows are saved now."""
+        """Write which jobs have taken keys; call it when their rows are saved."""
         taken = sorted((key, row.pk, _until(row)) for key, row in self.takers.items())
         self._write(taken, ["delayed_job_id", "until"])
 
@@ -95,10 +95,10 @@ class Keys:
 
 
 def take_keys(rows: DelayedJobQuerySet, new: Sequence[DelayedJob]) -> tuple[Keys, Duplicates]:
-    """Let unsaved rows take the keys that they want; `rows` are all. To be called in a transaction.
+    """Let unsaved rows take the keys that they want; `rows` are all rows. Call it in a transaction.
 
-    Returns the keys, to be written when the rows are, and those of the rows that are duplicates. Jobs that
-    others replace are removed.
+    Returns the keys, to be written after the rows, and the duplicates among the rows. Removes the jobs that
+    others replace.
     """
     wanting = [(row, row.wanted_key) for row in new if row.wanted_key]
     keys = Keys(rows, (key for _, key in wanting))
@@ -116,9 +116,10 @@ def take_keys(rows: DelayedJobQuerySet, new: Sequence[DelayedJob]) -> tuple[Keys
 
 
 def move_with_keys(rows: DelayedJobQuerySet, ids: Sequence[int], move: Callable[[Sequence[int]], int]) -> int:
-    """Move those of these unique jobs whose keys no others hold, in one transaction; they take them.
+    """Move the unique jobs among these that can have their keys again, and let them take these.
 
-    `move` makes the move of the ids that it is given. Returns what it returned.
+    `move` moves the rows of the ids that it gets, in the transaction that takes the keys. Returns the sum of
+    what it returned.
     """
     moved = 0
     for some in parts(ids, ROWS_AT_A_TIME):
@@ -143,9 +144,9 @@ def _take_again(rows: DelayedJobQuerySet, found: Sequence[DelayedJob]) -> list[i
 
 
 def remove_free(rows: DelayedJobQuerySet, after: str) -> tuple[int, str]:
-    """Of the next 1,000 keys behind `after`, remove those whose jobs have ended; `rows` are all.
+    """Remove the keys of jobs that have ended, among the next 1,000 keys behind `after`; `rows` are all rows.
 
-    Returns how many were removed, and the last key of those, "" if there are no more.
+    Returns how many were removed, and the last of the 1,000 keys; "" if there are no more.
     """
     model: Any = rows.model.unique_keys
     next_ones = model.objects.using(rows.db).filter(pk__gt=after).order_by("pk")[:KEYS_AT_A_TIME]
@@ -155,7 +156,7 @@ def remove_free(rows: DelayedJobQuerySet, after: str) -> tuple[int, str]:
 
     def remove() -> list[str]:
         with transaction.atomic(using=rows.db):
-            # Once more, now that no other transaction can take them.
+            # Checked once more, now that no other transaction can take them.
             locked = lock_rows(connection, model, free, ("key_hash, delayed_job_id", []), skip_locked=True)
             if still := _free_among(rows, locked):
                 remove_locked(connection, model, still)
@@ -166,23 +167,23 @@ def remove_free(rows: DelayedJobQuerySet, after: str) -> tuple[int, str]:
 
 
 def _free_among(rows: DelayedJobQuerySet, keys: Sequence[tuple[Any, ...]]) -> list[str]:
-    """Those of these keys whose jobs have ended. Not all that are free: a job that runs may wait again."""
+    """The keys of jobs that have ended. Not every free key is one: a job that runs may wait again."""
     jobs = alive(rows, {job for _, job in keys}) if keys else set()
     return [key for key, job in keys if job not in jobs]
 
 
 def unique_among(rows: Any) -> Any:
-    """Those of these rows whose jobs have a key."""
+    """The rows of jobs that have a key."""
     return rows.annotate(has_key=F("extras").bitand(UNIQUE)).filter(has_key__gt=0)
 
 
 def plain_among(rows: Any) -> Any:
-    """Those of these rows whose jobs have none."""
+    """The rows of jobs that have no key."""
     return rows.annotate(has_key=F("extras").bitand(UNIQUE)).filter(has_key=0)
 
 
 def alive(rows: DelayedJobQuerySet, ids: Iterable[int]) -> set[int]:
-    """The ids of those of these jobs that have not ended."""
+    """The ids of the jobs among these that have not ended."""
     found = rows.filter(pk__in=[*ids], failed_at=None, finished_at=None)
     return set(found.values_list("pk", flat=True))
 

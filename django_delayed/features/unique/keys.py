@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # Bits of DelayedJob.extras: the job has a key; an operator has put it to now.
 UNIQUE, PUT_TO_NOW = 32, 64
-# Of a payload: the code of a job, and what that is called with. The rest, such as the language or the id of a
-# mail, differs between equal jobs.
+# The parts of a payload that name the code of a job and its arguments. The rest, such as the language or the
+# id of a mail, may differ between equal jobs.
 CODE = ("job", "function", "class", "method", "owner", "task", "mailer")
 WHAT = (*CODE, "target", "args", "kwargs", "message", "using")
 LONGEST_TEXT = 255
@@ -28,7 +28,7 @@ LONGEST_TEXT = 255
 
 @dataclass(frozen=True)
 class Key:
-    """A key as jobs hold it. `text` is the key for people, "" for what the job does and its arguments."""
+    """A key as jobs hold it. `text` is the key for people; "" for what the job does and its arguments."""
 
     hash: str
     until: str
@@ -40,7 +40,7 @@ def with_key(job: Job, unique: Unique, payload: str) -> tuple[str, Key]:
     """The payload of the job with its key, and the key.
 
     Raises what a function for the key raises, TypeError if it returns None, SerializationError for a value
-    that is no key.
+    that cannot be a key.
     """
     data = arguments.from_json(payload)
     if unique.key is None:
@@ -80,7 +80,7 @@ def _encoded(job: Job, unique: Unique) -> Any:
 
 
 def _code_in(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What the job does, whatever it is called on and with."""
+    """The code that the job calls, without its instance and its arguments."""
     code = {name: data[name] for name in CODE if name in data}
     if target := data.get("target"):
         # A model instance, or the model.
@@ -94,7 +94,7 @@ def _text_of(value: Any) -> str:
 
 
 def _ordered(data: Any) -> Any:
-    """The data with sets in one order: Python has another in each process."""
+    """The data with its sets sorted: Python iterates over a set differently in each process."""
     if isinstance(data, list):
         return [_ordered(value) for value in data]
     if not isinstance(data, dict):
