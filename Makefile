@@ -3,7 +3,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 DJANGO ?= Django
 VENV ?= .venv
-# The databases to test on, each of which must then be installed: sqlite postgresql mariadb.
+# The databases to test on: sqlite postgresql mariadb. Each one that is named must be installed.
 DATABASES ?=
 
 bin := $(VENV)/bin
@@ -74,7 +74,7 @@ $(VENV)/.python:
 	@$(pip) install --upgrade 'pip>=25.1'
 	@touch $@
 
-# One set of packages each, in files named after their dependency groups: the demo needs few, and should come up fast.
+# One file for each dependency group that is installed: the demo needs few packages, and should start fast.
 $(VENV)/.demo $(VENV)/.test $(VENV)/.lint $(VENV)/.docs: $(VENV)/.python pyproject.toml
 	@echo "Installing what 'make $(@F:.%=%)' needs …"
 	@$(pip) install --editable . --group $(@F:.%=%) '$(DJANGO)'

@@ -18,9 +18,9 @@ STATEMENTS = (
     *("tests/test_stats.py", "--ignore=tests/databases/test_crowd.py"),
 )
 FEATURES = ("tests/features", "tests/calls", "tests/mail")
-# Much of these is looked at on SQLite alone: the admin in a browser, and the stories that a newcomer reads.
+# Many of these run on SQLite only: the admin in a browser, and the stories that a newcomer reads.
 PAGES = ("tests/admin", "tests/stories")
-# axe-core looks at the pages of the newest Django, and the themes at those of the oldest and the newest.
+# axe-core checks the pages of the newest Django, and the tests of themes those of the oldest and the newest.
 FEWER_PAGES = (*PAGES, "--ignore=tests/admin/test_accessibility.py", "--ignore=tests/admin/test_themes.py")
 # The database, the tests and the environment of each run. On SQLite, CI has `make test` for the oldest pair.
 RUNS = {
@@ -43,7 +43,7 @@ def tests(session):
         try:
             session.run("python", "scripts/test.py", database, env=environment)
         except nox.command.CommandFailed:
-            # The other database shows what else fails.
+            # Goes on: the next database shows what else fails.
             failed.append(database)
     if failed:
         session.error(f"Tests failed on {', '.join(failed)}.")
@@ -59,6 +59,6 @@ def wheel(session):
 
 
 def install(session, *what):
-    # Older ones know no dependency groups.
+    # An older pip knows no dependency groups.
     session.install("--upgrade", "pip>=25.1")
     session.install(*what)

@@ -1,4 +1,4 @@
-"""PostgreSQL and MariaDB servers of our own, on loopback and without a password; their files go with them.
+"""PostgreSQL and MariaDB servers of our own, on loopback and without a password; their files are temporary.
 
 `make servers` runs one of each until it is interrupted. The tests start those that the environment
 does not name.
@@ -33,12 +33,12 @@ def free_port():
 
 
 class Server:
-    """One in a folder of its own; it does not answer before `start`."""
+    """A server in a folder of its own; it does not run before `start`."""
 
     TITLE, OWNER, ADMINISTRATOR = "", "", ""
     # The environment variables in which the settings of testproject look for its host, port and user.
     VARIABLES = ()
-    # Nothing has to survive the machine, so no commit waits for the disk.
+    # The data need not survive a crash of the machine, so no commit waits for the disk.
     OPTIONS = ()
 
     def __init__(self):
@@ -57,7 +57,7 @@ class Server:
 
     @property
     def environment(self):
-        """In which the settings find it."""
+        """The environment variables by which the settings find the server."""
         return dict(zip(self.VARIABLES, ("127.0.0.1", str(self.port), self.ADMINISTRATOR), strict=True))
 
     def run(self, *command):
@@ -76,7 +76,7 @@ class Server:
     def start(self):
         """Start, and wait until it answers, after its recovery if that is needed."""
         with (self.folder / "log").open("a") as log:
-            # In a session of its own: Ctrl-C is for the process that uses it, which then ends it.
+            # In a session of its own: Ctrl-C is for the process that uses the server, which then ends it.
             self.process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL,
@@ -95,7 +95,7 @@ class Server:
         return subprocess.run(self.question(), capture_output=True).returncode == 0
 
     def stop(self, signum=signal.SIGINT):
-        """Without waiting for its clients."""
+        """Stop it without waiting for its clients."""
         self.process.send_signal(signum)
         self.process.wait(PATIENCE)
 
@@ -170,9 +170,10 @@ SERVERS = {"postgresql": PostgreSQLServer, "mariadb": MariaDBServer}
 
 @contextmanager
 def server_for(database):
-    """A block with a server of this kind; gives the environment in which the settings find it.
+    """A block with a server of this kind; yields the environment variables by which the settings find it.
 
-    That is empty if the environment names a server already. Raises NotInstalledError if none can be started.
+    These are none if the environment names a server already. Raises NotInstalledError if the server is not
+    installed.
     """
     kind = SERVERS.get(database)
     if kind is None or kind.is_named():
@@ -190,7 +191,7 @@ def server_for(database):
 
 
 def main():
-    """Run the servers that are installed, and say how they are found."""
+    """Run the servers that are installed, and print the variables that lead to them."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         for database, kind in SERVERS.items():

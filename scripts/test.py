@@ -1,9 +1,9 @@
 """scripts/test.py [DATABASE ...]: run the tests on SQLite, PostgreSQL and MariaDB, or on those named.
 
 A server is the one that the environment names (PGHOST, MYSQL_HOST), or one of our own while the tests run.
-What was not run is said at the end. PYTEST_ADDOPTS goes to pytest, MARIADB_OPTIONS to a MariaDB of our own.
+What was not run is printed last. PYTEST_ADDOPTS goes to pytest, MARIADB_OPTIONS to a MariaDB of our own.
 Up to three tests that fail are run once more, and named even when they pass then: the tests with processes
-wait for real events, which a machine that is busy enough puts off.
+wait for real events, which may come late on a busy machine.
 """
 
 import importlib.util
@@ -21,13 +21,13 @@ from servers import SERVERS, NotInstalledError, server_for
 ROOT = Path(__file__).resolve().parent.parent
 DATABASES = ("sqlite", *SERVERS)
 DRIVERS = {"postgresql": ("psycopg", "postgresql"), "mariadb": ("MySQLdb", "mysql")}
-FEW = 3  # that are run again
-# All tests on one database took 44 in CI, on two processors and beside two others.
+FEW = 3  # failed tests that are run again
+# All tests on one database took 44 in CI, on two processors and beside two other runs.
 MINUTES = 45
 
 
 def main(asked):
-    # So that the servers end with it.
+    # The servers have to end with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if unknown := set(asked) - set(DATABASES):
         sys.exit(f"{', '.join(sorted(unknown))}: none of {', '.join(DATABASES)}")
@@ -64,7 +64,7 @@ def install_driver(database):
 
 
 def run_on(database, environment):
-    """Run the tests; returns what came of them."""
+    """Run the tests; returns their result in words."""
     print(f"\n=== {database} ===", flush=True)
     # A cache of its own: another pair of Python and Django may be tested beside this one.
     cache = ROOT / ".cache" / "pytest" / Path(sys.prefix).name / database
@@ -72,7 +72,7 @@ def run_on(database, environment):
     command = [sys.executable, "-m", "pytest", "--durations=20", "-o", f"cache_dir={cache}"]
     environment = {**os.environ, **environment, "DATABASE": database}
     if database == "sqlite":
-        # The name given is that of the database in the servers.
+        # The given name is that of a database on a server.
         environment["DATABASE_NAME"] = "db.sqlite3"
     else:
         command += ["-m", "not browser"]

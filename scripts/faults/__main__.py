@@ -1,6 +1,6 @@
 """Run the fault suite in its long form on each database, and print its figures as the rows of a table.
 
-`make faults` calls this; the table of docs/guarantees.md is made of what it prints. DATABASES says on which
+`make faults` calls this; the table of docs/guarantees.md is made from what it prints. DATABASES says on which
 databases, SEED repeats the choices of a run, and ROWS, as pytest's -k, leaves rows out.
 """
 
@@ -17,7 +17,7 @@ from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# Not a figure.
+# The keys of a line that are no figures.
 NAMES = ("row", "database")
 
 

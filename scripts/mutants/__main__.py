@@ -8,8 +8,8 @@ SEED       the seed of that choice, so that a run can be repeated; it is printed
 MODULES    only these, such as "states worker/recovery"
 DATABASES  the databases to run the tests on, one after another until a test fails
 
-No tool does this here. mutmut leaves out functions with decorators, and chooses the tests of a mutant by what
-was called in the process of the tests, which is not the one of a worker. cosmic-ray removes no statements.
+No other tool does this. mutmut leaves out functions with decorators, and chooses the tests of a mutant by
+what was called in the process of the tests, and not in that of a worker. cosmic-ray removes no statements.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 DEFAULT = 100
 AT_A_TIME = 2
-# The tests below `tests` that see a change of a module, the fast ones first; before them, those of its own
-# file. Tests that take long and see nothing that the others do not see are left out.
+# The tests below `tests` that notice a change of a module, the fast ones first; before them, those of its own
+# file run. Slow tests that notice nothing more than the others are left out.
 TESTS = {
     "states": [
         *("test_states.py", "test_operations.py", "test_models.py", "test_stats.py", "test_signals.py"),
@@ -67,7 +67,7 @@ TESTS = {
     ],
     "features/unique": ["features/unique", "supervisor/test_maintenance.py", "test_operations.py"],
 }
-# Seconds for all tests of a mutant at least, and a multiple of what they take without a change.
+# The limit for all tests of a mutant: so many times as long as without a change, and at least these seconds.
 LEAST_LIMIT, TIMES_AS_LONG = 60.0, 3
 
 
@@ -128,7 +128,7 @@ def path_of(module: str, checkout: Path) -> Path:
 
 @cache
 def source_of(module: str) -> str:
-    """The source as it was at the beginning: somebody may go on working on it meanwhile."""
+    """The source as it was at the start: somebody may change it meanwhile."""
     return path_of(module, ROOT).read_text()
 
 
@@ -154,7 +154,7 @@ def _choose(mutants: list[Mutant]) -> tuple[list[Mutant], int]:
     asked = os.environ.get("MUTANTS") or str(DEFAULT)
     if asked == "all":
         return mutants, seed
-    # Sorted by a number of its own: a change of one module alters the choice of no other.
+    # Each mutant has a random number of its own: a change of one module does not alter the choice in others.
     return sorted(mutants, key=lambda one: random.Random(f"{seed} {one}").random())[: int(asked)], seed
 
 

@@ -38,7 +38,7 @@ class Copy:
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
-        # By what is in the files: a mutant may have the size of the one before it, and be of the same second.
+        # By content: a mutant may have the size of the one before it, and be written in the same second.
         compileall.compile_dir(folder, quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
         return cls(folder, f"mutants_{os.getpid()}_{folder.name}")
 
@@ -51,7 +51,7 @@ class Copy:
         longest: float = LONGEST_TEST,
         **environment: str,
     ) -> str:
-        """Run the tests that are selected. Returns the output if one failed or took too long, else ""."""
+        """Run the selected tests. Returns "" if they pass, else their output, or "time limit"."""
         name = f"{self.folder}/db.sqlite3" if database == "sqlite" else f"dd_{self.database_suffix}"
         options = ["-q", "-x", "-p", "no:cacheprovider", "-m", select]
         options += ["-o", f"faulthandler_timeout={longest}"]
@@ -78,7 +78,7 @@ class Copy:
             self._clean_up()
 
     def _clean_up(self) -> None:
-        """End what the tests have started and a mutant has left, and remove its databases."""
+        """End the processes that the tests of a mutant have left, and remove its databases."""
         for link in Path("/proc").glob("[0-9]*/cwd"):
             with suppress(OSError):
                 if Path(os.readlink(link)).is_relative_to(self.folder):

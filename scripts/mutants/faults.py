@@ -1,8 +1,9 @@
-"""Can the fault suite fail? Take out of the package what keeps a promise, and see its test turn red.
+"""Can the fault suite fail? Take out of the package what keeps a promise, and check that its test fails.
 
-`make faults-mutants` calls this. Each patch is made in a copy of the checkout, where a row of the table in
-docs/guarantees.md, in its short form, passes without the patch and has to fail with it; for a promise without
-a row, another test. MUTANTS is a word in the names of those to try; DATABASES says which are there.
+`make faults-mutants` calls this. Each patch is made in a copy of the checkout. The test of a promise is a row
+of the table in docs/guarantees.md, in its short form, or another test if there is no row. It passes without
+the patch and has to fail with it. MUTANTS is a word in the names of the patches to try; DATABASES says which
+databases are there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ LIMIT = 240.0  # seconds for one test
 
 @dataclass(frozen=True)
 class Patch:
-    """What is taken out, from these places: file, text, and what stands there instead."""
+    """What is taken out, at these places: file, text, and what replaces it."""
 
     name: str
     test: str

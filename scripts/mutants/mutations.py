@@ -20,7 +20,7 @@ COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.In: ast.NotIn,
     ast.NotIn: ast.In,
 }
-# A moment is never exactly another one: there, < and <= are the same.
+# Two moments are never exactly equal: for these, < and <= are the same.
 MOMENT = re.compile(r"monotonic\(|\b(now|age|left|lived|due_in|since|end)\b|_for\b")
 TURNED_ROUND: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.GtE,
@@ -35,7 +35,7 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.Div: ast.Mult,
 }
 VERBS = {"send_robust": "send", "send": "send_robust", "min": "max", "max": "min", "any": "all", "all": "any"}
-# Without them nothing works, which any test notices.
+# Without these decorators nothing works, which any test notices.
 KEPT_DECORATORS = ("property", "classmethod", "staticmethod", "contextmanager", "dataclass")
 
 
@@ -60,7 +60,7 @@ def mutations(tree: ast.Module) -> Iterator[Mutation]:
         match statement:
             case ast.FunctionDef() | ast.ClassDef():
                 yield from _in_definition(statement, statement.name)
-            # Other values are numbers that somebody chose: no test can say that another is wrong.
+            # Other values are numbers that somebody chose: no test can say that another number is wrong.
             case ast.Assign(value=ast.Dict() | ast.Call(func=ast.Name(id="Q")) as value):
                 yield from _in_expression(value, "module")
             case ast.AnnAssign(value=ast.Dict() as value):
@@ -114,7 +114,7 @@ def _is_removable(statement: ast.stmt) -> bool:
 
 
 def _is_initial(statement: ast.stmt, name: str) -> bool:
-    """Whether an object would lack an attribute, which any test notices."""
+    """Whether an object would lack an attribute without the statement, which any test notices."""
     return name.endswith(".__init__") and isinstance(statement, ast.Assign)
 
 
@@ -159,7 +159,7 @@ def _in_statement(statement: ast.stmt, name: str) -> Iterator[Mutation]:
 
 
 def _negated(node: ast.If | ast.While | ast.IfExp, name: str) -> Iterator[Mutation]:
-    """A condition that no other mutation turns round."""
+    """Negate a condition that no other mutation turns round."""
     old = node.test
     if not isinstance(old, ast.Compare | ast.BoolOp | ast.Constant) and not _is_not(old):
         new = ast.UnaryOp(ast.Not(), old)
@@ -227,7 +227,7 @@ def _set(node: ast.AST, field: str, new: object) -> tuple[str, str, Callable[[],
 
 
 def _set_in(shown: ast.AST, node: ast.AST, field: str, new: object) -> tuple[str, str, Callable[[], None]]:
-    """Set a field of the node; tried at once, to tell how the shown expression reads then."""
+    """Set a field of the node. It is tried here, to get the text of the shown expression with the change."""
     old, before = getattr(node, field), ast.unparse(shown)
     setattr(node, field, new)
     after = ast.unparse(shown)
