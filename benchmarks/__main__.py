@@ -51,7 +51,7 @@ class Results:
 
 
 def run(database, options, reasons, results):
-    """All workloads on one database, in rounds, so that what is compared was measured in the same minutes."""
+    """Run all workloads on one database, in rounds: what is compared is measured in the same minutes."""
     entries = [
         Entry(contender, database, PYTHON)
         for contender in CONTENDERS
@@ -89,7 +89,7 @@ def measure(workload, entry, options, about, results):
 
 
 def measure_case(workload, entry, control, options, about, how, results):
-    """One repetition; that a contender cannot do it is a result, too."""
+    """Run one repetition; if the contender cannot do it, that is a result too."""
     try:
         results.add(**about, **workload.measure(entry, control, options, **how))
     except NotMeasured as reason:

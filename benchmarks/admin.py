@@ -80,13 +80,13 @@ def fill(count):
 
 
 def multiply(count, **columns):
-    """Write `count` rows alike."""
+    """Write `count` equal rows."""
     columns = {"run_at": NOW, "created_at": NOW - 2 * DAY, "payload": "{}" + " " * 250} | columns
     rows.multiply(DelayedJob(name="Feed.fetch", **columns), count)
 
 
 def pages():
-    """The addresses to load, by what they are."""
+    """The addresses to load, by their titles in the output."""
     of_job = DelayedJob.objects.failed().order_by("-failed_at", "-id").values_list("pk", flat=True)[:1].get()
     listed, cause = address("changelist"), address("cause", model="failuregroup")
     overview = address("changelist", model="pausedqueue")
@@ -114,7 +114,7 @@ def address(name, *args, model="delayedjob"):
 
 
 def measure(client, page):
-    """Milliseconds of the median load, and how many queries one makes."""
+    """The median milliseconds of a load, and how many queries a load makes."""
     times = []
     for _ in range(options.loads):
         began = time.perf_counter()
@@ -127,7 +127,7 @@ def measure(client, page):
 
 
 def retry(client):
-    """Seconds of the page that asks whether to retry the large cause, and of the answer; how many moved."""
+    """Seconds of the question whether to retry the large cause, and of the answer; how many jobs moved."""
     address_of_question = f"{address('retry', model='failuregroup')}?cause=large"
     before, began = DelayedJob.objects.failed().count(), time.perf_counter()
     question = client.get(address_of_question)

@@ -1,4 +1,4 @@
-"""What the jobs of every contender do: as little as can be seen from outside, in a file in memory."""
+"""What the jobs of every contender do: the least that can be seen from outside, in a file in memory."""
 
 import os
 import time

@@ -55,7 +55,7 @@ TIDY = {"postgresql": f"VACUUM ANALYZE {TABLE}", "mysql": f"ANALYZE TABLE {TABLE
 
 
 def fill(alias, rows, failed):
-    """READY jobs in the lane served; in the way failed ones, a future lane before it, nine not served."""
+    """Write READY jobs in the lane served; before them, failed ones, a future lane, nine lanes not served."""
     multiply(alias, failed, queue=SERVED)
     DelayedJob.objects.using(alias).update(failed_at=timezone.now())
     multiply(alias, rows, queue=SERVED, priority=-10, run_at=TOMORROW)
@@ -69,7 +69,7 @@ def fill(alias, rows, failed):
 
 
 def multiply(alias, count, **columns):
-    """Write `count` rows alike, each statement as many as there are already, 100,000 at most."""
+    """Write `count` equal rows; each statement doubles their number, with 100,000 more at most."""
     first = write(alias, **columns).pk
     fields = ", ".join(field.column for field in DelayedJob._meta.concrete_fields if not field.primary_key)
     written = 1
@@ -90,7 +90,7 @@ def write(alias, run_at=NOW, **columns):
 
 
 def claim(alias, limit, commit):
-    """Milliseconds of one claim of `limit` jobs; each is finished, and another written in its place."""
+    """Milliseconds of one claim of `limit` jobs; each job is finished, and another one takes its place."""
     jobs = DelayedJob.objects.using(alias)
     rows = []
 

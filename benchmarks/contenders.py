@@ -1,4 +1,4 @@
-"""Who is measured: where it runs, how it is installed, and how its workers are started."""
+"""The queues that are measured: where each runs, how it is installed, and how its workers are started."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +17,10 @@ class Contender:
     family: str
     requirements: list[str]
     workers: dict[str, list[str]]
-    # The call that is made for many.
+    # The call that enqueues many jobs.
     bulk: str
     databases: tuple[str, ...] = EVERYWHERE
-    # The distributions whose versions the report names.
+    # The report names the versions of these distributions.
     versions: list[str] = field(default_factory=list)
 
     @property
@@ -125,7 +125,7 @@ CONTENDERS = [
         databases=("sqlite",),
         versions=["huey"],
     ),
-    # On Redis; it stands beside what runs on PostgreSQL.
+    # It runs on Redis; the report lists it with the queues that run on PostgreSQL.
     Contender(
         "celery",
         "celery_app",

@@ -1,4 +1,4 @@
-"""The process of one contender that does what the benchmark asks of it: a line of JSON each, and one back.
+"""The process of one contender that does what the benchmark asks for: a line of JSON each, and one back.
 
 It has the contender's settings and runs in the environment in which the contender is installed.
 """
@@ -41,12 +41,12 @@ class Commands:
         connection.creation.destroy_test_db(connection.settings_dict["NAME"], verbosity=0)
 
     def clear(self):
-        """Leave no job."""
+        """Remove all jobs."""
         call_command("flush", verbosity=0, interactive=False)
         self._own("clear")
 
     def fill(self, count):
-        """Enqueue, and have the database write down what it has not yet."""
+        """Enqueue so many jobs; PostgreSQL then writes to the disk what it has in memory only."""
         try:
             self.family.enqueue_many(count)
         except NotImplementedError:
@@ -64,7 +64,7 @@ class Commands:
         return produced
 
     def stamps(self, count):
-        """Enqueue jobs that say how long they have waited, one about each tenth of a second."""
+        """Enqueue jobs that say how long they have waited, about one each tenth of a second."""
         for _ in range(count):
             self.family.enqueue_stamp()
             time.sleep(random.uniform(0.08, 0.12))
@@ -75,7 +75,7 @@ class Commands:
         self._sql("SELECT count(*) FROM django_migrations")
 
     def backlog(self, kind, count):
-        """Write rows of that kind which the jobs that are measured do not need."""
+        """Write rows of this kind, beside the jobs that are measured."""
         self.family.backlog(kind, count)
 
     def unsettled(self):
@@ -83,14 +83,14 @@ class Commands:
         return self.family.unsettled()
 
     def versions(self, distributions):
-        """The versions of Django, the driver and the contender, and that of the database."""
+        """The versions of Django, these distributions and the database."""
         names = ["Django", *distributions]
         return {name: metadata.version(name) for name in names} | {
             "database": f"{connection.display_name} {'.'.join(map(str, connection.get_database_version()))}"
         }
 
     def time(self, what, count):
-        """The seconds that `what`, a function of the family, takes for so many."""
+        """The seconds that `what`, a function of the family, takes for so many jobs."""
         began = time.perf_counter()
         getattr(self.family, what)(count)
         return time.perf_counter() - began
@@ -105,9 +105,9 @@ class Commands:
 
 
 def main():
-    """Answer until nobody asks."""
+    """Answer requests until standard input ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    # What a contender prints does not stand between the answers.
+    # What a contender prints must not come between the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     django.setup()
     commands = Commands(import_module(f"benchmarks.families.{sys.argv[1]}"))

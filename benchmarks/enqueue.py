@@ -80,7 +80,7 @@ def contenders():
 
 
 def measure(ours, create, rounds):
-    """The median seconds of both, which take turns; who begins changes, too."""
+    """The median seconds of both functions, which take turns; the one that begins changes each time."""
     times = {ours: [], create: []}
     for number in range(rounds + 100):
         for function in (ours, create) if number % 2 else (create, ours):

@@ -13,7 +13,7 @@ PYTHON = VENV / "bin" / "python"
 
 
 def install(contenders):
-    """Make the environment and install each contender in it; return the reason for those that cannot be."""
+    """Make the environment and install the contenders in it; returns why some of them cannot be installed."""
     CACHE.mkdir(parents=True, exist_ok=True)
     if not PYTHON.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
@@ -38,7 +38,7 @@ def _pip(requirements):
 
 
 def machine():
-    """What the report says of the machine."""
+    """What the report says about the machine."""
     cpu = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as file:

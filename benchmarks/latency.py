@@ -65,7 +65,7 @@ def worker(file):
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-    # The first has waited for the worker to start.
+    # The first job has waited for the worker to start.
     return [float(line) for line in file.read().splitlines()][1:], share
 
 

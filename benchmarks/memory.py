@@ -57,7 +57,7 @@ def state_of(pids):
 
 
 def perform(count):
-    """Have so many jobs performed."""
+    """Enqueue so many jobs, and wait until they are performed."""
     for start in range(0, count, 1_000):
         numbers = range(start, min(start + 1_000, count))
         enqueue_all([Nothing() if options.nothing else Everyday(number) for number in numbers])

@@ -17,11 +17,11 @@ STOPS_WITHIN = 20.0
 
 
 class NotMeasured(Exception):
-    """The contender could not do what was to be measured; says why."""
+    """The contender could not do what was to be measured; the message says why."""
 
 
 class Entry:
-    """One contender on one database: its environment, and the file in which its jobs leave their traces."""
+    """One contender on one database: its environment, and the file to which its jobs write."""
 
     def __init__(self, contender, database, python):
         self.contender, self.database, self.python = contender, database, python
@@ -49,7 +49,7 @@ class Entry:
         return self.performed.stat().st_size if self.performed.exists() else 0
 
     def forget_performed(self):
-        """Begin to count anew."""
+        """Start to count at 0 again."""
         self.performed.unlink(missing_ok=True)
 
 
@@ -73,19 +73,19 @@ class Control:
         stop(self.process)
 
     def ask(self, *request):
-        """What the process answers; raise NotMeasured if it cannot."""
+        """Ask, and return the answer. Raises NotMeasured if the process cannot do it."""
         self.tell(*request)
         return self.hear()
 
     def tell(self, *request):
         """Ask without waiting for the answer."""
-        # Of a process that has ended, `hear` says so.
+        # If the process has ended, `hear` says so.
         with suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
 
     def hear(self):
-        """The answer to what was asked last."""
+        """The answer to the last request. Raises NotMeasured if the process cannot do it."""
         line = self.process.stdout.readline()
         answer = (
             json.loads(line) if line else {"error": f"its process ended: {end_of(self.entry.control_log)}"}
@@ -115,7 +115,7 @@ class Workers:
             stop(process)
 
     def wait_until(self, count, seconds):
-        """Wait until so many jobs have been performed; the time by the clock, or None if it took too long."""
+        """Wait until so many jobs are performed; returns the monotonic time, or None if it took too long."""
         deadline = time.monotonic() + seconds
         while self.entry.performed_jobs() < count:
             if any(process.poll() is not None for process in self.processes):
@@ -126,7 +126,7 @@ class Workers:
         return time.monotonic()
 
     def wait_until_begun(self):
-        """Wait for the first performed job; the time by the clock."""
+        """Wait for the first performed job; returns the monotonic time."""
         began = self.wait_until(1, STARTS_WITHIN)
         if began is None:
             raise NotMeasured(f"no job was performed in {STARTS_WITHIN:.0f} s: {end_of(self.entry.log)}")
@@ -138,7 +138,7 @@ def stop(process):
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + STOPS_WITHIN
-    # It is not reaped yet: no other process can have its number when its group is killed.
+    # This does not reap the process: no other one can have its id when its group is killed.
     ended = os.WEXITED | os.WNOWAIT | os.WNOHANG
     while (
         process.returncode is None

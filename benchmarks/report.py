@@ -4,7 +4,7 @@ import statistics
 from importlib import import_module
 
 OURS = "django_delayed"
-# The condition without which the others are measured again.
+# The condition that all others are compared with.
 PLAIN = "plain"
 
 

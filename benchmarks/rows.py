@@ -7,7 +7,7 @@ MOST = 100_000
 
 
 def multiply(row, count, alias="default", **columns):
-    """Write `count` rows like this one but for these columns; each statement doubles them, up to MOST."""
+    """Write `count` rows like this one, except for these columns; each statement doubles them, up to MOST."""
     table = DelayedJob._meta.db_table
     fields = [field for field in DelayedJob._meta.concrete_fields if not field.primary_key]
     values = {field.attname: getattr(row, field.attname) for field in fields} | columns

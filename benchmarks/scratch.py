@@ -1,4 +1,4 @@
-"""The database in which a benchmark writes, and which is gone afterwards."""
+"""A database for a benchmark, which is removed afterwards."""
 
 import os
 from contextlib import contextmanager

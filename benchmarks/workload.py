@@ -7,7 +7,7 @@ from django_delayed import Job
 
 
 class Nothing(Job):
-    """Costs nothing itself, so that what is measured is the queue."""
+    """Costs nothing itself, so that only the queue is measured."""
 
     def perform(self) -> None:
         """Do nothing."""

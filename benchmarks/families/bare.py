@@ -1,4 +1,4 @@
-"""Bare SQL on the table of django_delayed: what its database allows, on the driver's own cursor.
+"""Bare SQL on the table of django_delayed, with the driver's own cursor: the most that the database allows.
 
 As a program, `python -m benchmarks.families.bare 100`, it is a worker that takes so many at once.
 """
@@ -26,7 +26,7 @@ CHUNK = 1_000
 
 
 def cursor_of_driver():
-    """A cursor that knows nothing of Django, and the mark of its parameters."""
+    """A cursor of the driver, without Django, and its placeholder for parameters."""
     connection.ensure_connection()
     return connection.connection.cursor(), "?" if connection.vendor == "sqlite" else "%s"
 
@@ -42,7 +42,7 @@ def claim_by_one_statement(cursor, limit):
 
 
 def claim_by_two_statements(cursor, limit):
-    """The ids of the claimed rows, where an UPDATE cannot tell them."""
+    """The ids of the claimed rows, on a database where an UPDATE cannot return them."""
     cursor.execute("BEGIN")
     cursor.execute(f"{READY} LIMIT {limit} FOR UPDATE SKIP LOCKED")
     ids = [row[0] for row in cursor.fetchall()]
@@ -71,7 +71,7 @@ def work(limit):
 
 @cache
 def row_of_a_job():
-    """The columns of the row of a job, but for its id, and its values."""
+    """The columns of the row of a job, without its id, and their values."""
     # A worker needs no model, and has none when this module is imported.
     from benchmarks.families.delayed import Nothing
 
@@ -110,7 +110,7 @@ def enqueue_many(count):
 
 
 def backlog(kind, count):
-    """Write rows that the jobs which are measured do not need."""
+    """Write rows beside the jobs that are measured."""
     from benchmarks.families.delayed import backlog
 
     backlog(kind, count)
@@ -122,7 +122,7 @@ def enqueue_stamp():
 
 
 def unsettled():
-    """How many rows are left, but for those of a backlog that is finished."""
+    """How many rows are left, without the finished ones of a backlog."""
     cursor, _ = cursor_of_driver()
     cursor.execute(f"SELECT count(*) FROM {TABLE} WHERE finished_at IS NULL")
     return cursor.fetchone()[0]

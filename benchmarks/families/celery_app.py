@@ -12,13 +12,13 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 
 @app.task
 def nothing():
-    """Say that it was performed."""
+    """Record that the task was performed."""
     bodies.nothing()
 
 
 @app.task
 def stamp(enqueued):
-    """Say how long ago that was."""
+    """Record how long ago the task was enqueued."""
     bodies.stamp(enqueued)
 
 
@@ -29,7 +29,7 @@ def enqueue(count):
 
 
 def enqueue_many(count):
-    """Say that there is no call for many."""
+    """Raise NotImplementedError: there is no call for many."""
     raise NotImplementedError("it has no call for many")
 
 
@@ -39,7 +39,7 @@ def enqueue_stamp():
 
 
 def unsettled():
-    """How many tasks wait; one that is taken is gone."""
+    """How many tasks wait; a task that a worker has taken is not there any more."""
     with app.connection_for_read() as connection:
         return connection.default_channel.client.llen(app.conf.task_default_queue)
 

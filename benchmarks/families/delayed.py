@@ -12,10 +12,10 @@ from benchmarks import bodies, rows
 
 
 class Nothing(Job):
-    """Costs nothing itself, so that what is measured is the queue."""
+    """Costs nothing itself, so that only the queue is measured."""
 
     def perform(self):
-        """Say that it was performed."""
+        """Record that the job was performed."""
         bodies.nothing()
 
 
@@ -23,7 +23,7 @@ class Stamp(Job):
     """Says how long it has waited."""
 
     def perform(self, enqueued):
-        """Say how long ago that was."""
+        """Record how long ago the job was enqueued."""
         bodies.stamp(enqueued)
 
 
@@ -34,7 +34,7 @@ def enqueue(count):
 
 
 def enqueue_many(count):
-    """Enqueue jobs by the call that is made for many."""
+    """Enqueue jobs by the call for many."""
     enqueue_any_number(Nothing() for _ in range(count))
 
 
@@ -49,10 +49,10 @@ def unsettled():
 
 
 def backlog(kind, count):
-    """Write rows that the jobs which are measured do not need."""
+    """Write rows beside the jobs that are measured."""
     now, day = timezone.now(), timedelta(days=1)
     columns = {
-        # Behind those that are there.
+        # Behind the jobs that are there.
         "ready": {"run_at": now},
         # Before them, by their priority.
         "future": {"run_at": now + day, "priority": -10},

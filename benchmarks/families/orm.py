@@ -1,4 +1,4 @@
-"""Rows of django_delayed, written by Django's ORM: what `create()` of as wide a row costs."""
+"""Rows of django_delayed, written by Django's ORM: what `create()` costs for a row as wide."""
 
 from functools import cache
 

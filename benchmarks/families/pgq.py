@@ -1,7 +1,7 @@
 """Jobs of pgqueuer, over asyncpg.
 
-As a program, `python -m benchmarks.families.pgq 100`, it is a worker with that batch size: the command of
-pgqueuer does the same, and takes the batch size likewise.
+As a program, `python -m benchmarks.families.pgq 100`, it is a worker with that batch size. The command of
+pgqueuer does the same, and takes the batch size too.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def connected():
 
 @cache
 def queries():
-    """What enqueues over that connection."""
+    """The object that enqueues over that connection."""
     return Queries(AsyncpgDriver(connected()))
 
 

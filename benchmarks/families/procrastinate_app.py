@@ -13,13 +13,13 @@ CHUNK = 1_000
 
 @app.task
 def nothing():
-    """Say that it was performed."""
+    """Record that the task was performed."""
     bodies.nothing()
 
 
 @app.task
 def stamp(enqueued):
-    """Say how long ago that was."""
+    """Record how long ago the task was enqueued."""
     bodies.stamp(enqueued)
 
 
@@ -30,7 +30,7 @@ def enqueue(count):
 
 
 def enqueue_many(count):
-    """Enqueue tasks by the call that is made for many."""
+    """Enqueue tasks by the call for many."""
     for first in range(0, count, CHUNK):
         nothing.batch_defer(*({} for _ in range(min(CHUNK, count - first))))
 
@@ -46,6 +46,6 @@ def unsettled():
 
 
 def clear():
-    """Empty its tables, whose models Django does not manage."""
+    """Empty its tables; Django does not manage their models."""
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE procrastinate_jobs CASCADE")

@@ -15,7 +15,7 @@ def enqueue(count):
 
 
 def enqueue_many(count):
-    """Say that there is no call for many."""
+    """Raise NotImplementedError: there is no call for many."""
     raise NotImplementedError("it has no call for many")
 
 

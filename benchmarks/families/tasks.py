@@ -8,7 +8,7 @@ from django.tasks import task, task_backends
 
 from benchmarks import bodies
 
-# The table of each backend, by the label of its app, and which of its rows are not done.
+# The model of each backend, by the label of its app, and which of its rows are not done.
 UNSETTLED = {
     "django_delayed": ("DelayedJob", Q(finished_at=None, failed_at=None)),
     "django_tasks_database": ("DBTaskResult", Q(status__in=["READY", "RUNNING"])),
@@ -19,13 +19,13 @@ UNSETTLED = {
 
 @task
 def nothing():
-    """Say that it was performed."""
+    """Record that the task was performed."""
     bodies.nothing()
 
 
 @task
 def stamp(enqueued):
-    """Say how long ago that was."""
+    """Record how long ago the task was enqueued."""
     bodies.stamp(enqueued)
 
 

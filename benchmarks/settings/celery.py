@@ -1,6 +1,6 @@
 """https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html, without results.
 
-BENCH_REDIS says where: redis://127.0.0.1:6379/0 by default.
+BENCH_REDIS is the address of Redis, redis://127.0.0.1:6379/0 by default.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What the settings of all contenders have in common: the database, and how it is talked to."""
+"""What the settings of all contenders have in common: the database, and how they connect to it."""
 
 from settings import DATABASES
 
@@ -9,8 +9,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth"]
 
 for database in DATABASES.values():
-    # Connections stay open: to open one for each job costs several times what a job does.
+    # Connections stay open: a new one for each job costs several times as much as the job.
     # https://docs.djangoproject.com/en/stable/ref/databases/#persistent-connections
     database["CONN_MAX_AGE"] = None
-    # The database is made as Django makes that of tests; workers find it under the same name.
+    # Django makes the database as it makes one for tests; workers find it under the same name.
     database["TEST"] = {**database.get("TEST", {}), "NAME": database["NAME"]}

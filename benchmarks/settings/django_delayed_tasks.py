@@ -1,4 +1,4 @@
-"""Through the framework of Django, where a result is kept of each task: docs/settings.md."""
+"""Through Django's framework of tasks, where the result of each task is kept: docs/settings.md."""
 
 from .django_delayed import *  # noqa: F403
 

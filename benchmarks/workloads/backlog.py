@@ -7,7 +7,7 @@ from . import drain
 TITLE = "Backlog: no-op jobs a second, beside very many rows"
 UNIT = drain.UNIT
 FAMILIES = ("delayed", "bare")
-# What the rows are, as the families know them. Those that are ready are behind the jobs that are drained.
+# The kinds of rows, by their names in the families. The ready ones are behind the jobs that are drained.
 CONDITIONS = {
     "ready, future and not served": ["ready", "future", "not served"],
     "finished and kept": ["finished"],
@@ -15,7 +15,7 @@ CONDITIONS = {
 
 
 def cases(contender):
-    """What is measured of a contender; the tables of the others are not known here."""
+    """What is measured of a contender; how to fill the tables of other families is not known here."""
     if contender.family not in FAMILIES:
         yield PLAIN, "all", {"way": None}
         return

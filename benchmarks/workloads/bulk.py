@@ -1,4 +1,4 @@
-"""A process enqueues jobs by the call that is made for many."""
+"""A process enqueues jobs by the call for many."""
 
 from ..report import PLAIN
 from .enqueue import UNIT, measure  # noqa: F401

@@ -1,8 +1,8 @@
-"""Jobs that do nothing are there, and a worker performs them.
+"""The queue has jobs that do nothing, and a worker performs them.
 
-From the first performed job, which its body tells by a file, until the last one is settled, which the
-contender's own tables tell over a connection of their own. What takes longer than `seconds` is ended, and the
-rate is that of what was settled by then.
+The time begins with the first performed job, as the file of its body says, and ends when the last one is
+settled, as the contender's own tables say over a connection of their own. A repetition that takes longer than
+`seconds` is ended, and its rate counts the jobs that were settled by then.
 """
 
 import time
@@ -24,7 +24,7 @@ def cases(contender):
 
 
 def measure(entry, control, options, *, way, workers=1, producer=False, before=None, endless=False):
-    """Fill the queue and have it worked off; the figures of this repetition.
+    """Fill the queue and have it worked off; returns the figures of this repetition.
 
     `before` is called when the queue is filled. A queue is `endless` if it has more than these jobs.
     """

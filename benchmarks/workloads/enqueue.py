@@ -1,10 +1,10 @@
-"""A process enqueues jobs one by one, each committed, and nobody works them off."""
+"""A process enqueues jobs one by one, each committed, and no worker performs them."""
 
 from ..report import PLAIN
 
 TITLE = "Enqueue: jobs a second, one by one"
 UNIT = "jobs/s"
-# The most are a statement and a commit each.
+# A part of the jobs is enough: most contenders need a statement and a commit for each.
 SHARE = 10
 
 

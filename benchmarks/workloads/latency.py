@@ -23,7 +23,7 @@ def cases(contender):
 
 
 def measure(entry, control, options, *, way):
-    """The median of the jobs, and their 99th percentile."""
+    """The median of the times that jobs waited, and their 99th percentile."""
     control.ask("clear")
     entry.forget_performed()
     with Workers(entry, way) as workers:

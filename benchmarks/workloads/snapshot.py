@@ -16,7 +16,7 @@ def cases(contender):
 
 
 def measure(entry, control, options, *, way, held=False):
-    """Drain, with the transaction open from before the jobs are performed until they are."""
+    """Drain, with the transaction open from before the first job until after the last."""
     if not held:
         return drain.measure(entry, control, options, way=way)
     with Control(entry) as other:

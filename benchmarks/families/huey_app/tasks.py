@@ -1,4 +1,4 @@
-"""Tasks of huey, in an app of Django, as its worker looks for them."""
+"""Tasks of huey, in a Django app, where its worker looks for them."""
 
 import time
 
@@ -9,13 +9,13 @@ from benchmarks import bodies
 
 @task()
 def nothing():
-    """Say that it was performed."""
+    """Record that the task was performed."""
     bodies.nothing()
 
 
 @task()
 def stamp(enqueued):
-    """Say how long ago that was."""
+    """Record how long ago the task was enqueued."""
     bodies.stamp(enqueued)
 
 
@@ -26,7 +26,7 @@ def enqueue(count):
 
 
 def enqueue_many(count):
-    """Say that there is no call for many."""
+    """Raise NotImplementedError: there is no call for many."""
     raise NotImplementedError("it has no call for many")
 
 
@@ -36,7 +36,7 @@ def enqueue_stamp():
 
 
 def unsettled():
-    """How many tasks wait; one that is taken is gone."""
+    """How many tasks wait; a task that a worker has taken is not there any more."""
     return HUEY.pending_count()
 
 
