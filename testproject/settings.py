@@ -44,13 +44,13 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-# In the settings, and not on the class, as the tests have settings of their own: no job comes between theirs.
+# Not on the class: the tests have settings of their own, and this schedule must not add jobs to theirs.
 DJANGO_DELAYED = {
     "RECURRING": {
         "digest": {"job": "shop.jobs:SendDigestJob", "schedule": cron("0 7 * * *"), "queue": "mail"}
     }
 }
-# Which names the queues of tasks may have: any.
+# Without names in QUEUES, a task may have any queue.
 TASKS = {"default": {"BACKEND": "django_delayed.tasks.DelayedBackend", "QUEUES": []}}
 if django.VERSION < (6, 0):
     INSTALLED_APPS.append("django_tasks")
@@ -98,7 +98,7 @@ def sqlite():
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": path,
         "OPTIONS": {} if environ.get("SQLITE_DEFAULTS") == "1" else options,
-        # A file, as the tests start workers in processes of their own; one for each run of the tests.
+        # A file, as the tests start workers in processes of their own; each run of the tests has another one.
         "TEST": {"NAME": path.with_name(f"test_{getpid()}_{path.name}")},
     }
 

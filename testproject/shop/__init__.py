@@ -1,1 +1,1 @@
-"""A small real shop; its background work is what delayed jobs were invented for."""
+"""A small shop with the kinds of background work for which delayed_job was written."""

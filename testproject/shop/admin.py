@@ -7,7 +7,7 @@ from django_delayed.urls import progress_url
 from shop import models
 from shop.jobs import ImportProductsJob
 
-HTTPS = {URLField: {"assume_scheme": "https"}}  # as from Django 6.0 on; 5.2 warns that it will be
+HTTPS = {URLField: {"assume_scheme": "https"}}  # the default from Django 6.0 on; 5.2 warns of the change
 
 
 @admin.register(models.Product)

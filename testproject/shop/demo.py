@@ -45,7 +45,7 @@ THUMBNAILS = {160: "WEBP", 320: "WEBP", 640: "JPEG"}
 
 @contextmanager
 def world(smtp_port=0):
-    """The servers that the shop talks to; it is told where they are."""
+    """A block with the servers that the shop talks to; the shop gets their addresses."""
     with LoopbackServers(sample.supplier_files(), {sample.GOOD_TOKEN}, smtp_port) as servers:
         Supplier.objects.update(url=servers.web.url)
         SocialAccount.objects.update(api_url=servers.web.tweets_url)
@@ -62,7 +62,7 @@ def _mail_settings(server):
 
 @contextmanager
 def tally():
-    """Counts by name the jobs of this process that finish, and the attempts that fail: two Counters."""
+    """Two Counters, by the names of jobs: jobs of this process that finish, and attempts that fail."""
     finished, errors = Counter(), Counter()
 
     def count_finished(delayed_job, **_):
@@ -81,7 +81,7 @@ def tally():
 
 
 def enqueue_all_kinds(servers):
-    """As the shop's views and its admin would, in a day."""
+    """Enqueue what the shop's views and its admin would enqueue in a day."""
     servers.web.busy.add("/catalogue-2.pdf")  # for its first request
     enqueue_all(DownloadJob(download) for download in Download.objects.select_related("supplier"))
     ImportProductsJob.perform_later(Supplier.objects.get())

@@ -18,12 +18,12 @@ class ServerBusy(Exception):
 
 
 class IncompleteDownload(Exception):
-    """The connection ended before the file did."""
+    """The connection ended before the end of the file."""
 
 
 @contextmanager
 def fetched(url: str, etag: str = ""):
-    """What is at `url` as a temporary file, with its ETag; None and `etag` when that is still the one.
+    """The content of `url` as a temporary file, with its ETag; None and `etag` if it has not changed.
 
     Raises ServerBusy, IncompleteDownload, or what urllib raises.
     """

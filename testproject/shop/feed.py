@@ -1,4 +1,4 @@
-"""A supplier's price list: a CSV file of all that it has, taken over into our products."""
+"""A supplier's price list: a CSV file of all its goods, imported into our products."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -57,14 +57,14 @@ def rows_of(lines: Iterable[str]) -> Iterator[Row]:
 
 
 def batches_of(lines: Iterable[str], after: int, size: int) -> Iterator[list[Row]]:
-    """The rows behind this line, in lists of so many."""
+    """The rows behind this line, in lists of `size` rows."""
     rows = (row for row in rows_of(lines) if row[0] > after)
     while batch := list(islice(rows, size)):
         yield batch
 
 
 def import_products(rows: Iterable[Row]) -> Import:
-    """Create the products that are new, update those that changed, reject the lines that make no sense."""
+    """Create the products that are new, update those that changed, reject invalid lines."""
     result = Import()
     offered = dict(_read(rows, result.rejected))
     with transaction.atomic():
@@ -92,7 +92,7 @@ def _read(rows, rejected):
 
 
 def _take_over(offer, product):
-    """Copy what the offer says; returns whether that is something new."""
+    """Copy what the offer says; returns whether that changes anything."""
     before = [getattr(product, column) for column in COLUMNS]
     for column in COLUMNS:
         setattr(product, column, getattr(offer, column))

@@ -1,4 +1,4 @@
-"""The shop's background work that wants hooks or a policy of its own."""
+"""The shop's background work that needs hooks or a policy of its own."""
 
 import logging
 from dataclasses import asdict
@@ -30,7 +30,7 @@ class SendNewsletterJob(Job):
 
     def perform(self, newsletter):
         with transaction.atomic():
-            # The mark and the letters are written together: performed again, it sends none again.
+            # The mark and the letters are written together: when the job is repeated, it sends none again.
             if Newsletter.objects.filter(pk=newsletter.pk, sent_at=None).update(sent_at=timezone.now()):
                 subscribers = Customer.objects.filter(subscribed=True)
                 enqueue_all(DeliverNewsletterJob(newsletter, customer) for customer in subscribers)
@@ -69,7 +69,7 @@ class DownloadJob(Job):
 
 
 class ImportProductsJob(Job):
-    """Take over a supplier's feed, and enqueue what follows from it; interrupted, go on at the next lines."""
+    """Import a supplier's feed, and enqueue what follows; after an interruption, go on at the next lines."""
 
     queue = "imports"
     max_attempts = 3
@@ -92,10 +92,10 @@ class ImportProductsJob(Job):
                     collection.delay(queue="collections", priority=30).refresh()
 
     def _take_over(self, supplier, lines, etag, step):
-        """What a batch of lines brings is committed with the place in the feed, and so done once."""
+        """Import the lines in batches; each is committed with its place in the feed, so it is done once."""
         read, line, numbers = step.cursor or (etag, 0, {})
         if read != etag:
-            # The supplier has another one by now.
+            # The supplier has another feed by now.
             line, numbers = 0, {}
         report = Report(**numbers)
         supplier.import_report = str(report)
@@ -174,7 +174,7 @@ class CleanUpOrderJob(Job):
 
 
 class PublishPostJob(Job):
-    """Publish a post and announce it. Tried once: whether to announce it again is for a person to say."""
+    """Publish a post and announce it. Tried once: a person decides whether to announce it again."""
 
     queue = "posts"
     max_attempts = 1

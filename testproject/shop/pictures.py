@@ -10,7 +10,7 @@ SIZE = (1600, 1200)
 
 
 def draw(seed: int) -> Image.Image:
-    """A picture of its own for each seed: a board in front of a sky."""
+    """Another picture for each seed: a board in front of a sky."""
     random = Random(seed)
 
     def colour(brightest):

@@ -19,7 +19,7 @@ def terms_of(text: str) -> Iterator[str]:
 
 
 def weighed_terms(texts: Mapping[str, int]) -> Counter[str]:
-    """Each word of the texts with its weight: the weight of every text it stands in, times how often."""
+    """Each word of the texts with its weight: each time it occurs adds the weight of that text."""
     weights: Counter[str] = Counter()
     for text, weight in texts.items():
         for term in terms_of(text):

@@ -1,4 +1,4 @@
-"""Is it spam? A naive Bayes classifier that learns from what people decided before."""
+"""A naive Bayes classifier of spam that learns from what people decided before."""
 
 import math
 import re
@@ -34,7 +34,7 @@ class SpamFilter:
 
 
 def features_of(text: str) -> set[str]:
-    """The words of a text, and marks for what gives spam away beside its words."""
+    """The words of a text, and marks for other signs of spam."""
     features = set(terms_of(LINK.sub(" ", text)))
     features.update(f"<link {number}>" for number in range(1, min(3, len(LINK.findall(text))) + 1))
     if sum(map(str.isupper, text)) > len(text) / 3:

@@ -1,4 +1,4 @@
-"""The shop's work that is written as tasks of Django's, which on Django 5.2 are those of django-tasks."""
+"""The shop's work that is written as tasks of Django's, or of django-tasks on Django 5.2."""
 
 import django
 

@@ -12,7 +12,7 @@ class OAuthException(Exception):
 
 
 def update(api_url: str, access_token: str, status: str) -> str:
-    """Say `status` on the account that `access_token` belongs to. Returns the id of what was said."""
+    """Post `status` on the account that `access_token` belongs to. Returns the id of the post."""
     request = Request(
         api_url,
         data=json.dumps({"text": status}).encode(),

@@ -43,7 +43,7 @@ class Product(DelayMixin, models.Model):
         super().save(*args, **kwargs)
         self.reindex()
 
-    # Once, when it has not been saved for a second.
+    # Each save replaces the job that waits, so it runs once the product has not been saved for a second.
     @handle_asynchronously(queue="index", priority=20, wait=1, unique=Unique(on_duplicate="replace"))
     def reindex(self):
         SearchTerm.objects.index([self.pk])
@@ -79,7 +79,7 @@ class SearchTermManager(models.Manager):
 
 
 class SearchTerm(models.Model):
-    """One entry of the inverted index: this word is in that product, and so much it weighs there."""
+    """One entry of the inverted index: a word of a product, and its weight there."""
 
     product = models.ForeignKey(Product, models.CASCADE, related_name="search_terms")
     term = models.CharField(max_length=64, db_index=True)
@@ -92,7 +92,7 @@ class SearchTerm(models.Model):
 
 
 class SmartCollection(DelayMixin, models.Model):
-    """A collection that is not put together by hand: whatever fits its rules is in it."""
+    """A collection that nobody fills by hand: it has all products that fit its rules."""
 
     title = models.CharField(max_length=100, unique=True)
     any_rule = models.BooleanField(default=False, help_text="One fitting rule is enough.")
