@@ -35,7 +35,7 @@ MOMENT = "%Y-%m-%dT%H:%M:%S"
 class MomentField(forms.DateTimeField):
     """A moment in the current time zone; `shown` is the initial one.
 
-    A text that was not changed gives `shown` and is not parsed: an hour occurs twice when clocks go back.
+    An unchanged text gives `shown` and is not parsed: when clocks go back, the same hour comes twice.
     """
 
     shown: Any = None

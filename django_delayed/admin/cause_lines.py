@@ -25,7 +25,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 class Line(NamedTuple):
-    """A cause as a page shows it; name, error, frame and texts are those of its newest job.
+    """A cause as a page shows it; name, error, frame and texts come from its newest job.
 
     `counts` are the numbers of failed jobs, in all and in the last hour, day and week, each with the query of
     the list that has these jobs. `error_texts` are the error with the frames of the application, and with all

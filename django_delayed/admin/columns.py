@@ -1,4 +1,4 @@
-"""The columns of the list of delayed jobs: those of all jobs, and those that fit a state."""
+"""The columns of the list of delayed jobs: for all jobs, and for the jobs in each state."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ OF_STATE: dict[State | None, tuple[Any, ...]] = {
 
 
 def _link(row: DelayedJob, text: str, query: dict[str, str]) -> str:
-    """The text as a link to the jobs that this query finds among those of the list's state."""
+    """The text as a link to the jobs that this query finds, in the state of the list."""
     if not query:
         return text
     state: State | None = getattr(row, "list_state", None)

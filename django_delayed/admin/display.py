@@ -70,7 +70,7 @@ def badge(word: Any, kind: str) -> str:
 
 
 def count_text(number: int) -> str:
-    """A number of `stats.capped_counts` as text; "10000+" for a larger one."""
+    """A number of `stats.capped_counts` as text; "10000+" if there are more."""
     return f"{stats.MOST_COUNTED}+" if number > stats.MOST_COUNTED else str(number)
 
 

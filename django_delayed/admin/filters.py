@@ -168,7 +168,7 @@ class MomentRangeFilter(DateTimeRangeFilter):  # type: ignore[misc]
         return queryset.none() if self.problems else super().queryset(request, queryset)
 
     def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
-        # rangefilter makes the id from the letters a to z in the title: in many languages it has none.
+        # rangefilter makes the id from the letters a to z in the title; in many languages, a title has none.
         for choice in super().choices(changelist):
             yield choice | {"system_name": self.field_path.replace("_", "-")}
 

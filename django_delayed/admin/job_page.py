@@ -73,7 +73,7 @@ def changing(row: DelayedJob, about: str) -> dict[str, Any]:
     """The part of the context that changes while the job is performed."""
     return {
         "progress": _progress(row),
-        # A job that was never tried has no progress, and is not asked for it.
+        # A job that was never tried has no progress, so none is read.
         "bar": progress_bar(row, row.progress if row.attempts else None),
         "facts": list(_facts(row, about)),
     }

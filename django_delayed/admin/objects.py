@@ -55,7 +55,7 @@ class DelayedJobsMixin:
 
 
 def jobs_address(site: AdminSite, request: HttpRequest, instance: Model | None) -> str | None:
-    """The address of the list of delayed jobs about this object; None if there is none for this user."""
+    """The address of the list of jobs about this object; None without one, or if this user may not see it."""
     if not (about := about_of(instance)) or not may_view(site, DelayedJob, request):
         return None
     return f"{address(site, DelayedJob, 'changelist')}?{urlencode({SEARCH_VAR: about})}"

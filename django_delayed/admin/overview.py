@@ -82,7 +82,7 @@ def _shown(queue_admin: PausedQueueAdmin, request: HttpRequest) -> dict[str, Any
 
 @cache
 def failing_checks() -> list[str]:
-    """What `manage.py check` says is wrong with the queue; asked once, as a process does not change it."""
+    """What `manage.py check` says is wrong with the queue; cached, as it stays so while the process runs."""
     found = checks.run_checks()
     return [f"{message.id}: {message.msg}" for message in found if _is_ours(message)]
 

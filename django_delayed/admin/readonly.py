@@ -71,7 +71,7 @@ class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return address(self.admin_site, self.model, page, *args)
 
     def url_of(self, name: str, view: Any, before: str = "") -> URLPattern:
-        """A page of this admin, for `get_urls`; `before` stands before its name in the address."""
+        """A page of this admin, for `get_urls`; `before` comes before its name in the address."""
         full_name = f"{self.opts.app_label}_{self.opts.model_name}_{name}"
         return path(f"{before}{name}/", self.admin_site.admin_view(view), name=full_name)
 

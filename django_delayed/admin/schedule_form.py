@@ -62,7 +62,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Those of the last clean; before it, those of the row.
+        # The times as of the last clean; before that, the times of the row.
         self.times: Times | None = self.instance.times if self.instance.pk else None
         for name, value in zip(("args", "kwargs"), _arguments_in(self.instance), strict=True):
             self.initial.setdefault(name, value)

@@ -32,7 +32,7 @@ READ_ONLY = ("name", "job", "when", "catch_up", "queue", "priority")
 
 
 class ScheduleAdmin(QueueAdmin):
-    """Schedules: those of the code to look at, run now and pause; others to make, edit and delete too."""
+    """Schedules: to look at, run now and pause; those that operators made, also to make, edit and delete."""
 
     form = ScheduleForm
     list_display = ("name_and_job", "when", "state", "last_run", "next_run")

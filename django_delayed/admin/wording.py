@@ -38,7 +38,7 @@ class Wording:
 
     @property
     def name(self) -> str:
-        """The name of the operation, which is also that of its permission and its action."""
+        """The name of the operation; its permission and its action have the same name."""
         return self.operation.name
 
 

@@ -29,7 +29,7 @@ NO_ERRORS = (JobCancelled, JobInterrupted, JobSnoozed)
 
 # By the ids of their traces and their own.
 _unwritten: OrderedDict[tuple[int, int], Span] = OrderedDict()
-# The row whose attempt has begun and has no span yet, and the span of the attempt that had one.
+# The row of an attempt that has begun and has no span yet; and the span of the attempt once it has one.
 _started: ContextVar[Any] = ContextVar("started", default=None)
 _performed: ContextVar[SpanContext | None] = ContextVar("performed", default=None)
 

@@ -15,7 +15,7 @@ Headers = dict[str, str]
 
 
 def new_headers() -> Headers:
-    """A new Message-ID and the present Date, as Django itself would write them."""
+    """A new Message-ID and the current Date, as Django itself would write them."""
     zone = timezone.get_current_timezone() if django_settings.EMAIL_USE_LOCALTIME else UTC
     return {"Message-ID": make_msgid(domain=str(DNS_NAME)), "Date": format_datetime(datetime.now(zone))}
 

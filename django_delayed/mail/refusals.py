@@ -26,7 +26,7 @@ LOGIN = {530, 534, 535, 538}
 def send(backend: BaseEmailBackend, message: EmailMessage) -> None:
     """Send the message through the backend. Raises MailRefused if it was refused for good for everybody.
 
-    Other errors are those of the backend, which then sent to nobody. If only some recipients were refused,
+    Other errors come from the backend; no recipient was accepted then. If only some recipients were refused,
     the log names them and nothing is raised: another attempt would send to the others again.
     """
     answers: Answers = {}

@@ -32,7 +32,7 @@ def deliver(message: EmailMessage, using: str | None = None) -> None:
 
 
 def is_delivering() -> bool:
-    """Whether a transport sends right now: a mail that it enqueued would be enqueued again for ever."""
+    """Whether a transport is sending in this context: a mail that it enqueues would loop for ever."""
     return _delivering.get()
 
 
@@ -104,7 +104,7 @@ def _problems_of_path(path: str) -> Iterator[str]:
 
 
 def _aliases_of_ours() -> Iterator[str]:
-    """The mailers whose mail becomes a job."""
+    """The mailers that turn their mail into jobs."""
     configured: dict[str, Any] = django_settings.MAILERS if _has_mailers() else {}
     return (alias for alias, config in configured.items() if _is_ours(config.get("BACKEND", "")))
 

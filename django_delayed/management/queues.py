@@ -53,7 +53,7 @@ def unknown_queues(patterns: Sequence[str]) -> list[str]:
         try:
             left = _without(left, {lane.queue for lane in lanes()})
         except DatabaseError:
-            # It cannot be known now, and a worker starts without its database.
+            # The waiting jobs cannot be read now, and a worker waits for its database.
             return []
     return left
 

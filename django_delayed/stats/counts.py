@@ -84,7 +84,7 @@ def first_ids(queries: Sequence[Any]) -> RawSQL:
 
 
 def totals() -> Totals:
-    """The present totals. Takes one statement, by the indexes."""
+    """The current totals. Takes one statement, by the indexes."""
     rows = all_rows()
     failed = by_index(rows.failed(), "delayed_job_failed")
     lately = failed.filter(failed_at__gt=DatabaseNow(plus=-HOUR))

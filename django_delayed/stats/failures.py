@@ -25,10 +25,10 @@ SORTED_BY = {"jobs": "-jobs", "hour": "-hour", "last": "-last", "first": "-first
 
 @dataclass
 class Cause:
-    """What the failed jobs with one error fingerprint have in common; it is "" for rows without one.
+    """What the failed jobs with one error fingerprint have in common; rows without one have "".
 
     `jobs` is how many have failed and were neither retried nor discarded since, `hour` how many in the last
-    hour, `days` how many in each of the last seven days, the present one last. `now` is when they were
+    hour, `days` how many in each of the last seven days, the current one last. `now` is when they were
     counted.
     """
 

@@ -77,10 +77,10 @@ class Snapshot:
 
 
 def snapshot() -> Snapshot:
-    """The present numbers. Takes eight statements, and none of them reads a whole table.
+    """The current numbers. Takes eight statements, and none of them reads a whole table.
 
-    It has the queues of the settings, and at most MOST_QUEUES others. Above 400 lanes with due jobs, it takes
-    one more statement for each 500 of them.
+    It has the queues of the settings, and at most MOST_QUEUES of all queues. Above 400 lanes with due jobs,
+    it takes one more statement for each 500 of them.
     """
     waiting, found = lanes(), workers()
     named = [settings.DEFAULT_QUEUE, *settings.QUEUE_ATTRIBUTES]

@@ -13,7 +13,7 @@ from ..databases import DatabaseNow
 from ..models import all_stats
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-# So long after the end of a minute, each worker has written its row.
+# Each worker has written the row of a minute at the latest this long after its end.
 WRITTEN_AFTER = timedelta(seconds=10)
 
 

@@ -53,7 +53,7 @@ class CursorStore(Protocol):
         """The aliases on which the job has a transaction open."""
 
     def interrupted(self) -> None:
-        """Take notice that the attempt ends early, with its cursors written."""
+        """Called when the attempt ends early, after its cursors are written."""
 
 
 class Cursors:

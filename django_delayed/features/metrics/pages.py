@@ -25,7 +25,7 @@ logger = logging.getLogger("django_delayed")
 def for_the_token(page: Callable[[Snapshot], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """The view that shows this page to whoever has the token. Without the setting, there is no page."""
 
-    # The page has to work while the database is unavailable, so it needs no transaction and no session.
+    # No transaction, as the page also works without the database; no login, as its reader has a token.
     @non_atomic_requests
     @login_not_required
     @never_cache

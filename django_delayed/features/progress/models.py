@@ -22,7 +22,7 @@ class ProgressQuerySet(models.QuerySet["Progress"]):
     def put(self, row: DelayedJob, said: Said) -> bool:
         """Write what the job of this row has said; False if another claim has the row, or it is gone."""
         jobs = Progress.delayed_job.field.related_model._base_manager.using(self.db)
-        # Without locks, and not `held`: an atomic job has moved its row already when it is written last.
+        # Without locks, and not `held`: an atomic job has moved its row before its last progress is written.
         if not jobs.filter(pk=row.pk, lock_token=row.lock_token).exists():
             return False
         columns = {"done": said.done, "total": said.total, "note": said.note, "updated_at": DatabaseNow()}

@@ -59,7 +59,7 @@ def show(row: DelayedJob, progress: Progress | None) -> Shown:
 
 
 def show_gone() -> Shown:
-    """What is shown of a job whose row is gone."""
+    """What is shown of a job if its row is gone."""
     return Shown(_("It has ended, and nothing is kept of it."), "", "", 0.0, is_over=True)
 
 

@@ -101,7 +101,7 @@ class Ticker:
         return (following - now).total_seconds() + SLACK
 
     def _is_trouble_of_the_queue(self, error: Exception) -> bool:
-        """Whether the database is unavailable; otherwise the error is about this schedule only."""
+        """Whether the database is unavailable, and the error is not that of a hook of the project."""
         if not isinstance(error, OperationalError | InterfaceError):
             return False
         return not database(connections[settings.DATABASE]).is_permanent(error)

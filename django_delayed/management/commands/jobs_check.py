@@ -44,7 +44,7 @@ class Report:
 
 
 class Command(QueueCommand):
-    """Exit code 0: no job is late; 1: some are; 2: the database is unavailable."""
+    """Exit code 0: no job is late; 1: some are, or tables are missing; 2: the database is unavailable."""
 
     help = (
         "Check that no delayed job has been due for too long. Exit code 1 if one has been or tables are"

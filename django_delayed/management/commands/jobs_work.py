@@ -43,7 +43,7 @@ class Command(WorkerCommand):
         require_worker()
         workers = configurations(self.configuration(options), options)
         try:
-            # A supervisor that runs already could only log this, at each start of a worker.
+            # Checked here: at each start of a worker, it would be too late to report this.
             worker_command()
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from None

@@ -64,7 +64,7 @@ class Thumbnail(models.Model):
 
 class SearchTermManager(models.Manager):
     def index(self, product_ids):
-        """Write down anew which words these products have; returns the number of terms."""
+        """Replace the terms of these products; returns the number of terms."""
         with transaction.atomic():
             # Two workers may index one product at once: without the lock both would insert its terms.
             products = list(Product.objects.select_for_update().filter(pk__in=product_ids))
