@@ -155,7 +155,7 @@ DOORS = {
 
 @pytest.mark.parametrize("settled", [{}, {"ENQUEUE": "immediate"}, {"DELAY_JOBS": False}], ids=str)
 @pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
-def test_what_is_not_async_is_refused_in_async_code_with_the_names_of_what_is(
+def test_sync_forms_are_refused_in_async_code_and_the_error_names_the_async_ones(
     settings, post, diary, door, settled
 ):
     async def run():
@@ -171,13 +171,13 @@ def test_what_is_not_async_is_refused_in_async_code_with_the_names_of_what_is(
     assert diary == []
 
 
-def test_what_is_not_async_is_not_refused_in_a_function_that_async_code_calls(post, diary):
+def test_sync_forms_are_not_refused_in_a_sync_function_that_async_code_calls(post, diary):
     for door in DOORS.values():
         awaits(sync_to_async(door), post)
     assert DelayedJob.objects.count() == len(DOORS) + 2
 
 
-def test_an_error_of_an_inline_job_of_that_class_stays_its_own(settings, in_job):
+def test_an_inline_job_raises_its_own_synchronous_only_operation(settings, in_job):
     async def count():
         return Post.objects.count()
 

@@ -20,7 +20,7 @@ def told():
     return [(message.id, message.msg) for message in run_checks() if message.id.startswith("django_delayed.")]
 
 
-def test_a_project_that_is_set_up_rightly_is_told_nothing():
+def test_a_correct_project_gets_no_message():
     assert told() == []
 
 
@@ -47,7 +47,7 @@ def test_a_wrong_setting_is_an_error(settings, given, sentence):
     assert sentence in message
 
 
-def test_every_wrong_setting_is_told(settings):
+def test_every_wrong_setting_is_reported(settings):
     settings.DJANGO_DELAYED = {"A": 1, "B": 2, "MAX_ATTEMPTS": 0}
     assert [code for code, _ in told()] == ["django_delayed.E001"] * 3
 
@@ -80,7 +80,7 @@ def test_the_database_of_the_queue_has_to_be_one_of_ours(monkeypatch):
     assert "a oracle; jobs are kept in postgresql, mysql, sqlite" in error.msg
 
 
-def test_at_once_needs_more_than_one_writer(settings):
+def test_immediate_needs_more_than_one_writer(settings):
     settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
     wrong = not checks.connections["default"].features.has_select_for_update
     assert [code for code, _ in told()] == ["django_delayed.E004"] * wrong
@@ -96,7 +96,7 @@ def test_at_once_needs_more_than_one_writer(settings):
         ({"ENQUEUE": "immediate"}, None),
     ],
 )
-def test_a_queue_on_another_alias_is_told_what_its_choice_does_not_promise(
+def test_a_queue_on_another_alias_gets_a_message_about_what_its_setting_does_not_promise(
     settings, monkeypatch, given, code
 ):
     settings.DJANGO_DELAYED = {"DATABASE": "queue", **given}
@@ -107,7 +107,7 @@ def test_a_queue_on_another_alias_is_told_what_its_choice_does_not_promise(
 
 
 @pytest.mark.parametrize("given", [{}, {"ENQUEUE": "transaction"}, {"DATABASE": "nowhere"}])
-def test_a_queue_on_the_alias_of_the_data_is_told_nothing(settings, given):
+def test_a_queue_on_the_alias_of_the_data_gets_no_message(settings, given):
     settings.DJANGO_DELAYED = given
     assert checks.check_enqueue() == []
 
@@ -218,14 +218,14 @@ def test_a_hook_by_its_decorator_may_have_any_name(define):
     assert checks.check_jobs() == []
 
 
-def test_a_name_of_ours_is_none_of_another_system():
+def test_no_name_of_another_system_is_one_of_ours():
     assert not {*checks.METHODS_OF_OTHER_SYSTEMS, *checks.ATTRIBUTES_OF_OTHER_SYSTEMS} & OPEN
     for name, ours in FOREIGN.items():
         named = re.findall(r"\b[a-z]+_[a-z_]+\b", ours[1])
         assert all(one in WHEN or hasattr(Job, one) or hasattr(django_delayed, one) for one in named), name
 
 
-def test_the_mixin_of_a_job_is_looked_at_and_its_parent_once(define):
+def test_the_mixin_of_a_job_is_checked_and_its_parent_only_once(define):
     class Logging:
         def on_success(self):
             pass
@@ -240,12 +240,12 @@ def test_the_mixin_of_a_job_is_looked_at_and_its_parent_once(define):
 
 
 @pytest.mark.parametrize("value", [5, "text", None, hook])
-def test_what_is_no_hook_elsewhere_may_have_any_name(define, value):
+def test_a_member_that_is_no_hook_in_another_system_may_have_any_name(define, value):
     define(**({"report": value, "errors": value} if callable(value) else {"error": value, "after": value}))
     assert checks.check_jobs() == []
 
 
-def test_a_class_that_no_job_may_name_is_not_looked_at():
+def test_a_class_that_no_row_may_name_is_not_checked():
     class Local(Job):
         def success(self):
             pass
@@ -293,7 +293,7 @@ def test_manage_check_and_migrate_print_no_warning(manage_with):
 @pytest.mark.parametrize(
     "path", ["nowhere.at.all", "tests.blog.context.Nothing", "tests.blog.context.Incomplete"]
 )
-def test_a_provider_of_context_that_is_none_is_an_error(settings, path):
+def test_an_invalid_provider_of_context_is_an_error(settings, path):
     settings.DJANGO_DELAYED = {"CONTEXT": {"good": "tests.blog.context.RequestId", "mine": path}}
     [error] = [message for message in run_checks() if message.id == "django_delayed.E011"]
     assert error.msg.startswith("DJANGO_DELAYED['CONTEXT']['mine']: ")

@@ -15,7 +15,7 @@ HOUR = timedelta(hours=1)
 RECURS = {"job": "shop.jobs:CleanUp", "schedule": every(5)}
 
 
-def test_the_defaults_are_those_of_the_documentation():
+def test_the_defaults_are_as_documented():
     with override_settings(DJANGO_DELAYED={}, DEBUG=False):
         assert {name: getattr(delayed, name) for name in FIELDS} == {
             "MAX_ATTEMPTS": 25,
@@ -55,7 +55,7 @@ def test_without_the_setting_the_defaults_hold(settings):
     assert list(problems()) == []
 
 
-def test_each_value_is_given_out_in_the_type_that_it_has(settings):
+def test_each_value_has_the_type_of_its_setting(settings):
     settings.DJANGO_DELAYED = {
         "MAX_ATTEMPTS": 3,
         "MAX_RUN_TIME": 90,
@@ -193,7 +193,7 @@ def test_every_setting_is_tried_with_a_wrong_value():
     assert {name for name, _ in WRONG} == set(FIELDS)
 
 
-def test_an_unknown_setting_is_refused_and_the_known_ones_are_said(settings):
+def test_an_unknown_setting_is_refused_and_the_error_names_the_known_ones(settings):
     settings.DJANGO_DELAYED = {"MAX_ATEMPTS": 3, "LEASE": "x", "READ_AHEAD": 5}
     assert [sentence.split()[1] for sentence in problems()] == ["'MAX_ATEMPTS'", "LEASE"]
     with pytest.raises(
@@ -245,7 +245,7 @@ def test_a_duration_out_of_range_is_a_value_error(value):
 
 
 @pytest.mark.parametrize("value", ["5", None, True, []])
-def test_anything_else_is_no_duration(value):
+def test_anything_else_is_not_a_duration(value):
     with pytest.raises(TypeError, match="wait must be a timedelta or a number of seconds"):
         duration(value, "wait")
 
@@ -253,7 +253,7 @@ def test_anything_else_is_no_duration(value):
 @pytest.mark.parametrize(
     "value", ["a-secret", "a secret that is long enough", b"a-secret-of-16-bytes", ["a-secret"]]
 )
-def test_what_is_wrong_with_a_token_is_said_without_the_token(value):
+def test_an_error_about_a_token_does_not_show_the_token(value):
     with override_settings(DJANGO_DELAYED={"METRICS_TOKEN": value}):
         [sentence] = problems()
     assert "METRICS_TOKEN" in sentence

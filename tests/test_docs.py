@@ -148,14 +148,14 @@ def test_the_table_of_what_was_tried_has_a_row_for_each_fault_of_the_suite():
 
 
 @all_pages
-def test_every_named_test_is_one(page):
+def test_every_named_test_exists(page):
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     for name in re.findall(r"`(test_\w+)`", page.read_text()):
         assert f"def {name}(" in tests, name
 
 
 @all_pages
-def test_every_named_module_is_there(page):
+def test_every_named_module_exists(page):
     for name in re.findall(
         r"`((?:django_delayed|worker|supervisor|databases|mail|admin|jobs|calls|serialization|execution|tests)/[\w/]*\.py)`",
         page.read_text(),
@@ -164,7 +164,7 @@ def test_every_named_module_is_there(page):
 
 
 @all_pages
-def test_every_flag_of_a_command_is_one(page):
+def test_every_named_flag_of_a_command_exists(page):
     ours = {name: app for name, app in get_commands().items() if name.startswith("jobs_")}
     flags = {
         name: {

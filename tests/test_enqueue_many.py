@@ -67,7 +67,7 @@ def test_a_vetoed_job_is_not_counted():
     assert DelayedJob.objects.count() == 4
 
 
-def test_no_more_jobs_are_in_memory_than_a_chunk_or_two():
+def test_no_more_than_two_chunks_of_jobs_are_in_memory():
     alive, most = WeakSet(), 0
 
     def watched():
@@ -99,13 +99,13 @@ def test_an_iterable_that_raises_between_two_chunks_leaves_all_of_them():
     assert numbers() == list(range(20))
 
 
-def test_of_a_chunk_with_a_job_that_cannot_travel_nothing_is_written():
+def test_nothing_is_written_of_a_chunk_with_a_job_that_cannot_travel():
     with pytest.raises(SerializationError):
         enqueue_many([*jobs(14), Plain(object()), *jobs(3)], chunk=10)
     assert numbers() == list(range(10))
 
 
-def test_of_a_chunk_that_the_database_refuses_nothing_is_written(monkeypatch):
+def test_nothing_is_written_of_a_chunk_that_the_database_refuses(monkeypatch):
     # Each chunk takes several statements.
     monkeypatch.setattr("django_delayed.databases.inserting.MOST_ROWS", 2)
     given = list(jobs(10))
@@ -199,14 +199,14 @@ def test_what_is_not_many_jobs_is_refused_with_how_to_write_it(function, given):
 
 @pytest.mark.parametrize("function", [enqueue_all, enqueue_many])
 @pytest.mark.parametrize("given", ["x" * 10**6, ["x" * 10**6]], ids=["a text", "a list of one"])
-def test_the_error_about_something_huge_is_short(function, given):
+def test_the_error_about_a_huge_argument_is_short(function, given):
     with pytest.raises(TypeError) as caught:
         function(given)
     assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("thing", [Plain, None, 7, "a job", {}], ids=range(5))
-def test_a_thing_that_is_no_job_is_refused_and_nothing_of_its_chunk_is_written(thing):
+def test_an_object_that_is_not_a_job_is_refused_and_nothing_of_its_chunk_is_written(thing):
     with pytest.raises(TypeError, match="takes an instance of a Job"):
         enqueue_many([*jobs(12), thing], chunk=10)
     assert numbers() == list(range(10))
@@ -251,7 +251,7 @@ def test_a_job_of_a_list_has_the_language_that_its_hook_has_activated(function, 
     assert languages() == ["fr", "de"]
 
 
-def test_while_a_failure_is_reported_that_may_enqueue_nothing_none_is_enqueued(caplog):
+def test_nothing_is_enqueued_while_a_failure_of_a_report_is_announced(caplog):
     with reporting():
         assert enqueue_many(jobs(3), chunk=2) == 0
     assert not DelayedJob.objects.exists()

@@ -73,7 +73,7 @@ def test_one_enqueue_is_one_statement(django_assert_num_queries):
 
 
 @pytest.mark.parametrize("thing", [Plain, delay, None, "Plain", jobs.Cleaner], ids=range(5))
-def test_what_is_no_job_is_refused_with_what_to_write(thing):
+def test_an_object_that_is_not_a_job_is_refused_and_the_error_says_what_to_write(thing):
     with pytest.raises(TypeError, match=r"takes an instance of a Job, as in enqueue\(MyJob\(…\)\)"):
         enqueue(thing)
 
@@ -169,7 +169,7 @@ def test_each_job_of_many_has_its_own_options():
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("signal", [pre_init, post_init])
-def test_who_listens_to_rows_being_made_hears_of_every_row(signal):
+def test_a_receiver_of_model_signals_hears_of_every_row(signal):
     heard = []
 
     def hear(**what):
@@ -185,7 +185,7 @@ def test_who_listens_to_rows_being_made_hears_of_every_row(signal):
 
 
 @pytest.mark.django_db
-def test_two_rows_have_no_value_in_common_that_one_of_them_changes():
+def test_a_change_of_one_row_does_not_change_another():
     first, second = enqueue_all([Plain(1), Plain(2)])
     first.priority, first.failed_at = 7, timezone.now()
     assert (second.priority, second.failed_at, second._state is first._state) == (0, None, False)
@@ -232,7 +232,7 @@ def test_a_signal_tells_of_every_enqueued_job(heard, caplog):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_lives_and_dies_with_the_transaction_of_its_caller():
+def test_a_job_is_committed_or_rolled_back_with_the_transaction_of_its_caller():
     with transaction.atomic():
         Plain.perform_later()
         assert DelayedJob.objects.exists()
@@ -447,7 +447,7 @@ def test_immediately_a_job_outlives_the_rollback_of_a_transaction_by_hand(settin
 
 
 @pytest.mark.django_db(transaction=True)
-def test_immediately_without_a_transaction_is_at_once(settings):
+def test_immediately_without_a_transaction_a_job_is_written_at_once(settings):
     settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
     assert Plain.perform_later() == DelayedJob.objects.get()
 
@@ -478,7 +478,7 @@ def test_inline_a_job_is_performed_at_once_and_nothing_is_written(inline, diary)
 
 
 @pytest.mark.django_db
-def test_inline_before_the_app_is_ready_is_refused_with_what_to_do(inline, monkeypatch):
+def test_inline_before_the_app_is_ready_is_refused_and_the_error_says_what_to_do(inline, monkeypatch):
     monkeypatch.setattr("django_delayed.enqueueing.writing.inline", None)
     with pytest.raises(ImproperlyConfigured, match="put it before"):
         Plain.perform_later()
@@ -494,7 +494,7 @@ def test_inline_the_hooks_come_in_order(inline, diary):
 
 
 @pytest.mark.django_db
-def test_inline_the_error_is_the_callers(inline):
+def test_inline_the_error_is_raised_to_the_caller(inline):
     post = Post.objects.create(title="a")
     with pytest.raises(ConnectionError, match="no route"):
         post.delay().fail()
@@ -524,7 +524,7 @@ def test_inline_a_job_sees_a_row_without_an_id(inline):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("error", [None, ValueError])
-def test_inline_the_surroundings_stay_the_callers(inline, in_job, error):
+def test_inline_the_language_and_the_time_zone_stay_those_of_the_caller(inline, in_job, error):
     seen = []
 
     def travel():
@@ -596,6 +596,6 @@ def test_the_jobs_of_one_transaction_are_performed_in_their_order(diary):
 
 
 @pytest.mark.parametrize("misused", [Plain, Plain.set(queue="a"), 5, None])
-def test_what_is_no_job_is_refused(misused):
+def test_delay_jobs_refuses_an_object_that_is_not_a_job(misused):
     with pytest.raises(TypeError, match="takes an instance of a Job"):
         enqueue(misused)

@@ -9,11 +9,11 @@ from django.test.utils import CaptureQueriesContext
 from django_delayed.fields import StorageParameters
 
 
-def test_the_migrations_say_all_that_the_models_say(db):
+def test_the_migrations_match_the_models(db):
     call_command("makemigrations", check=True, dry_run=True)
 
 
-def test_the_models_are_to_the_liking_of_this_database(db):
+def test_the_models_pass_the_checks_of_this_database(db):
     assert run_checks(databases=["default"]) == []
 
 

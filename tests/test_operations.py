@@ -123,7 +123,7 @@ def test_retrying_jobs_are_given_up_in_batches_by_the_operator(monkeypatch):
 
 
 @pytest.mark.parametrize("operation", [RETRY, RUN_NOW], ids=lambda operation: operation.name)
-def test_a_job_that_somebody_watches_is_kept(operation):
+def test_a_job_that_an_operator_watches_is_kept(operation):
     now = timezone.now()
     columns = {"retry": {"failed_at": now}, "run_now": {"run_at": now + HOUR}}[operation.name]
     [watched, other] = write(2, **columns)
@@ -221,7 +221,7 @@ def test_ten_thousand_ids_are_cut_off_in_one_statement():
     assert (len(statements), found) == (1, [row])
 
 
-def test_workers_that_are_there_are_asked_and_nobody_else():
+def test_registered_workers_are_asked_and_nobody_else():
     now, there = timezone.now(), "1" * 32
     WorkerProcess.objects.create(id=there, hostname="host", pid=7, started_at=now, heartbeat_at=now)
     assert ask_workers(Verb.STOP, [there, "2" * 32], "ann" * 100) == [there]
@@ -312,7 +312,7 @@ def test_cancel_costs_six_statements_for_a_batch_of_jobs_that_wait():
 
 
 @pytest.mark.parametrize("by", [None, 5, b"ann"])
-def test_cancel_by_what_is_no_name_is_refused(by):
+def test_cancel_by_an_invalid_name_is_refused(by):
     write(1)
     with pytest.raises(TypeError, match=r"cancel\(by=…\) is the name of who asks"):
         DelayedJob.objects.all().cancel(by=by)
@@ -369,14 +369,14 @@ def test_a_queue_is_paused_once_and_by_whom():
 
 
 @pytest.mark.parametrize("queue", ["", "m*", "a,b", " mail", "x" * 256, "a\0b", None, 5])
-def test_what_is_no_name_of_a_queue_is_neither_paused_nor_resumed(queue):
+def test_an_invalid_name_of_a_queue_is_neither_paused_nor_resumed(queue):
     for change in (lambda: pause(["mail", queue], "ann"), lambda: resume([queue])):
         with pytest.raises((TypeError, ValueError), match="queue"):
             change()
     assert not PausedQueue.objects.exists()
 
 
-def test_one_name_is_no_list_of_names():
+def test_one_name_is_not_a_list_of_names():
     with pytest.raises(TypeError, match=r"\['mail'\]"):
         pause("mail", "ann")
 

@@ -160,7 +160,7 @@ def test_a_function_gets_the_instance_when_it_requires_a_parameter(function, val
     assert evaluate(function, "it") == value
 
 
-def test_a_function_of_c_that_does_not_tell_its_signature_is_called_with_nothing():
+def test_a_function_of_c_without_a_signature_is_called_without_arguments():
     assert evaluate(dict, "it") == {}
     assert evaluate(date.today, "it") == date.today()
     assert evaluate(object, "it").__class__ is object
@@ -183,12 +183,12 @@ def test_what_a_function_returns_is_checked_like_a_literal(name, value, error):
         choose_options(({name: lambda: value},), None)
 
 
-def test_a_function_whose_today_is_no_time_is_told_so_at_the_call():
+def test_a_function_that_returns_a_date_for_a_time_is_an_error_at_the_call():
     with pytest.raises(TypeError, match=r"datetime\.combine"):
         choose_options(({"run_at": date.today},), None)
 
 
-def test_functions_that_conflict_are_told_so_at_the_call():
+def test_functions_that_conflict_are_an_error_at_the_call():
     with pytest.raises(TypeError, match="not both"):
         check_options({"wait": lambda: 1, "run_at": lambda: TOMORROW})
 
@@ -297,7 +297,7 @@ def limits(row):
 
 
 @pytest.mark.django_db
-def test_the_limits_of_a_job_are_chosen_as_its_queue_and_priority_are(settings):
+def test_the_limits_of_a_job_are_chosen_like_its_queue_and_priority(settings):
     settings.DJANGO_DELAYED = {
         "QUEUE_ATTRIBUTES": {"mail": {"max_attempts": 5, "max_run_time": 50}, "mute": {}},
         "MAX_ATTEMPTS": 9,

@@ -130,7 +130,7 @@ REPORTERS = {
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("failing", "reporter"), REPORTERS.values(), ids=REPORTERS)
-def test_what_reports_failures_by_jobs_that_fail_comes_to_an_end(failing, reporter, caplog):
+def test_reports_of_failures_that_fail_themselves_come_to_an_end(failing, reporter, caplog):
     failing.perform_later()
     with reporter():
         for _ in range(10):
@@ -195,7 +195,7 @@ def test_mails_to_the_admins_about_failed_mails_come_to_an_end(settings, caplog,
 
 
 @pytest.mark.django_db
-def test_what_a_report_enqueues_is_a_report_too():
+def test_a_job_that_a_report_enqueues_is_a_report_too():
     def report(sender, delayed_job, **what):
         Notify.perform_later(delayed_job.extras == MARK)
 
@@ -236,7 +236,7 @@ def test_what_is_enqueued_after_a_report_is_a_plain_job_again():
 
 
 @pytest.mark.django_db
-def test_a_refused_enqueue_returns_none_on_every_way_and_raises_nothing(caplog):
+def test_a_refused_enqueue_returns_none_in_every_form_and_raises_nothing(caplog):
     with reporting(Plain.perform_later()):
         report = Plain.perform_later()
     message = EmailMessage("Hello", "", None, ["ada@example.com"])
@@ -276,7 +276,7 @@ def test_the_crash_of_a_report_enqueues_nothing(decide):
 
 
 @pytest.mark.django_db
-def test_inline_what_a_report_performs_enqueues_reports(settings):
+def test_a_report_that_is_performed_inline_enqueues_reports(settings):
     settings.DJANGO_DELAYED = {
         "TRUSTED_MODULES": [__name__],
         "DELAY_JOBS": lambda row: row.name != "Notify",
@@ -296,7 +296,7 @@ def test_a_handler_that_mails_warnings_ends_when_its_mail_cannot_be_enqueued(set
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_a_supervisor_notices_enqueues_nothing(caplog):
+def test_an_error_that_a_supervisor_logs_enqueues_nothing(caplog):
     def notice():
         logger.error("Worker 1 was killed")
 

@@ -33,7 +33,7 @@ def fail(exception, row=ROW, given_up=False):
         signals.job_failed.send(None, delayed_job=row, **what, given_up=True)
 
 
-def test_the_log_says_what_that_of_delayed_job_says(lines):
+def test_the_log_has_the_lines_of_delayed_job(lines):
     what = {"exception": KeyError("x"), "error": describe(KeyError("x")), "duration": 0.02141}
     signals.job_enqueued.send(None, delayed_job=ROW, job=None)
     signals.job_started.send(None, delayed_job=ROW)
@@ -62,7 +62,7 @@ def test_prior_attempts_are_counted(lines, attempts, prior):
     assert lines() == [("ERROR", f"job #7 FAILED ({prior}) with ValueError")]
 
 
-def test_workers_are_told_of(lines):
+def test_the_start_and_the_end_of_a_worker_are_logged(lines):
     signals.worker_started.send(None, worker="a1", process="host:web-1 pid:7,\nall queues")
     signals.worker_stopped.send(None, worker="a1")
     assert lines() == [
@@ -143,7 +143,7 @@ SIGNALS = [name for name in vars(signals) if name.startswith(("job_", "worker_")
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_every_signal_is_one(name):
+def test_every_signal_is_a_signal_of_django(name):
     assert isinstance(getattr(signals, name), signals.Signal)
 
 
@@ -217,7 +217,7 @@ def at_info(lines):
 SUMMARY = "250 jobs performed in a second; those that go well have their lines at DEBUG"
 
 
-def test_a_second_of_many_jobs_has_one_line_that_sums_it_up(lines, clock):
+def test_a_second_with_many_jobs_is_summed_up_in_one_line(lines, clock):
     with signals.busy_seconds_summed_up():
         perform(250)
         assert len(at_info(lines)) == 2 * signals.LINES_A_SECOND
@@ -239,7 +239,7 @@ def test_a_second_of_many_jobs_has_one_line_that_sums_it_up(lines, clock):
 
 
 @pytest.mark.parametrize("jobs", [1, 100])
-def test_a_second_of_few_jobs_has_the_lines_of_all(lines, clock, jobs):
+def test_a_second_with_few_jobs_has_the_lines_of_each_job(lines, clock, jobs):
     with signals.busy_seconds_summed_up():
         for _ in range(3):
             perform(jobs)

@@ -105,7 +105,7 @@ def test_workers_by_pattern_and_priority():
         assert stats.served_by(lane, found) == number, lane
 
 
-def test_what_was_performed_is_that_of_the_last_minute_that_is_written():
+def test_the_last_minute_is_the_last_one_that_was_written():
     minute = timezone.now().replace(second=30, microsecond=0)
     for number in range(6):
         JobStat.objects.create(

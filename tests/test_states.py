@@ -56,7 +56,7 @@ def test_the_states_are_read_in_the_order_finished_failed_running():
     assert write().state == "enqueued"
 
 
-def test_a_row_says_the_state_that_the_database_says_also_in_virtual_time():
+def test_a_row_and_the_database_agree_on_the_state_in_virtual_time_too():
     row = write(due=HOUR)
     with virtual_time() as time:
         for span, state in ((timedelta(minutes=50), "scheduled"), (timedelta(minutes=20), "enqueued")):
@@ -283,7 +283,7 @@ def test_what_another_thread_of_the_worker_has_claimed_is_not_released():
 
 
 @pytest.mark.parametrize("change", [{"locked_by": W2}, {"lock_token": 7}], ids=list)
-def test_what_its_worker_does_not_hold_is_neither_noted_nor_released(change):
+def test_a_row_that_its_worker_does_not_hold_is_neither_noted_nor_released(change):
     for number in range(4):
         write(name=str(number), due=(number - 9) * HOUR)
     first, *_ = DelayedJob.objects.claim(W1, 2)
@@ -348,7 +348,7 @@ def test_a_suspect_gets_its_attempt_back_and_runs_alone_next():
 
 
 @pytest.mark.parametrize("move", ["reschedule", "snooze", "fail", "crash", "finish and keep"])
-def test_a_suspect_that_was_performed_is_none_any_more(move):
+def test_a_suspect_that_was_performed_is_no_longer_a_suspect(move):
     write(keep_for=HOUR, extras=1 | SUSPECT)
     assert MOVES[move](DelayedJob.objects, claim())
     row = DelayedJob.objects.get()
@@ -395,14 +395,14 @@ def test_run_now_makes_waiting_jobs_due_and_touches_no_others():
 
 
 @pytest.mark.parametrize("state", ["scheduled", "enqueued", "retrying", "running", "finished"])
-def test_retry_of_other_jobs_says_that_none_has_failed(state, caplog):
+def test_retry_of_other_jobs_logs_that_none_has_failed(state, caplog):
     one_in_each_state()
     assert DelayedJob.objects.in_state(state).retry() == 0
     assert "none of them has failed. run_now() is for waiting jobs" in caplog.text
 
 
 @pytest.mark.parametrize("names", [["failed"], ["failed", "retrying"], []], ids=len)
-def test_retry_says_nothing_if_it_moves_a_job_or_if_there_is_none(names, caplog):
+def test_retry_logs_nothing_if_it_moves_a_job_or_if_there_is_none(names, caplog):
     one_in_each_state()
     assert DelayedJob.objects.filter(name__in=names).retry() == len(names[:1])
     assert DelayedJob.objects.failed().retry() == 1 - len(names[:1])
@@ -445,7 +445,7 @@ def test_adjust_changes_what_waits_and_touches_no_other_job():
 
 
 @pytest.mark.parametrize("change", [{"run_at": timezone.now() - HOUR}, {"queue": "slow"}, {"priority": -7}])
-def test_adjust_leaves_what_it_is_not_told(change):
+def test_adjust_leaves_what_it_is_not_given(change):
     row = write(due=HOUR)
     before = columns_of(row)
     assert DelayedJob.objects.adjust(**change) == 1
@@ -507,7 +507,7 @@ def test_the_name_of_who_gives_up_may_have_any_characters():
 
 
 @pytest.mark.parametrize("by", [None, 5, b"ann"])
-def test_give_up_by_what_is_no_name_is_refused(by):
+def test_give_up_by_an_invalid_name_is_refused(by):
     write(attempts=1)
     with pytest.raises(TypeError, match=r"give_up\(by=…\) is the name of who asks"):
         DelayedJob.objects.give_up(by)
@@ -645,7 +645,7 @@ WITH_ALSO = {
 
 
 @pytest.mark.parametrize("name", WITH_ALSO)
-def test_a_move_takes_further_statements_into_its_transaction(name):
+def test_a_move_runs_further_statements_in_its_transaction(name):
     write(keep_for=HOUR if name == "finish and keep" else None)
     row = claim()
     before = columns_of(row)
@@ -756,7 +756,7 @@ def test_an_update_by_hand_keeps_claimable_right(column):
     assert claim() == row
 
 
-def test_moves_in_a_callers_transaction_go_with_it():
+def test_moves_in_a_callers_transaction_are_rolled_back_with_it():
     write()
     with transaction.atomic():
         assert DelayedJob.objects.fail(claim(), error())

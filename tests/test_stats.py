@@ -61,7 +61,7 @@ def test_latency_is_the_wait_of_the_job_that_fell_due_first():
     assert 1.9 * HOUR < stats.latency(Filters(queues=("index",))) < 2.5 * HOUR
 
 
-def test_nothing_due_is_no_latency():
+def test_the_latency_is_zero_when_nothing_is_due():
     for state in set(State) - {State.ENQUEUED}:
         job(state)
     assert stats.latency() == timedelta(0)
@@ -74,7 +74,7 @@ def test_queues_are_named_whatever_state_their_jobs_are_in(settings):
     assert stats.queues() == sorted(["standard", "mail", *(f"of-{state.value}" for state in State)])
 
 
-def test_queues_cost_the_same_queries_whatever_the_table_holds(django_assert_num_queries):
+def test_queues_take_the_same_queries_whatever_the_table_holds(django_assert_num_queries):
     with django_assert_num_queries(4):
         stats.queues()
     for number in range(20):
@@ -193,7 +193,7 @@ def test_the_causes_of_most_failures_come_first_and_the_others_are_left_out():
     assert [cause.fingerprint for cause in stats.causes(3)] == ["many", "", "newer"]
 
 
-def test_causes_cost_two_queries_that_read_no_wide_column(django_assert_num_queries):
+def test_causes_take_two_queries_that_read_no_wide_column(django_assert_num_queries):
     for number in range(5):
         failed(f"cause {number % 2}", last_error="x" * 1000)
     with django_assert_num_queries(2) as queries:

@@ -56,7 +56,7 @@ def test_what_is_due_and_what_a_dead_worker_held_is_worked_off(said):
     }  # fmt: skip
 
 
-def test_a_row_of_a_later_payload_version_waits_and_one_of_no_version_fails_beside_them(said):
+def test_a_row_of_a_later_payload_version_waits_and_one_without_a_version_fails(said):
     assert said["unknown"] == [["scheduled", 0, ""], ["failed", 1, "DeserializationError"]]
 
 

@@ -88,7 +88,7 @@ def test_a_row_that_is_not_due_is_not_claimed(add):
 
 
 @pytest.mark.parametrize("column", ["locked_at", "failed_at", "finished_at"])
-def test_a_row_in_another_hand_or_at_its_end_is_not_claimed(add, column):
+def test_a_row_that_is_held_or_has_ended_is_not_claimed(add, column):
     row = add(due=-60)
     DelayedJob.objects.filter(pk=row.pk).update(**{column: row.created_at})
     assert claimed(limit=10) == []
@@ -249,7 +249,7 @@ def test_a_claim_reads_only_the_columns_that_a_worker_needs(add):
     assert names - set(COLUMNS) == set(KNOWN)
 
 
-def test_what_one_worker_has_the_other_does_not_get(add):
+def test_a_row_that_one_worker_has_claimed_is_not_claimed_by_another(add):
     for number in range(10):
         add(f"job {number}", due=-20 + number)
     first, second = claimed(W1, limit=6), claimed(W2, limit=6)
@@ -328,7 +328,7 @@ def remember_for(monkeypatch):
     return lambda seconds: monkeypatch.setattr("django_delayed.claiming.REMEMBER_FOR", seconds)
 
 
-def test_a_long_list_of_lanes_is_remembered_and_read_anew_when_it_is_used_up(add, remember_for):
+def test_a_long_list_of_lanes_is_remembered_and_read_again_when_it_is_used_up(add, remember_for):
     remember_for(3600)
     fill_lanes(REMEMBER_ABOVE + 1, rows_each=2)
     with CaptureQueriesContext(connection) as queries:
@@ -340,7 +340,7 @@ def test_a_long_list_of_lanes_is_remembered_and_read_anew_when_it_is_used_up(add
     assert scans(queries) == 2
 
 
-def test_a_long_list_of_lanes_is_read_anew_when_it_is_old(add, remember_for, later):
+def test_a_long_list_of_lanes_is_read_again_when_it_is_old(add, remember_for, later):
     remember_for(3600)
     fill_lanes(REMEMBER_ABOVE + 1)
     assert len(DelayedJob.objects.claim(W1)) == 1
@@ -375,7 +375,7 @@ def test_a_short_list_of_lanes_is_never_remembered(add):
     assert claimed(limit=10) == ["second"]
 
 
-def test_lanes_that_were_read_just_now_may_do_for_a_claim(add, lane_scans):
+def test_a_claim_may_use_lanes_that_were_read_just_before(add, lane_scans):
     for number in range(3):
         add(name=str(number), due=number - 9)
     assert [row.name for row in DelayedJob.objects.claim(W1, recent=60)] == ["0"]
@@ -386,7 +386,7 @@ def test_lanes_that_were_read_just_now_may_do_for_a_claim(add, lane_scans):
     assert len(lane_scans) == 2
 
 
-def test_lanes_in_which_nothing_is_left_are_read_anew(add, lane_scans):
+def test_lanes_in_which_nothing_is_left_are_read_again(add, lane_scans):
     add(name="first", due=-1)
     assert [row.name for row in DelayedJob.objects.claim(W1, recent=60)] == ["first"]
     add(name="other", due=-1, queue="other")

@@ -26,7 +26,7 @@ def is_about(value, expected):
 
 
 @pytest.mark.django_db
-def test_now_is_now(add):
+def test_the_database_and_this_machine_agree_what_time_it_is(add):
     row = add()
     assert is_about(row.created_at, timezone.now())
     assert row.created_at.utcoffset() == timedelta(0)
@@ -67,7 +67,7 @@ def test_every_time_that_a_move_writes_is_the_databases_now(add):
 
 
 @pytest.mark.django_db
-def test_a_worker_is_stale_when_its_beat_is_a_lease_old():
+def test_a_worker_is_stale_when_its_heartbeat_is_a_lease_old():
     WorkerProcess.objects.create(
         id="1" * 32, hostname="host", pid=1, started_at=timezone.now(), heartbeat_at=DatabaseNow()
     )

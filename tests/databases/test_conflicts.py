@@ -268,7 +268,7 @@ def test_the_pauses_between_tries_double_up_to_five_seconds(pauses, backend):
     assert len(tried) == 12
 
 
-def test_the_result_of_the_last_try_is_the_result(pauses, backend):
+def test_the_result_of_the_last_try_is_returned(pauses, backend):
     errors = [conflict() for _ in range(11)]
 
     def meet():

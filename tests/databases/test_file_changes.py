@@ -32,7 +32,7 @@ def can_be_read(changes):
 
 
 @on_linux
-def test_writes_to_a_file_have_come_once(file):
+def test_writes_to_a_file_are_reported_once(file):
     changes = FileChanges([str(file)])
     assert not can_be_read(changes)
     assert not changes.have_come()
@@ -88,7 +88,7 @@ def test_the_descriptor_is_closed_with_the_object_and_is_not_inherited(file):
 
 
 @on_linux
-def test_a_limit_of_the_system_is_an_error_with_its_words(file):
+def test_a_limit_of_the_system_is_an_error_with_the_message_of_the_system(file):
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(map(int, os.listdir("/proc/self/fd")))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 10, before[1]))

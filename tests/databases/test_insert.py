@@ -83,7 +83,7 @@ def test_rows_that_differ_in_every_column_are_stored_as_they_are(waits, django_a
 
 
 @pytest.mark.django_db
-def test_rows_that_differ_in_nothing_are_as_many_rows():
+def test_rows_that_are_all_alike_are_all_inserted():
     written = [
         DelayedJob(name="a", payload="{}", run_at=DatabaseNow(), created_at=DatabaseNow()) for _ in "abc"
     ]

@@ -72,7 +72,9 @@ def test_a_poll_that_finds_nothing_does_not_keep_producers_from_inserting(
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read"], indirect=True)
-def test_without_its_own_transaction_a_poll_would_be_in_the_way(add, backend, isolation, produce_meanwhile):
+def test_without_its_own_transaction_a_poll_would_keep_producers_from_inserting(
+    add, backend, isolation, produce_meanwhile
+):
     add(due=-60)
     rows = DelayedJob.objects.all()
     lanes = claiming.lanes(rows)

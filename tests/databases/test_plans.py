@@ -414,7 +414,7 @@ def test_pruning_looks_only_at_the_rows_that_have_expired(statistics):
     assert touched < 40 * EXPIRED
 
 
-def test_the_rows_that_are_in_the_way_are_there():
+def test_the_rows_that_a_claim_does_not_want_are_there():
     counts = dict(DelayedJob.objects.values_list("queue").annotate(Count("pk")))
     assert counts["served"] == FUTURE + FAILED + READY
     assert counts["not served"] == UNSERVED + RETRYING

@@ -34,7 +34,7 @@ def heard(request):
     post_init.disconnect(hear, sender=DelayedJob)
 
 
-def test_they_are_as_django_reads_them(heard):
+def test_the_rows_are_as_django_reads_them(heard):
     for number in range(3):
         Plain.set(wait=timedelta(hours=number)).perform_later(number)
     DelayedJob.objects.filter(pk=DelayedJob.objects.latest("pk").pk).update(keep_for=timedelta(days=1.5))
@@ -59,5 +59,5 @@ def test_other_fields_are_read_when_they_are_asked_for(heard, django_assert_num_
         assert row.queue == "default"
 
 
-def test_none_are_none():
+def test_no_rows_are_an_empty_list():
     assert read(where="WHERE id = 0") == []

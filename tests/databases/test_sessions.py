@@ -33,7 +33,7 @@ def with_pool(**options):
 @pytest.mark.parametrize(
     "size", [{"min_size": 1, "max_size": 1}, {"min_size": 4, "max_size": 8}, {}], ids=repr
 )
-def test_jobs_workoff_beats_beside_a_job_whatever_the_pool_holds(command, ledger, size):
+def test_jobs_workoff_sends_heartbeats_during_a_job_whatever_the_pool_holds(command, ledger, size):
     Ask.perform_later(str(ledger), 7)
     run = command("jobs_workoff", delayed={"LEASE": 3}, environment=with_pool(**size))
     ledger.has("asked")

@@ -44,7 +44,7 @@ def test_looks_ask_whether_a_row_is_due():
     assert 0 < looks.pause <= 1
 
 
-def test_a_row_that_stays_due_because_others_have_locked_it_is_no_news():
+def test_a_row_that_stays_due_because_others_have_locked_it_is_not_news():
     answers = [True, True, False, True]
     looks = Looks(lambda: answers.pop(0))
     looks.begin(is_one_due=True)
@@ -174,7 +174,7 @@ def test_where_no_notification_arrives_the_worker_looks(backend, monkeypatch, ca
 
 @on_postgresql
 @pytest.mark.parametrize("now", [0.0, 7.0, 10.0**9])
-def test_a_process_notifies_at_most_so_often(monkeypatch, now):
+def test_a_process_notifies_no_more_often_than_it_may(monkeypatch, now):
     clock = [now]
     monkeypatch.setattr("django_delayed.databases.watches.time.monotonic", lambda: clock[0])
     monkeypatch.setattr(watches, "_notified_at", -math.inf)
@@ -183,7 +183,7 @@ def test_a_process_notifies_at_most_so_often(monkeypatch, now):
     assert [watches.take_turn(), watches.take_turn()] == [True, False]
 
 
-def test_an_enqueue_where_nobody_can_be_told_of_the_commit_is_made():
+def test_an_enqueue_without_autocommit_is_made_although_it_cannot_notify():
     connection.set_autocommit(False)
     try:
         row = Plain.perform_later()

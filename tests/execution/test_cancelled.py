@@ -66,7 +66,7 @@ def test_a_job_that_is_told_to_end_and_returns_is_cancelled(asked, heard, caplog
     assert (line.levelname, line.job_id, line.error_class) == ("INFO", row.pk, "JobCancelled")
 
 
-def test_a_job_that_never_asked_and_went_well_is_finished(asked):
+def test_a_job_that_never_asked_and_succeeded_is_finished(asked):
     row, outcome = asked(lambda job: None)
     assert isinstance(outcome, Finished)
     assert row is None
@@ -92,7 +92,7 @@ ERRORS = [ValueError("x"), KeyError("named by discard_on"), SystemExit(3), JobTi
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-def test_whatever_error_a_job_ends_with_it_is_cancelled_and_the_error_can_be_read(asked, heard, error):
+def test_a_job_that_ends_with_any_error_is_cancelled_and_the_error_can_be_read(asked, heard, error):
     row, outcome = asked(fail(error))
     assert isinstance(outcome, Cancelled)
     assert (row.state, row.error_class, row.error_fingerprint) == ("failed", "JobCancelled", CANCELLED)
@@ -102,7 +102,7 @@ def test_whatever_error_a_job_ends_with_it_is_cancelled_and_the_error_can_be_rea
 
 
 @pytest.mark.parametrize("verb", ["snooze", "retry_job"])
-def test_a_job_that_wants_to_come_again_does_not(asked, verb):
+def test_a_job_that_asks_to_come_again_is_cancelled(asked, verb):
     row, outcome = asked(lambda job: getattr(job, verb)(wait=0))
     assert isinstance(outcome, Cancelled)
     assert row.state == "failed"
@@ -123,7 +123,7 @@ def test_a_job_that_cannot_be_loaded_is_cancelled(heard):
     assert outcome.job is None
 
 
-def test_no_hook_of_errors_runs(diary):
+def test_no_hook_for_errors_runs(diary):
     Hooked.perform_later("perform")
     outcome = perform(claim(), stop=Stop(is_cancelled=lambda: True))
     assert isinstance(outcome, Cancelled)
@@ -141,7 +141,7 @@ def test_what_it_wrote_in_an_open_transaction_is_rolled_back(asked):
     assert list(Post.objects.values_list("title", flat=True)) == ["outside"]
 
 
-def test_who_has_ended_it_is_left_out_when_the_database_does_not_say(asked, caplog):
+def test_the_operator_is_left_out_when_the_name_cannot_be_read(asked, caplog):
     def away():
         raise DatabaseError("away")
 

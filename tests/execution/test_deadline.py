@@ -42,14 +42,14 @@ def test_what_runs_too_long_is_stopped_and_told_its_limit():
         run_within(SHORT, "Report", sleep)
 
 
-def test_the_smallest_limit_is_one():
+def test_a_limit_of_a_microsecond_or_of_zero_is_kept():
     with pytest.raises(JobTimeout):
         run_within(timedelta(microseconds=1), "a job", sleep)
     with pytest.raises(JobTimeout):
         run_within(timedelta(0), "a job", sleep)
 
 
-def test_a_timeout_is_no_exception_that_a_job_would_catch():
+def test_except_exception_does_not_catch_a_timeout():
     def careful():
         try:
             sleep()
@@ -70,7 +70,7 @@ def test_a_timeout_that_is_swallowed_is_recorded():
         run_within(SHORT, "a job", swallow)
 
 
-def test_an_error_that_is_made_of_a_timeout_is_its_cause():
+def test_an_error_that_a_timeout_was_turned_into_is_its_cause():
     def translate():
         try:
             sleep()
@@ -82,7 +82,7 @@ def test_an_error_that_is_made_of_a_timeout_is_its_cause():
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_a_loop_that_swallows_is_struck_again():
+def test_a_loop_that_swallows_the_timeout_is_struck_again():
     struck = []
 
     def stubborn():
@@ -121,7 +121,7 @@ def test_an_error_of_its_own_passes():
             run_within(LONG, "a job", lambda error=error: (_ for _ in ()).throw(error))
 
 
-def test_an_interruption_after_the_timeout_stays_one():
+def test_an_interruption_after_the_timeout_stays_an_interruption():
     def interrupted():
         try:
             sleep()
@@ -155,7 +155,7 @@ def test_the_inner_of_two_deadlines_strikes_alone():
     assert run_within(LONG, "outer", outer) == "done"
 
 
-def test_an_alarm_that_somebody_sends_rings_neither_the_deadline_nor_that_of_the_caller():
+def test_an_alarm_that_somebody_else_sends_triggers_neither_the_deadline_nor_the_alarm_of_the_caller():
     rung = []
     before = signal.signal(signal.SIGALRM, lambda *_: rung.append(True))
     signal.setitimer(signal.ITIMER_REAL, 3600)
@@ -175,7 +175,7 @@ def test_a_handler_of_the_job_is_taken_away_again():
     run_within(LONG, "a job", install)
 
 
-def test_a_function_that_switches_its_alarm_off_has_run_too_long_all_the_same(monkeypatch):
+def test_a_function_that_switches_the_alarm_off_has_run_too_long_when_it_ends(monkeypatch):
     monkeypatch.setattr("django_delayed.execution.deadline.REPEAT_AFTER", 0.01)
 
     def switch_off():

@@ -54,7 +54,7 @@ def test_a_job_that_was_begun_once_does_not_expire_any_more(diary):
     assert isinstance(perform_next()[1], Rescheduled)
 
 
-def test_a_job_that_was_snoozed_is_due_anew(monkeypatch, diary):
+def test_the_time_of_a_snoozed_job_begins_again(monkeypatch, diary):
     Perishable.perform_later("snooze")
     monkeypatch.setitem(jobs.CALLS, "snooze", lambda: True)
     make_late(9)
@@ -76,14 +76,14 @@ def test_an_operator_may_begin_it_later(move, diary):
     assert isinstance(perform_next()[1], Finished)
 
 
-def test_performed_at_once_a_job_is_always_in_time(settings, diary):
+def test_a_job_that_is_performed_at_once_is_always_in_time(settings, diary):
     Perishable.perform_now()
     settings.DJANGO_DELAYED = {"DELAY_JOBS": False}
     Perishable.perform_later()
     assert diary.count("perform") == 2
 
 
-def test_a_child_may_have_all_the_time_of_the_world(diary):
+def test_a_job_of_a_subclass_may_never_expire(diary):
     class Lasting(Perishable):
         expires = None
 

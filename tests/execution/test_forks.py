@@ -48,7 +48,7 @@ def test_a_child_ends_where_its_parent_goes_on(end, code):
     assert os.waitstatus_to_exitcode(status) == code
 
 
-def test_what_forks_nothing_is_left_as_it_is():
+def test_a_function_that_does_not_fork_returns_and_raises_as_usual():
     assert in_this_process(lambda: 7)() == 7
     with pytest.raises(LookupError):
         in_this_process(lambda: raise_(LookupError()))()

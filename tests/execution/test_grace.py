@@ -51,7 +51,7 @@ def grace(settings):
 
 
 @pytest.mark.parametrize("payload", UNKNOWN.values(), ids=UNKNOWN)
-def test_what_a_worker_does_not_know_waits_and_spends_no_attempt(payload, caplog, diary):
+def test_a_job_that_its_worker_does_not_know_waits_and_spends_no_attempt(payload, caplog, diary):
     row = write(payload)
     _, outcome = perform_next()
     assert (type(outcome), outcome.wait) == (Snoozed, timedelta(seconds=30))
@@ -96,7 +96,7 @@ def test_the_grace_period_comes_before_what_the_class_says(diary):
     assert isinstance(perform_next()[1], Discarded)
 
 
-def test_what_is_gone_or_broken_does_not_wait():
+def test_a_job_with_a_missing_record_or_a_broken_payload_does_not_wait():
     post = Post.objects.create(title="x")
     Plain.perform_later(post)
     post.delete()
@@ -117,7 +117,7 @@ def test_the_setting_says_how_long(grace, grace_period, kind):
         assert outcome.wait * 20 == (grace_period if grace_period != 60 else timedelta(seconds=60))
 
 
-def test_an_error_of_the_job_itself_is_no_unknown_code(monkeypatch):
+def test_a_deserialization_error_that_the_job_itself_raises_does_not_wait(monkeypatch):
     def perform(self, *args):
         raise jobs.DeserializationError
 

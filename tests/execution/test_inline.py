@@ -28,7 +28,7 @@ def performed_inline(settings):
 
 
 @pytest.mark.django_db
-def test_a_job_that_went_well_is_announced_and_its_row_has_no_id(heard):
+def test_a_finished_job_is_announced_and_its_row_has_no_id(heard):
     row = Plain.perform_later(1)
     assert [(signal, pk) for signal, _, pk, _ in heard] == [(started, None), (job_finished, None)]
     assert heard[1][3]["job"].args == (1,)
@@ -68,7 +68,7 @@ def test_the_error_hooks_run_and_its_only_attempt_is_the_last(diary, heard):
 
 
 @pytest.mark.django_db
-def test_an_error_that_discard_on_names_is_not_the_callers(diary, heard):
+def test_an_error_that_discard_on_names_is_not_raised_to_the_caller(diary, heard):
     row = Discarded.perform_later("lookup")
     assert diary == [("after_discard", KeyError)]
     assert [signal for signal, *_ in heard] == [started, job_discarded]
@@ -87,7 +87,7 @@ def test_a_job_that_cannot_be_loaded_is_discarded_too(job_class, diary):
 
 
 @pytest.mark.django_db
-def test_a_record_that_is_gone_is_the_callers_error():
+def test_a_record_that_is_gone_is_an_error_for_the_caller():
     post = Post.objects.create(title="a")
     Post.objects.filter(pk=post.pk)._raw_delete("default")
     with pytest.raises(RecordNotFound):

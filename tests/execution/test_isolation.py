@@ -386,7 +386,7 @@ def test_a_worker_whose_directory_is_gone_says_so_once_and_goes_on(in_job, proce
 
 
 @transactional
-def test_the_stacks_can_be_dumped_after_a_job_has_replaced_the_handler_of_that(in_job, process, tmp_path):
+def test_the_stacks_can_be_dumped_after_a_job_has_replaced_the_handler_of_sigquit(in_job, process, tmp_path):
     before = signal.getsignal(signal.SIGQUIT)
     with (tmp_path / "stacks").open("w+") as file:
         faulthandler.register(signal.SIGQUIT, file)
@@ -459,7 +459,7 @@ def test_threads_that_a_job_leaves_are_logged_once_with_their_names_and_its_own(
 
 
 @transactional
-def test_threads_that_do_not_keep_the_process_from_ending_are_no_warning(in_job, threads, caplog):
+def test_daemon_threads_are_logged_at_info(in_job, threads, caplog):
     caplog.set_level(logging.INFO, "django_delayed")
     in_job(lambda: threads("exporter", daemon=True))
     work_off_as_a_worker(Configuration())
@@ -468,7 +468,7 @@ def test_threads_that_do_not_keep_the_process_from_ending_are_no_warning(in_job,
 
 
 @transactional
-def test_many_threads_make_one_short_line(in_job, threads, caplog):
+def test_many_threads_are_logged_in_one_short_line(in_job, threads, caplog):
     in_job(lambda: [threads(f"thread {number:02}") for number in range(15)])
     work_off_as_a_worker(Configuration())
     [said] = said_of_threads(caplog)

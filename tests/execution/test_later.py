@@ -67,7 +67,7 @@ def test_a_job_may_be_snoozed_more_often_than_it_has_attempts(job_does, diary):
     assert diary.count(("attempt", 2)) == 1
 
 
-def test_a_snoozed_job_has_ended_its_row_of_crashes(job_does):
+def test_a_snooze_ends_the_count_of_crashes(job_does):
     Patient.perform_later()
     DelayedJob.objects.update(crashes=2)
     row, _ = job_does(lambda job: job.snooze(0))
@@ -85,13 +85,13 @@ def test_a_snooze_has_a_signal_and_a_line_in_the_log(job_does, heard, caplog):
 
 
 @pytest.mark.parametrize("wait", [-1, timedelta(seconds=-1), "soon", None, True])
-def test_a_wait_that_is_none_is_an_error_of_the_job_at_the_call(job_does, wait):
+def test_an_invalid_wait_is_an_error_of_the_job_at_the_call(job_does, wait):
     row, outcome = job_does(lambda job: job.snooze(wait))
     assert isinstance(outcome, Rescheduled)
     assert row.error_message.startswith("wait must")
 
 
-def test_a_wait_has_an_end(job_does):
+def test_the_longest_wait_is_a_century(job_does):
     assert job_does(lambda job: job.snooze(timedelta.max))[0].state == "scheduled"
     assert job_does(lambda job: job.retry_job(wait=timedelta.max))[1].wait == CENTURY
 
@@ -118,7 +118,7 @@ def test_a_snoozed_job_may_not_leave_a_transaction_open_either(job_does):
     assert (type(outcome), row.error_class) == (Rescheduled, "TransactionManagementError")
 
 
-def test_a_job_may_be_tried_again_like_after_an_error(job_does, diary, heard):
+def test_a_job_may_ask_to_be_tried_again_as_after_an_error(job_does, diary, heard):
     row, outcome = job_does(lambda job: job.retry_job(wait=600))
     assert (type(outcome), outcome.wait) == (Rescheduled, timedelta(minutes=10))
     assert (row.state, row.attempts) == ("retrying", 1)
@@ -133,7 +133,7 @@ def test_a_job_that_is_tried_again_waits_as_after_any_error_if_it_does_not_say_f
     assert isinstance(job_does(lambda job: job.retry_job(wait=5))[1], Failed)
 
 
-def test_the_error_that_was_handled_is_that_of_the_attempt(job_does, diary):
+def test_the_error_that_was_being_handled_is_the_error_of_the_attempt(job_does, diary):
     # Also one that the job is discarded on otherwise.
     row, outcome = job_does(raise_in(lambda job: job.retry_job(wait=5)))
     assert isinstance(outcome, Rescheduled)
@@ -161,7 +161,7 @@ def test_a_job_that_is_performed_at_once_cannot_come_again(settings, diary, monk
     assert diary.count(("attempt", 1)) == 4
 
 
-def test_a_job_asks_as_often_as_it_likes_whether_to_stop_and_that_is_no_statement(
+def test_a_job_may_ask_often_whether_to_stop_and_that_takes_no_statement(
     monkeypatch, django_assert_num_queries
 ):
     answers, heard = iter([False, False, True]), []

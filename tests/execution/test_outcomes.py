@@ -106,7 +106,7 @@ def test_a_job_that_could_not_be_loaded_is_discarded_on_an_error_of_a_model_that
     assert isinstance(decide(written, None, KeyError("x")), Rescheduled)
 
 
-def test_code_that_ends_the_process_at_its_import_ends_nothing(monkeypatch, tmp_path, settings):
+def test_code_that_exits_when_it_is_imported_does_not_end_the_worker(monkeypatch, tmp_path, settings):
     (tmp_path / "trusted_and_leaving.py").write_text("raise SystemExit(3)")
     monkeypatch.syspath_prepend(tmp_path)
     settings.DJANGO_DELAYED = {"TRUSTED_MODULES": ["trusted_and_leaving"]}
@@ -132,7 +132,7 @@ def test_a_job_may_say_how_long_to_wait(caplog, number, wait, logged):
     assert ("its wait_before_retry() is broken; the default wait is used" in caplog.text) is logged
 
 
-def test_a_policy_that_ends_the_process_ends_nothing(caplog):
+def test_a_policy_that_exits_does_not_end_the_worker(caplog):
     caplog.set_level(logging.CRITICAL)
     assert decide(row(), Leaving(), ValueError()).wait == timedelta(seconds=6)
 
@@ -154,7 +154,7 @@ def test_a_crash_is_tried_again_at_once_and_the_second_after_half_a_minute():
     assert decide_after_crash(crashed(crashes=1), "its worker fell").wait == timedelta(seconds=30)
 
 
-def test_the_third_crash_gives_the_job_up():
+def test_a_job_is_given_up_after_its_third_crash():
     outcome = decide_after_crash(crashed(crashes=2), "its worker fell")
     assert outcome.wait is None
     assert is_given_up(outcome)
@@ -165,7 +165,7 @@ def test_a_crash_spends_the_last_attempt():
     assert is_given_up(decide_after_crash(crashed(attempts=1, max_attempts=1), "its worker fell"))
 
 
-def test_a_crash_says_why():
+def test_the_error_of_a_crash_says_why_the_job_did_not_end():
     error = decide_after_crash(crashed(), "its worker was killed by SIGKILL").error
     assert error.error_class == "WorkerCrashed"
     assert error.message == "The job did not end: its worker was killed by SIGKILL."

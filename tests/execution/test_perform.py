@@ -308,7 +308,7 @@ def test_hooks_of_the_class_run_when_the_database_is_away_while_a_job_is_loaded(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), OperationalError()], ids=range(3))
-def test_a_module_that_raises_whatever_it_is_when_it_is_imported_ends_no_worker(monkeypatch, heard, error):
+def test_no_error_that_a_module_raises_when_it_is_imported_ends_the_worker(monkeypatch, heard, error):
     jobs.HookedByClass.perform_later(1)
     monkeypatch.setattr(names, "import_module", lambda name: (_ for _ in ()).throw(error))
     _, outcome = perform_next()
@@ -382,7 +382,7 @@ def test_the_caller_is_told_the_job_before_it_is_performed(diary):
 
 
 @pytest.mark.django_db
-def test_an_error_that_a_job_raises_is_written_down_whatever_it_is(in_job):
+def test_any_error_that_a_job_raises_is_written_down(in_job):
     class Mute(Exception):
         def __str__(self):
             raise SystemExit("no words")
@@ -414,7 +414,7 @@ def test_sys_exit_is_an_error_of_the_job(in_job):
 
 
 @pytest.mark.django_db
-def test_hooks_and_a_policy_that_end_the_process_end_nothing(caplog):
+def test_hooks_and_a_policy_that_exit_do_not_end_the_worker(caplog):
     jobs.Leaving.perform_later()
     perform_next()
     row = DelayedJob.objects.get()
@@ -572,7 +572,7 @@ def test_an_error_of_the_models_own_code_while_it_is_fetched_is_tried_again(spoi
 
 @pytest.mark.parametrize("enqueue", ENQUEUES.values(), ids=ENQUEUES)
 @pytest.mark.django_db
-def test_it_is_tried_again_wherever_the_record_stands_and_fails_when_it_is_gone(spoil, enqueue):
+def test_it_is_tried_again_wherever_a_job_names_the_record_and_fails_when_the_record_is_gone(spoil, enqueue):
     letter = Letter.objects.create()
     start, stop = spoil
     start(lose_key)
@@ -619,7 +619,7 @@ def test_a_hand_written_job_with_a_language_that_does_not_exist_is_performed(dia
 
 
 @pytest.mark.django_db
-def test_a_row_is_performed_as_claimed():
+def test_a_row_is_performed_as_it_was_claimed():
     Plain.perform_later()
     row = claim()
     assert (row.locked_by, row.attempts, row.state) == (WORKER, 1, "running")

@@ -67,7 +67,7 @@ def elsewhere(function):
     return found[0]
 
 
-def test_what_a_job_says_first_is_written_at_once_and_then_the_last_of_it(saying):
+def test_the_first_progress_is_written_at_once_and_the_last_one_at_the_end(saying):
     during = []
 
     def go(job):
@@ -154,7 +154,7 @@ def test_it_waits_for_no_transaction_of_the_job(saying, each_written, job_class)
     assert row.finished_at
 
 
-def test_what_is_rolled_back_takes_no_progress_with_it(saying, each_written):
+def test_progress_is_not_rolled_back_with_the_transaction_of_the_job(saying, each_written):
     def go(job):
         with transaction.atomic():
             Post.objects.create(title="a")
@@ -166,7 +166,7 @@ def test_what_is_rolled_back_takes_no_progress_with_it(saying, each_written):
     assert seen() == [(7, 9, "")]
 
 
-def test_a_job_that_fails_leaves_where_it_was(saying):
+def test_a_job_that_fails_leaves_its_progress(saying):
     def go(job):
         job.progress(0, 9, "begins")
         job.progress(5, 9, "product 5")
@@ -184,7 +184,7 @@ def test_a_job_that_fails_leaves_where_it_was(saying):
 
 
 @pytest.mark.parametrize("error", [JobInterrupted, JobTimeout("too long")])
-def test_a_job_that_is_stopped_leaves_where_it_was(saying, error):
+def test_a_job_that_is_stopped_leaves_its_progress(saying, error):
     def go(job):
         job.progress(0)
         job.progress(5)
@@ -198,7 +198,7 @@ def test_a_job_that_is_stopped_leaves_where_it_was(saying, error):
     assert seen() == [(5, None, "")]
 
 
-def test_of_a_job_whose_row_goes_nothing_is_left(saying):
+def test_nothing_is_left_of_a_job_whose_row_is_removed(saying):
     during = []
 
     def go(job):
@@ -213,7 +213,7 @@ def test_of_a_job_whose_row_goes_nothing_is_left(saying):
     assert not DelayedJob.objects.filter(pk=row.pk).exists()
 
 
-def test_what_could_not_be_written_of_a_job_whose_row_goes_costs_no_statement(saying, monkeypatch):
+def test_progress_that_could_not_be_written_costs_no_statement_if_the_row_is_removed(saying, monkeypatch):
     def refuse(self, row, said):
         raise DatabaseError("read only")
 
@@ -283,7 +283,7 @@ def test_a_row_that_is_gone_gets_no_progress(saying, each_written):
 
 
 @needs_server
-def test_a_thread_of_the_job_may_say_it(saying, each_written):
+def test_a_thread_of_the_job_may_call_progress(saying, each_written):
     during = []
 
     def go(job):
@@ -298,7 +298,7 @@ def test_a_thread_of_the_job_may_say_it(saying, each_written):
     assert seen() == [(1, 2, "from a thread")]
 
 
-def test_what_threads_of_the_job_say_is_written_at_its_end_everywhere(saying):
+def test_progress_of_the_threads_of_a_job_is_written_at_its_end_on_every_database(saying):
     def go(job):
         threads = [threading.Thread(target=job.progress, args=(number,)) for number in range(8)]
         for thread in threads:
@@ -328,7 +328,7 @@ def test_a_thread_that_has_never_asked_the_database_is_left_without_a_connection
     assert left == [None]
 
 
-def test_it_can_be_said_in_on_failure(monkeypatch, each_written):
+def test_progress_may_be_called_in_on_failure(monkeypatch, each_written):
     row = Patient.perform_later()
     DelayedJob.objects.update(max_attempts=1)
 
@@ -356,7 +356,7 @@ def ended(saying):
     return jobs[0]
 
 
-def test_what_is_said_after_the_end_of_the_attempt_is_no_error(each_written, ended):
+def test_progress_after_the_end_of_the_attempt_is_no_error(each_written, ended):
     ended.progress(2, 2)
     assert DelayedJob.objects.get().progress.done == 2
     DelayedJob.objects.all().delete()
@@ -364,7 +364,7 @@ def test_what_is_said_after_the_end_of_the_attempt_is_no_error(each_written, end
     assert seen() == []
 
 
-def test_what_is_said_after_the_end_of_the_attempt_is_written_at_once(ended):
+def test_progress_after_the_end_of_the_attempt_is_written_at_once(ended):
     for number in range(2, 4):
         ended.progress(number)
         assert DelayedJob.objects.get().progress.done == number
@@ -378,7 +378,7 @@ def test_a_job_that_is_not_performed_by_a_worker_writes_nothing(monkeypatch, set
     assert seen() == []
 
 
-def test_an_error_of_the_database_is_none_of_the_job(saying, monkeypatch, caplog, each_written):
+def test_an_error_of_the_database_is_not_an_error_of_the_job(saying, monkeypatch, caplog, each_written):
     def go(job):
         for number in range(3):
             job.progress(number)
@@ -416,7 +416,7 @@ def test_a_note_of_any_characters_is_written(saying):
     assert seen() == [(1, 2, "Käse 🧀 <b>&\\x00\\ud800")]
 
 
-def test_what_a_job_sets_on_its_session_is_not_in_force_for_its_progress(saying, each_written):
+def test_progress_is_not_written_over_the_connection_of_the_job(saying, each_written):
     statements = []
 
     def go(job):
@@ -432,7 +432,7 @@ def test_what_a_job_sets_on_its_session_is_not_in_force_for_its_progress(saying,
     assert seen() == [(1, None, "")]
 
 
-def test_a_job_that_says_nothing_costs_no_statement():
+def test_a_job_without_progress_costs_no_statement():
     Plain.perform_later(1)
     row = claim()
     with CaptureQueriesContext(connection) as captured:
@@ -441,7 +441,7 @@ def test_a_job_that_says_nothing_costs_no_statement():
 
 
 @pytest.mark.django_db(transaction=False)
-def test_in_the_transaction_of_a_test_it_is_read_as_everywhere(saying, each_written):
+def test_progress_is_written_in_the_transaction_of_a_test_too(saying, each_written):
     def go(job):
         with transaction.atomic():
             job.progress(1, 2)
@@ -468,7 +468,7 @@ def watched(row):
     "arguments", [(), ("--threads", 2), ("--isolate",)], ids=["plain", "threads", "isolate"]
 )
 @pytest.mark.parametrize("kind", [Reporting, AtomicReporting])
-def test_a_running_job_is_seen_in_its_progress(work, ledger, kind, arguments):
+def test_the_progress_of_a_running_job_is_seen(work, ledger, kind, arguments):
     row = kind.perform_later(str(ledger), str(ledger.gate))
     work(*arguments)
     until(lambda: ledger.path.exists() and ledger.lines)
@@ -489,7 +489,7 @@ def test_jobs_workoff_writes_it_too(command, ledger):
     assert seen() == [(3, 3, "last")]
 
 
-def test_a_killed_job_leaves_what_it_had_said(work, ledger):
+def test_a_killed_job_leaves_its_progress(work, ledger):
     row = DyingReporting.perform_later(str(ledger))
     work()
     until(lambda: DelayedJob.objects.get().finished_at)
@@ -497,7 +497,7 @@ def test_a_killed_job_leaves_what_it_had_said(work, ledger):
     assert FailedAttempt.objects.count() == 1
 
 
-def test_an_async_job_says_how_far_it_is_as_others_do(saying, each_written):
+def test_an_async_job_may_call_progress(saying, each_written):
     seen_by_others = []
 
     async def go(job):

@@ -74,7 +74,7 @@ def test_a_rule_counts_beyond_the_failed_attempts_that_are_kept(fail_with, monke
     assert isinstance(fail_with(KeyError()), Failed)
 
 
-def test_the_operators_retry_begins_all_counts_anew(fail_with):
+def test_the_operators_retry_resets_all_counts(fail_with):
     Ruled.perform_later()
     fail_with(KeyError(), TimeoutError(), TimeoutError())
     assert DelayedJob.objects.retry() == 1
@@ -123,7 +123,7 @@ def test_a_rule_may_try_again_what_would_fail_at_once(diary):
     assert (type(outcome), type(outcome.exception)) == (Failed, RecordNotFound)
 
 
-def test_an_unavailable_database_is_no_matter_of_rules_while_a_job_is_loaded(monkeypatch):
+def test_no_rule_applies_when_the_database_is_unavailable_while_a_job_is_loaded(monkeypatch):
     monkeypatch.setattr(Ruled, "retry_on", (rules.Retry(OperationalError, attempts=1),))
     written = DelayedJob(pk=1, name="a job", payload=Ruled(1).dump(), attempts=1, max_attempts=25)
     assert isinstance(decide(written, None, OperationalError()), Rescheduled)

@@ -396,7 +396,7 @@ def test_the_queries_of_a_test_are_counted_around_its_jobs(in_job):
 
 
 @pytest.mark.parametrize("error", [JobInterrupted, MemoryError])
-def test_the_connections_around_come_back_when_the_end_of_a_block_is_interrupted(monkeypatch, error):
+def test_the_outer_connections_come_back_when_the_end_of_a_block_is_interrupted(monkeypatch, error):
     def interrupt(connection):
         raise error
 
@@ -497,7 +497,7 @@ def test_a_session_that_was_closed_without_django_is_not_used_again(when):
     session.close()
 
 
-def test_a_block_inside_of_a_transaction_has_the_connections_around_it():
+def test_a_block_inside_of_a_transaction_has_the_outer_connections():
     with transaction.atomic():
         Post.objects.create(title="of the caller")
         around = connections["default"]
@@ -550,7 +550,7 @@ def test_a_connection_that_is_used_first_in_a_block_is_not_there_after_it(keeps)
         connections["default"] = before
 
 
-def test_of_connections_that_stay_in_a_block_only_one_with_an_open_transaction_is_closed(monkeypatch):
+def test_a_connection_that_stays_in_a_block_is_closed_only_if_its_transaction_is_open(monkeypatch):
     monkeypatch.setattr("django_delayed.execution.session.is_in_memory", lambda connection: True)
     connection.ensure_connection()
     around = connection.connection
@@ -603,7 +603,7 @@ def test_outside_of_a_session_no_connection_is_made_for_a_database_that_nobody_h
     assert aliases() == {"default"}
 
 
-def test_connections_in_force_are_closed_on_demand_and_those_around_stay_open():
+def test_connections_in_force_are_closed_on_demand_and_the_outer_ones_stay_open():
     connection.ensure_connection()
     around = connections["default"]
     session = Session()

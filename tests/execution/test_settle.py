@@ -50,7 +50,7 @@ def test_a_finished_job_may_be_kept(settings):
 
 
 @pytest.mark.django_db
-def test_a_row_beside_which_something_was_written_since_its_claim_goes_with_the_others(caplog):
+def test_a_row_that_was_changed_since_its_claim_is_removed_with_the_others(caplog):
     enqueue_all([Plain(number) for number in range(3)])
     rows = DelayedJob.objects.claim(WORKER, 3)
     DelayedJob.objects.filter(pk=rows[1].pk).update(extras=CURSORS)
@@ -61,7 +61,7 @@ def test_a_row_beside_which_something_was_written_since_its_claim_goes_with_the_
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", ["finish", "retry", "fail", "discard", "release"])
-def test_what_comes_of_a_lost_claim_changes_nothing(heard, caplog, kind):
+def test_the_outcome_of_a_lost_claim_changes_nothing(heard, caplog, kind):
     Plain.perform_later()
     row = claim()
     job = Plain()
@@ -98,7 +98,7 @@ def test_settling_raises_while_the_database_is_away_and_succeeds_after():
 
 @transactional
 @needs_server
-def test_a_lost_connection_costs_the_record_of_a_failure_nothing():
+def test_after_a_lost_connection_a_failure_is_recorded_whole():
     Plain.perform_later()
     row = claim()
     outcome = Failed(Plain(), describe(ValueError("ü")), exception=ValueError("ü"))
@@ -129,7 +129,7 @@ def test_an_error_in_a_text_that_the_database_refuses_is_recorded_in_ascii(monke
 
 @transactional
 @pytest.mark.parametrize("state", ["closed", "unusable"])
-def test_a_text_is_not_to_blame_for_a_connection_that_is_lost(monkeypatch, state):
+def test_a_lost_connection_is_not_taken_for_an_error_in_the_text(monkeypatch, state):
     connection.ensure_connection()
     tried = []
 
@@ -243,7 +243,7 @@ def test_jobs_of_one_batch_are_discarded_by_themselves(heard, diary):
 
 
 @pytest.mark.django_db
-def test_of_several_outcomes_none_is_written_or_announced_when_one_cannot_be(heard, monkeypatch):
+def test_if_one_of_several_outcomes_cannot_be_written_none_is_written_or_announced(heard, monkeypatch):
     for number in range(2):
         Plain.perform_later(number)
     rows = DelayedJob.objects.claim(WORKER, 10)
@@ -286,7 +286,7 @@ class Large:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("how", ["in perform", "in a cause", "in what perform called"])
-def test_what_a_failed_job_worked_with_is_freed_when_its_failure_is_announced(in_job, heard, how):
+def test_the_local_variables_of_a_failed_job_are_freed_when_its_failure_is_announced(in_job, heard, how):
     large, kept = [], []
 
     def called(value):

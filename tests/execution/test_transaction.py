@@ -99,7 +99,7 @@ def raising(error):
 
 
 @transactional
-def test_what_a_job_writes_and_the_end_of_its_row_are_committed_at_once(atomic, heard):
+def test_what_a_job_writes_and_the_end_of_its_row_are_committed_together(atomic, heard):
     seen = []
 
     def look(job):
@@ -344,7 +344,7 @@ def test_a_worker_that_has_lost_the_job_commits_nothing_of_it(atomic, heard, cap
 
 @transactional
 @needs_server
-def test_a_worker_that_loses_the_job_in_the_midst_of_it_commits_nothing_of_it(atomic):
+def test_a_worker_that_loses_the_job_in_the_middle_of_it_commits_nothing_of_it(atomic):
     def take_over(job):
         other = connection.copy()
         with other.cursor() as cursor:
@@ -473,7 +473,7 @@ def test_an_error_in_what_runs_after_the_commit_changes_nothing(atomic, heard, c
 
 
 @transactional
-def test_what_a_log_handler_enqueues_about_that_is_a_report(atomic):
+def test_a_job_that_a_log_handler_enqueues_about_that_is_a_report(atomic):
     class Reporter(logging.Handler):
         def emit(self, record):
             Plain.perform_later()

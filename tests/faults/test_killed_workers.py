@@ -35,7 +35,7 @@ def test_a_job_whose_worker_is_killed_is_taken_up_by_another_worker_after_the_le
     assert nothing_is_held()
 
 
-def test_a_job_of_a_batch_whose_host_dies_has_spent_its_attempt_once_it_took_its_time(work, ledger):
+def test_a_long_job_of_a_batch_has_spent_its_attempt_when_its_host_dies(work, ledger):
     host = work(delayed=SHORT_LEASE)
     enqueue_all([Note(str(ledger), "quick") for _ in range(30)])  # so that it claims many at once
     job = Gated.perform_later(str(ledger), str(ledger.gate))

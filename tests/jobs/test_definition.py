@@ -151,7 +151,7 @@ def test_a_mistake_in_a_job_is_an_error_at_its_definition(attributes, error, sen
         ("maximum_attempts", None),
     ],
 )
-def test_a_name_that_is_one_letter_off_is_an_error_that_says_what_was_meant(name, meant):
+def test_a_misspelled_name_is_an_error_that_says_what_was_meant(name, meant):
     if meant is None:
         assert hasattr(define(**{name: plain}), name)
     else:
@@ -217,7 +217,7 @@ def test_a_dataclass_that_makes_no_init_is_a_job_like_others(db):
     assert remind.perform_now(5) == 5
 
 
-def test_a_job_class_can_be_looked_through():
+def test_the_members_of_a_job_class_can_be_inspected():
     assert dict(inspect.getmembers(blog_jobs.Plain))["perform"] is blog_jobs.Plain.perform
 
 
@@ -229,7 +229,7 @@ def test_settings_are_not_read_when_a_job_is_defined(settings):
 @pytest.mark.parametrize(
     "name", ["name", "target", "about", "set", "perform_later", "row_values", "args", "layers"]
 )
-def test_what_a_job_says_of_itself_is_not_overridden(name):
+def test_an_attribute_that_describes_the_job_may_not_be_overridden(name):
     with pytest.raises(TypeError, match=f"must not override {name}"):
         type("Odd", (Job,), {name: "something else"})
 
@@ -247,7 +247,7 @@ def test_a_tag_is_for_our_own_job_classes():
             pass
 
 
-def test_a_class_option_that_cannot_be_hashed_or_was_replaced_is_the_one_that_counts(db):
+def test_a_class_option_may_be_unhashable_and_may_be_replaced(db):
     class ByTenant(list):
         def __call__(self):
             return "tenant"
@@ -310,7 +310,7 @@ def test_a_hook_that_can_be_called_is_taken(hook):
     type("Right", (Job,), {"perform": lambda self: None, "on_failure": hook})
 
 
-def test_a_schedule_belongs_to_the_job_that_states_it_or_to_whom_a_mixin_gives_it():
+def test_a_schedule_belongs_to_the_job_that_has_it_by_itself_or_by_a_mixin():
     class Nightly:
         schedule = every(60)
 

@@ -50,7 +50,7 @@ def test_arguments_are_compared_as_they_are_stored():
     assert dequeue(Greeting, Post.objects.get(pk=other.pk), mood=Mood.GOOD, tags=frozenset("abc")) == 1
 
 
-def test_arguments_that_are_equal_in_python_are_different_ones(diary):
+def test_arguments_that_are_equal_only_in_python_are_different(diary):
     enqueue_all([Reminder(True), Reminder(1.0), Reminder([1]), Reminder(1), Reminder({"a": 1, "b": 2})])
     assert dequeue(Reminder, 1) == 1
     assert dequeue(Reminder, [True]) == 0
@@ -133,12 +133,12 @@ def test_many_rows_are_read_in_parts(monkeypatch, diary):
         (Reminder, (object(),), SerializationError, "cannot be serialized"),
     ],
 )
-def test_what_no_row_can_hold_is_an_error(what, arguments, error, sentence):
+def test_an_argument_that_no_row_can_hold_is_an_error(what, arguments, error, sentence):
     with pytest.raises(error, match=sentence):
         dequeue(what, *arguments)
 
 
-def test_a_delayed_call_is_none_of_the_class(diary):
+def test_a_delayed_call_is_not_removed(diary):
     delay(resize)("photo")
     assert dequeue(Reminder) == 0
     assert len(waiting()) == 1

@@ -164,7 +164,7 @@ def test_it_sees_the_context_of_its_enqueue_and_leaves_none_to_the_next(awaiting
     assert vietnamese[1:4] == [("vi", "nobody"), ("ar", "shop"), ("ar", "shop")]
 
 
-def test_what_its_perform_sets_in_the_context_its_hooks_see(monkeypatch, diary):
+def test_its_hooks_see_what_its_perform_sets_in_the_context(monkeypatch, diary):
     class Setting(Job):
         async def perform(self):
             tenant.set("shop")
@@ -176,7 +176,7 @@ def test_what_its_perform_sets_in_the_context_its_hooks_see(monkeypatch, diary):
     assert diary == ["shop"]
 
 
-def test_what_it_leaves_behind_is_cancelled_and_shut_down(awaiting, diary):
+def test_tasks_and_generators_that_it_leaves_behind_are_cancelled_and_closed(awaiting, diary):
     async def numbers():
         try:
             for number in range(10):
@@ -280,7 +280,7 @@ def test_it_is_refused_where_a_loop_runs(monkeypatch, diary):
 
 
 @pytest.mark.parametrize("name", ["iterate", "step"])
-def test_what_makes_queries_is_refused_in_it_and_works_in_a_function_that_it_calls(awaiting, name, diary):
+def test_iterate_and_step_are_refused_in_it_and_work_in_a_function_that_it_calls(awaiting, name, diary):
     Post.objects.bulk_create(Post(title=str(number)) for number in range(3))
 
     def iterate(job):
@@ -338,7 +338,7 @@ def test_a_method_that_is_handled_asynchronously_can_be_awaited_now(post):
     assert not DelayedJob.objects.exists()
 
 
-def test_the_arguments_of_an_async_job_are_checked_as_others(post):
+def test_the_arguments_of_an_async_job_are_checked_like_others(post):
     with pytest.raises(TypeError, match=r"publish_async\(\): missing a required argument: 'title'"):
         post.delay().publish_async()
     with pytest.raises(TypeError, match="missing a required argument: 'name'"):

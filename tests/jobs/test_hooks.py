@@ -45,7 +45,7 @@ def test_an_error_passes_through_all_hooks_around_it(diary):
     assert diary == ["before_perform", "open", "measure begins", "perform"]
 
 
-def test_an_inner_hook_that_handles_an_error_is_as_good_as_none_for_the_outer_ones(diary):
+def test_outer_hooks_do_not_see_an_error_that_an_inner_hook_handles(diary):
     assert AuditedTwice.perform_now("fail") is None
     assert diary[-4:] == ["perform", "rescued", "measure ends", "around ends"]
 
@@ -64,7 +64,7 @@ def test_a_job_that_is_not_to_be_performed_is_finished(db, diary, job_class):
     assert not DelayedJob.objects.exists()
 
 
-def test_a_single_hook_may_say_so_too(monkeypatch, diary):
+def test_a_single_hook_may_raise_dont_perform_too(monkeypatch, diary):
     def refuse(self):
         raise DontPerform
 
@@ -191,7 +191,7 @@ def test_no_other_attribute_of_a_class_is_taken_for_a_hook_or_evaluated():
 
 
 @pytest.mark.parametrize("kind", [classmethod, staticmethod])
-def test_a_decorator_may_stand_on_either_side_of_that_of_python(diary, kind):
+def test_a_decorator_may_stand_above_or_below_classmethod_and_staticmethod(diary, kind):
     above = hooks.before_perform(kind(lambda *cls: diary.append("above")))
     below = kind(hooks.before_perform(lambda *cls: diary.append("below")))
     type("MyJob", (Job,), {"perform": lambda self: None, "above": above, "below": below}).perform_now()

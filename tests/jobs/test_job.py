@@ -56,7 +56,7 @@ def test_the_arguments_of_perform_may_have_any_name(diary):
     ]
 
 
-def test_a_job_tells_what_it_is():
+def test_the_repr_of_a_job_shows_its_class_and_arguments():
     job = Plain(1, "a", key=[2])
     assert repr(job) == "Plain(1, 'a', key=[2])"
     assert (job.args, job.kwargs) == ((1, "a"), {"key": [2]})
@@ -197,7 +197,7 @@ def test_around_perform_may_raise_another_error():
     assert (row.error_class, row.error_message) == ("LookupError", "translated")
 
 
-def test_without_a_yield_the_job_is_not_performed_and_finished(diary):
+def test_without_a_yield_the_job_is_not_performed_and_is_finished(diary):
     jobs.Skipping.perform_later()
     perform_next()
     assert diary == []
@@ -273,7 +273,7 @@ def test_the_hooks_of_an_error_are_in_the_language_of_the_enqueue_too(diary):
     assert diary == [("on_error", "de")]
 
 
-def test_no_language_is_a_language_too(diary):
+def test_a_job_that_is_enqueued_without_a_language_is_performed_without_one(diary):
     with translation.override(None):
         jobs.Surroundings.perform_later()
     work_off()
@@ -446,7 +446,7 @@ def test_a_row_that_no_enqueue_has_written_fails_at_once_and_says_why(payload, d
     assert diary == [("plain", ("the next job",), {})]
 
 
-def test_a_name_that_no_longer_leads_anywhere_is_said_in_the_error():
+def test_the_error_about_a_name_that_no_longer_exists_says_what_to_do():
     write({**PLAIN, "job": "tests.blog.jobs:RenamedJob"})
     perform_next()
     message = DelayedJob.objects.get().error_message
@@ -518,7 +518,7 @@ def test_loading_a_row_takes_one_query_for_each_record(post, django_assert_num_q
         load(row)
 
 
-def test_the_payload_says_when_it_was_written_nowhere():
+def test_the_payload_does_not_say_when_it_was_written():
     row = Plain.perform_later(datetime(2026, 1, 1, tzinfo=UTC))
     assert set(json.loads(row.payload)) == {"v", "job", "args", "kwargs", "language", "timezone"}
 

@@ -49,7 +49,7 @@ def test_what_perform_has_returned_is_read_from_the_row(returning, job_class):
     ],
     ids=repr,
 )
-def test_it_is_what_json_makes_of_it(returning, returned, read):
+def test_it_is_read_as_json_has_it(returning, returned, read):
     row = returning(returned)
     perform_next()
     row.refresh_from_db()
@@ -67,7 +67,7 @@ def test_it_is_what_json_makes_of_it(returning, returned, read):
     ],
     ids=["set", "object", "nan", "bytes", "keys"],
 )
-def test_what_json_has_not_is_an_error_of_the_job(returning, returned, error):
+def test_a_value_that_json_cannot_store_is_an_error_of_the_job(returning, returned, error):
     returning(returned)
     _, outcome = perform_next()
     assert isinstance(outcome, Rescheduled)
@@ -100,7 +100,7 @@ def test_a_row_that_has_not_finished_has_no_return_value(returning):
         running.return_value  # noqa: B018
 
 
-def test_a_job_that_fails_keeps_nothing(returning):
+def test_a_job_that_fails_keeps_no_result(returning):
     def fail(job):
         raise ZeroDivisionError
 
@@ -163,7 +163,7 @@ def test_each_row_of_a_batch_has_its_own_result(returning):
         assert row.return_value == row.pk
 
 
-def test_what_other_jobs_return_is_not_kept(settings):
+def test_the_return_values_of_other_jobs_are_not_kept(settings):
     settings.DJANGO_DELAYED = {"KEEP_FINISHED_FOR": HOUR}
     row = Plain.perform_later(1)
     perform_next()
@@ -190,7 +190,7 @@ def test_the_worker_is_kept_with_the_value(returning):
     assert row.result == f'{{"value":1,"worker":"{WORKER}"}}'
 
 
-def test_a_subclass_may_keep_none(returning):
+def test_a_subclass_may_keep_no_result(returning):
     row = returning(1, Silent)
     assert (row.keep_for, row.extras) == (HOUR, 0)
 

@@ -62,7 +62,7 @@ def test_jitter_makes_a_wait_longer_by_its_part_at_most():
     assert len(set(waits)) > 1
 
 
-def test_a_wait_that_grows_has_an_end():
+def test_a_wait_that_grows_has_a_maximum():
     rule = Retry(ValueError, wait="polynomially_longer")
     assert rule.wait_after(10**6, ValueError(), default) == 10**10
 
@@ -84,7 +84,7 @@ def test_the_first_rule_that_names_the_error_counts():
         (ValueError, "must be a tuple"),
     ],
 )
-def test_what_is_no_tuple_of_rules_is_an_error_at_the_definition(rules, sentence):
+def test_a_value_that_is_not_a_tuple_of_rules_is_an_error_at_the_definition(rules, sentence):
     with pytest.raises(TypeError, match=sentence):
         type("MyJob", (Job,), {"retry_on": rules})
 

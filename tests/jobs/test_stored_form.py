@@ -66,7 +66,7 @@ def enqueued(post, customer):
         }
 
 
-def test_each_payload_is_the_stored_one(enqueued):
+def test_each_payload_is_written_as_in_the_stored_file(enqueued):
     payloads = {name: json.loads(row.payload) for name, row in enqueued.items()}
     for name in ("mail", "mail of a mailer"):
         # Different for each mail.

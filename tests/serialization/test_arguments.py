@@ -212,7 +212,7 @@ EDGES = [
 
 
 @pytest.mark.parametrize("value", EDGES, ids=range(len(EDGES)))
-def test_the_edges_come_back_exactly(value):
+def test_extreme_values_come_back_exactly(value):
     assert same(round_trip(value), value)
 
 
@@ -226,7 +226,7 @@ def test_a_lazy_text_travels_as_the_text_that_it_is_now():
     assert same(round_trip(lazy(lambda: mark_safe("<b>"), SafeString)()), SafeString("<b>"))
 
 
-def test_a_shared_value_is_written_where_it_stands():
+def test_a_shared_value_is_written_at_each_of_its_places():
     shared = [1]
     assert round_trip([shared, shared]) == [[1], [1]]
 
@@ -405,7 +405,7 @@ def test_the_money_of_the_guide_travels(money, monkeypatch):
     assert encode(fee)["@type"] == "money"
 
 
-def test_a_type_that_a_worker_does_not_know_is_an_error_that_may_be_over_later(money):
+def test_a_type_that_a_worker_does_not_know_is_an_error_of_its_own(money):
     data = encode([Money(1, "EUR")])
     del arguments._load[data[0]["@type"]]
     with pytest.raises(UnknownType, match=r"unknown type 'tests.*Money'.*register_type\(\) where"):

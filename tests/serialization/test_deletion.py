@@ -62,7 +62,7 @@ def test_it_is_refused_for_a_proxy_and_a_child_too(receive, model):
         record.delete()
 
 
-def test_a_job_about_what_an_instance_goes_with_is_refused(receive, post):
+def test_a_job_about_the_instance_that_a_deletion_began_with_is_refused(receive, post):
     remark = Remark.objects.create(post=post)
     receive(lambda post: None, Post)
     receive(lambda remark: remark.post.delay().send_to_twitter(), Remark, [post_delete])
@@ -82,7 +82,9 @@ def test_a_job_with_values_of_it_and_a_job_about_another_are_enqueued(receive, p
     assert diary == [("plain", (pk, "a"), {}), ("tweet", other.pk, "a", None)]
 
 
-def test_an_instance_that_stays_is_an_argument_while_somebody_receives_the_signals(receive, post, diary):
+def test_an_instance_that_is_not_deleted_is_accepted_while_somebody_receives_the_signals(
+    receive, post, diary
+):
     receive(lambda post: None, Post)
     post.delay().send_to_twitter("stays")
     Post.objects.create(title="b").delete()

@@ -250,7 +250,7 @@ def test_local_variables_are_not_recorded():
     assert "s3cr3t" not in describe(caught.value).text
 
 
-def test_of_a_long_text_head_and_tail_are_kept():
+def test_the_head_and_the_tail_of_a_long_text_are_kept():
     error = raised(ValueError("HEAD " + "x" * 200_000))
     error.__cause__ = raised(ValueError("y" * 200_000))
     described = describe(error)
@@ -266,21 +266,21 @@ def test_of_a_long_text_head_and_tail_are_kept():
 
 
 @given(st.text(alphabet=st.characters(), max_size=200), st.integers(30, 300))
-def test_what_is_cut_fits_and_is_text(text, limit):
+def test_a_text_that_was_cut_fits_and_is_valid(text, limit):
     text = storable(text)
     shorter = cut(text, limit)
     assert len(shorter.encode()) <= limit
     assert shorter == text or "cut" in shorter
 
 
-def test_the_frames_where_an_endless_recursion_began_and_ended_are_told():
+def test_the_frames_where_an_endless_recursion_began_and_ended_are_shown():
     text = describe(deepest()).text
     assert "RecursionError: maximum recursion depth" in text
     assert "in recursion" in text
     assert "repeated" in text
 
 
-def test_causes_and_contexts_are_told_innermost_first():
+def test_causes_and_contexts_are_shown_innermost_first():
     def fail():
         try:
             try:
@@ -299,13 +299,13 @@ def test_causes_and_contexts_are_told_innermost_first():
     )
 
 
-def test_a_cause_that_is_false_is_told_all_the_same():
+def test_a_cause_that_is_false_is_shown_too():
     error = raised(ValueError("outer"))
     error.__cause__ = raised(Falsy("it was me"))
     assert "it was me" in describe(error).text
 
 
-def test_a_suppressed_context_is_not_told():
+def test_a_suppressed_context_is_not_shown():
     def fail():
         try:
             raise KeyError("inner")
@@ -317,7 +317,7 @@ def test_a_suppressed_context_is_not_told():
     assert "inner" not in describe(caught.value).text
 
 
-def test_the_members_of_a_group_are_told_and_how_many_more_there_are():
+def test_the_members_of_a_group_are_shown_and_how_many_more_there_are():
     text = describe(raised(ExceptionGroup("many", [ValueError(f"number {n}") for n in range(13)]))).text
     assert "ValueError: number 0" in text
     assert "ValueError: number 9" in text
@@ -325,7 +325,7 @@ def test_the_members_of_a_group_are_told_and_how_many_more_there_are():
     assert "3 more" in text
 
 
-def test_notes_are_told():
+def test_notes_are_shown():
     error = raised(ValueError("it broke"))
     error.add_note("while importing row 7")
     assert "while importing row 7" in describe(error).text
@@ -437,13 +437,13 @@ def test_in_ascii_everything_fits_every_charset():
     assert len(error.text) <= TEXT_LIMIT
 
 
-def test_withheld_nothing_of_the_text_is_left():
+def test_nothing_of_a_withheld_text_is_left():
     error = describe(raised(ValueError("s3cr3t"))).withheld()
     assert "s3cr3t" not in f"{error.error_class}{error.message}{error.text}"
     assert error.text
 
 
-def test_it_says_no_less_than_python_does():
+def test_it_says_as_much_as_python_does():
     error = raised(ValueError("it broke"))
     ours = describe(error).text
     for line in traceback.format_exception(error):

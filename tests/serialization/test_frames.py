@@ -83,7 +83,7 @@ def test_the_frames_of_other_code_can_be_left_out(whole, own):
 
 
 @pytest.mark.parametrize("text", ["", "KeyError: 'x'", f"{BEGIN}{FOREIGN}E", f"{BEGIN}{OWN}{OTHER}E"])
-def test_a_text_without_frames_of_two_kinds_stays_as_it_is(text):
+def test_a_text_that_has_not_both_kinds_of_frames_stays_as_it_is(text):
     assert application_frames_in(text) == text
 
 

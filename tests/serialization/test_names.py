@@ -70,7 +70,7 @@ Impostor.__module__, Impostor.__qualname__ = "tests.blog.jobs", "Cleaner"
     ],
     ids=range(11),
 )
-def test_what_a_worker_could_not_come_back_to_is_refused_where_it_is_named(thing, sentence):
+def test_a_thing_that_a_worker_could_not_find_by_its_name_is_refused(thing, sentence):
     with pytest.raises(SerializationError, match=sentence):
         name_of(thing)
 

@@ -171,7 +171,7 @@ def test_a_value_that_cannot_be_restored_is_an_error_of_the_job(carrying, noted)
     assert noted == []
 
 
-def test_a_block_that_breaks_at_its_end_is_an_error_of_the_job(carrying, noted):
+def test_a_block_that_raises_at_its_end_is_an_error_of_the_job(carrying, noted):
     carrying(breaks="BreaksAtItsEnd", request="RequestId")
     jobs.Plain.perform_later()
     perform_next()
@@ -230,7 +230,7 @@ def test_a_hand_written_context_is_refused(carrying, carried, noted):
 @pytest.mark.parametrize(
     "path", ["nowhere.at.all", "tests.blog.context.Nothing", "tests.blog.context.Incomplete"]
 )
-def test_a_provider_that_is_none_is_refused_where_a_job_is_enqueued(settings, path):
+def test_an_invalid_provider_is_refused_where_a_job_is_enqueued(settings, path):
     settings.DJANGO_DELAYED = {"CONTEXT": {"mine": path}}
     with pytest.raises(ImproperlyConfigured, match=r"DJANGO_DELAYED\['CONTEXT'\]\['mine'\]"):
         jobs.Plain.perform_later()

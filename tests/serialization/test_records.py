@@ -79,7 +79,7 @@ def test_an_instance_comes_back_as_its_own_class(make):
     ],
     ids=["own", "inherited", "renamed", "part of several columns"],
 )
-def test_a_key_that_is_no_plain_value_travels_as_its_field_writes_it(make, key):
+def test_a_key_that_is_not_a_plain_value_travels_as_its_field_writes_it(make, key):
     record = make()
     label = type(record)._meta.label_lower
     assert encode(record) == {"@type": "record", "model": label, "key": key, "db": "default"}
@@ -97,7 +97,7 @@ def test_a_job_about_an_instance_with_such_a_key_is_performed(diary):
     assert diary == [("use", Code(7), (other, [other]))]
 
 
-def test_a_key_that_its_field_does_not_make_again_is_refused_at_the_call():
+def test_a_key_that_its_field_cannot_read_back_is_refused_at_the_call():
     for number in (7, 8):
         silent = Silent.objects.create(pk=Code(number))
         with pytest.raises(SerializationError, match=r"key of the blog\.silent.*what value_to_string"):

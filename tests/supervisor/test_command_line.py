@@ -42,7 +42,7 @@ def program(command, tmp_path):
     return start
 
 
-def test_a_command_around_it_is_around_the_worker_too(command, ledger):
+def test_a_command_that_runs_it_runs_its_worker_too(command, ledger):
     NoteSchema.perform_later(str(ledger))
     run = command("with_schema", *ONE_PASS, "--schema=acme")
     assert run.ends() == 0, run.output
@@ -50,7 +50,7 @@ def test_a_command_around_it_is_around_the_worker_too(command, ledger):
 
 
 @pytest.mark.parametrize("name", ["mysite", "run.py", "jobs_work"])
-def test_a_program_of_another_name_starts_it(program, ledger, name):
+def test_a_program_of_any_name_starts_it(program, ledger, name):
     Note.perform_later(str(ledger), "done")
     run = program(*ONE_PASS, name=name)
     assert run.ends() == 0, run.output
@@ -65,7 +65,7 @@ def test_a_program_that_calls_it_starts_it_with_its_paths(program, ledger, argum
     assert ledger.lines == ["done"]
 
 
-def test_a_program_that_is_no_file_starts_it(command, ledger):
+def test_a_program_that_is_not_a_file_starts_it(command, ledger):
     Note.perform_later(str(ledger), "done")
     run = command(
         *ONE_PASS,
@@ -112,7 +112,7 @@ def test_settings_that_no_other_process_finds_are_refused(program):
     assert run.said("CommandError: The settings of this process come from settings.configure()")
 
 
-def test_a_program_that_configures_its_settings_starts_it_all_the_same(program, ledger):
+def test_a_program_that_configures_its_settings_itself_starts_it_too(program, ledger):
     Note.perform_later(str(ledger), "done")
     configure = (
         "from django.conf import settings; from tests.playground import settings as module;"

@@ -160,7 +160,7 @@ def test_a_thread_that_hangs_does_not_hold_up_the_end_of_the_process():
     assert DatabaseThread([]).daemon
 
 
-def test_what_it_notices_enqueues_nothing(thread):
+def test_a_function_that_it_runs_enqueues_nothing(thread):
     enqueued = []
     done = thread.request(lambda: enqueued.append(enqueue(Plain(1))))
     thread.start()

@@ -25,7 +25,7 @@ def hang_up():
         os.kill(os.getpid(), signal.SIGHUP)
 
 
-def test_where_hangups_are_ignored_they_stay_so(begun, monkeypatch):
+def test_hangups_that_were_ignored_stay_ignored(begun, monkeypatch):
     monkeypatch.setattr(hangup, "_has_terminal", lambda: False)
     hang_up()
     assert begun == []

@@ -64,7 +64,7 @@ def test_it_is_ready_when_all_workers_are_and_no_stop_is_requested(
     assert asked(health, "/live") == (200, "live\n")
 
 
-def test_it_is_neither_when_the_main_thread_makes_no_rounds(health, monkeypatch):
+def test_it_is_neither_live_nor_ready_when_the_main_thread_makes_no_rounds(health, monkeypatch):
     health.tell(1, 1, False)
     assert asked(health, "/ready")[0] == 200
     monkeypatch.setattr(module, "HANGS_AFTER", -1.0)
@@ -72,7 +72,7 @@ def test_it_is_neither_when_the_main_thread_makes_no_rounds(health, monkeypatch)
         assert asked(health, path) == (503, "no round for 0 s\n")
 
 
-def test_it_hangs_after_half_a_minute(health, clock):
+def test_after_half_a_minute_without_a_round_it_is_not_live(health, clock):
     health.tell(1, 1, False)
     clock.now += 30
     assert health.live() == (True, "live")
@@ -82,7 +82,7 @@ def test_it_hangs_after_half_a_minute(health, clock):
     assert health.live() == (True, "live")
 
 
-def test_a_query_changes_nothing_and_other_paths_are_not_there(health):
+def test_a_query_string_is_ignored_and_other_paths_are_not_found(health):
     assert asked(health, "/live?x=1")[0] == 200
     for path in ("/", "/live/", "/metrics", "/../live", "*"):
         assert asked(health, path)[0] == 404
@@ -95,7 +95,7 @@ def test_head_has_no_body_and_other_methods_are_unknown(health):
         assert asked(health, "/live", method)[0] == 501
 
 
-def test_who_sends_nothing_holds_nobody_up(health):
+def test_a_client_that_sends_nothing_holds_up_no_other(health):
     silent = [socket.create_connection(health.server_address) for _ in range(20)]
     try:
         silent[0].send(b"GET /li")
@@ -108,7 +108,7 @@ def test_who_sends_nothing_holds_nobody_up(health):
 @pytest.mark.parametrize(
     "sent", [b"\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"x" * 70_000 + b"\n"]
 )
-def test_what_is_no_request_is_refused_and_said_to_nobody(health, sent, capfd):
+def test_an_invalid_request_is_refused_and_not_logged(health, sent, capfd):
     with socket.create_connection(health.server_address, timeout=PATIENCE) as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
@@ -121,7 +121,7 @@ def test_what_is_no_request_is_refused_and_said_to_nobody(health, sent, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_who_goes_away_before_the_answer_is_said_to_nobody(health, capfd, caplog, monkeypatch):
+def test_a_client_that_disconnects_before_the_answer_is_not_logged(health, capfd, caplog, monkeypatch):
     def gone(self):
         raise ConnectionResetError
 
@@ -140,7 +140,7 @@ def test_it_stops_listening_at_the_end_of_its_block():
         assert ask(port, "/live") is None
 
 
-def test_it_listens_at_addresses_of_both_kinds():
+def test_it_listens_at_ipv6_addresses_too():
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     try:

@@ -64,7 +64,7 @@ def test_after_it_was_suspended_itself_a_supervisor_waits_a_lease_first(clock, d
     assert is_recovered(dead)
 
 
-def test_a_check_that_is_late_by_little_waits_for_nothing(clock, dead):
+def test_a_check_that_is_a_little_late_does_not_wait(clock, dead):
     check = DeadWorkerCheck()
     clock.now += 0.49 * delayed.LEASE.total_seconds()
     check.run()
@@ -103,7 +103,7 @@ def test_asking_whether_the_database_can_be_written_changes_no_worker(clock):
     assert WorkerProcess.objects.get().heartbeat_at == before
 
 
-def test_what_was_kept_long_enough_is_removed():
+def test_rows_that_have_expired_are_removed():
     rows = [enqueue(Plain(number)) for number in range(3)]
     now = timezone.now()
     for row, expires_at in zip(
@@ -136,7 +136,7 @@ def test_a_cause_whose_last_job_expires_stays_known(settings, kept_for, known):
     assert not FailureGroup.objects.exclude(settled_at=None).exists()
 
 
-def test_of_the_runs_of_each_schedule_the_last_hundred_are_kept():
+def test_the_last_hundred_runs_of_each_schedule_are_kept():
     first, other = (
         Schedule.objects.create(name=name, job="a:B", every=timedelta(seconds=1), since=0) for name in "ab"
     )

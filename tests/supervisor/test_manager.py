@@ -203,7 +203,9 @@ def test_the_heartbeats_go_on_while_a_job_of_a_thread_that_is_ended_is_at_its_co
 
 
 @pytest.mark.parametrize("code", [0, 3])
-def test_a_worker_that_ended_as_it_should_is_replaced_without_a_word(runs, manage_worker, caplog, code):
+def test_a_worker_that_ended_as_it_should_is_replaced_without_a_log_message(
+    runs, manage_worker, caplog, code
+):
     runs(f"import sys; sys.stdin.close(); sys.exit({code})")
     manager = manage_worker()
     first = started(manager)
@@ -282,7 +284,7 @@ def test_a_worker_that_works_until_nothing_is_left_is_not_replaced(runs, manage_
 
 
 @pytest.mark.parametrize("code", [1, 3])
-def test_a_worker_that_broke_off_before_nothing_was_left_is_replaced(runs, manage_worker, code):
+def test_a_worker_that_ended_with_an_error_before_the_queue_was_empty_is_replaced(runs, manage_worker, code):
     runs(f"raise SystemExit({code})")
     manager = manage_worker(UNTIL_EMPTY)
     first = started(manager)
@@ -322,7 +324,9 @@ def test_code_that_cannot_be_loaded_is_waited_for_in_development(runs, manage_wo
     ],
     ids=["in production", "it could be loaded", "it was killed"],
 )
-def test_no_repair_of_code_is_waited_for(runs, manage_worker, settings, caplog, reload, ready, code):
+def test_otherwise_no_repair_of_code_is_waited_for(
+    runs, manage_worker, settings, caplog, reload, ready, code
+):
     settings.DJANGO_DELAYED = {"RELOAD": reload}
     runs(code)
     manager = manage_worker()

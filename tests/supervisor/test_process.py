@@ -41,7 +41,7 @@ def files():
     return set(os.listdir("/dev/fd"))
 
 
-def test_its_process_is_told_all_it_has_to_know(runs, wakeup, tmp_path):
+def test_its_process_is_told_all_that_it_needs_to_know(runs, wakeup, tmp_path):
     told = tmp_path / "told"
     runs(
         "import json, os, pathlib\n"
@@ -97,7 +97,7 @@ def current(age, limit=HOUR):
 
 
 @pytest.mark.parametrize("case", ["lost", "overdue", "left", "stuck"])
-def test_a_process_that_will_not_come_to_an_end_is_killed(process, monkeypatch, case, caplog):
+def test_a_process_that_does_not_end_is_killed(process, monkeypatch, case, caplog):
     if case == "lost":
         process.send_heartbeat()  # there is no row of this worker
     elif case == "overdue":

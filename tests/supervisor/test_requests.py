@@ -55,7 +55,7 @@ def test_the_workers_of_a_quiet_supervisor_finish_their_job_and_claim_no_more_un
     assert nothing_is_held()
 
 
-def test_a_continue_of_workers_that_are_not_quiet_is_not_worth_a_line(work):
+def test_sigcont_for_workers_that_are_not_quiet_is_not_logged(work):
     run = work("-v", "2")
     started(run, 1)
     run.send(signal.SIGCONT)

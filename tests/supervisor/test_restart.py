@@ -22,7 +22,7 @@ def test_the_first_worker_is_due_at_once(clock):
     assert Restart().is_due()
 
 
-def test_workers_that_end_soon_after_their_start_are_replaced_ever_later(clock):
+def test_workers_that_end_soon_after_their_start_are_replaced_after_longer_and_longer_pauses(clock):
     next_worker = Restart()
     pauses = [pause_after(next_worker, clock, lived=1) for _ in range(9)]
     assert pauses[0] < AT_ONCE + 0.02

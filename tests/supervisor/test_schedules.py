@@ -70,7 +70,7 @@ def thread(settings):
         assert thread.error is None
 
 
-def test_without_schedules_no_thread_is_started_and_one_thing_is_asked(thread, django_assert_num_queries):
+def test_without_schedules_no_thread_is_started_and_one_query_is_made(thread, django_assert_num_queries):
     idle = thread()
     for _ in range(2):
         with django_assert_num_queries(1):
@@ -95,7 +95,7 @@ def test_a_schedule_of_the_code_starts_it_and_an_operators_does_when_it_is_there
     until(lambda: row.runs.count() >= 2)
 
 
-def test_a_hook_that_takes_its_time_holds_up_no_heartbeat(thread, monkeypatch):
+def test_a_slow_hook_holds_up_no_heartbeat(thread, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
     beats = []
 

@@ -5,7 +5,7 @@ import sys
 from django_delayed.supervisor.sources import SourceWatch
 
 
-def test_a_watch_over_sources_sees_what_nobody_could_load(tmp_path, monkeypatch):
+def test_a_watch_over_sources_sees_files_that_could_not_be_loaded(tmp_path, monkeypatch):
     (tmp_path / "neighbour.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     __import__("neighbour")

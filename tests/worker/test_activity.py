@@ -18,7 +18,7 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has files without a folder")
-def test_it_needs_no_folder_that_can_be_written(monkeypatch):
+def test_it_needs_no_folder_that_it_can_write_to(monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", None)
     page = Activity()
     page.slots[0].begin(7, SECOND)
@@ -27,7 +27,7 @@ def test_it_needs_no_folder_that_can_be_written(monkeypatch):
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_where_there_are_no_such_files_it_takes_a_temporary_one(monkeypatch, missing):
+def test_where_there_is_no_memfd_it_uses_a_temporary_file(monkeypatch, missing):
     def refuse(name):
         raise PermissionError(1, "Operation not permitted")
 
@@ -49,7 +49,7 @@ def test_there_is_no_current_job_before_the_first_and_after_the_last(activity):
     assert activity.slots[0].current() is None
 
 
-def test_current_job_has_a_limit_until_it_is_settled(activity):
+def test_the_current_job_has_a_limit_until_it_is_settled(activity):
     activity.slots[0].begin(7, SECOND)
     assert activity.slots[0].current().limit == SECOND
     activity.slots[0].limit_to(2 * SECOND)
@@ -71,7 +71,7 @@ def test_another_process_reads_the_same_page(activity):
     assert activity.is_ready
 
 
-def test_reader_never_sees_half_of_a_job(activity):
+def test_a_reader_never_sees_half_of_a_job(activity):
     # The writer is a process of its own, as in life: the limit of each job is its id.
     code = (
         "import sys; from datetime import timedelta; from django_delayed.worker.activity import Activity\n"
@@ -95,7 +95,7 @@ def test_reader_never_sees_half_of_a_job(activity):
     assert ids == {1, 2**40 + 7}
 
 
-def test_worker_without_any_heartbeat_is_not_stale(activity):
+def test_a_worker_without_any_heartbeat_is_not_stale(activity):
     assert not activity.is_stale(timedelta(0))
     activity.heartbeat(since_boot() - 10)
     assert activity.is_stale(timedelta(seconds=9))
@@ -123,7 +123,7 @@ def clock(monkeypatch):
     return clock
 
 
-def test_ages_are_measured_from_the_beginning(activity, clock):
+def test_ages_are_measured_from_the_beginning_of_a_job(activity, clock):
     activity.slots[0].begin(7, 5 * SECOND)
     clock.now += 7.5
     assert activity.slots[0].current() == Current(7, timedelta(seconds=7.5), 5 * SECOND)
@@ -137,9 +137,7 @@ def test_ages_are_measured_from_the_beginning(activity, clock):
     assert activity.slots[0].current().age == timedelta(0)
 
 
-def test_the_worker_says_for_how_long_it_has_waited_for_a_statement_and_since_when_it_has_left(
-    activity, clock
-):
+def test_it_says_how_long_a_statement_has_taken_and_how_long_ago_the_worker_has_left(activity, clock):
     def ages():
         return activity.slots[0].in_statement_for, activity.left_for
 

@@ -112,7 +112,7 @@ def next_due(task, clock):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_periodic_task_is_repeated_a_little_sooner_than_its_interval_and_not_in_step(clock):
+def test_periodic_task_is_repeated_at_random_a_little_before_its_interval_is_over(clock):
     task = PeriodicTask(lambda: None, timedelta(seconds=10))
     assert task.run_if_due()
     intervals = [next_due(task, clock) for _ in range(40)]
@@ -122,7 +122,7 @@ def test_periodic_task_is_repeated_a_little_sooner_than_its_interval_and_not_in_
 
 
 @pytest.mark.django_db(transaction=True)
-def test_periodic_task_says_in_how_many_seconds_it_is_due(clock):
+def test_periodic_task_knows_in_how_many_seconds_it_is_due(clock):
     task = PeriodicTask(lambda: None, timedelta(seconds=10))
     assert task.due_in == 0
     task.run_if_due()
@@ -142,7 +142,7 @@ def test_periodic_task_that_failed_is_tried_again_after_its_interval_or_five_sec
 
 
 @pytest.mark.django_db(transaction=True)
-def test_periodic_task_that_fails_again_and_again_is_tried_ever_more_rarely_until_it_succeeds(clock):
+def test_periodic_task_that_keeps_failing_is_tried_less_and_less_often_until_it_succeeds(clock):
     database = Unavailable(9)
     task = PeriodicTask(database, timedelta(0))
     tries = []

@@ -12,7 +12,7 @@ def test_the_first_batch_is_one_job_and_quick_ones_double_it():
     assert sizes == [1, 2, 4, 8, 16, 32, 64, 100, 100]
 
 
-def test_a_batch_is_planned_to_be_somewhat_shorter_than_twenty_milliseconds():
+def test_a_batch_is_planned_to_take_a_little_less_than_twenty_milliseconds():
     batch_size = BatchSize(100)
     for _ in range(9):
         batch_size.learn(batch_size.size, seconds=batch_size.size * 0.002)
@@ -32,7 +32,7 @@ def test_a_job_is_short_if_it_fitted_into_a_batch_when_it_was_performed_last():
     assert "Report" in jobs
 
 
-def test_names_without_number_take_no_memory_without_end():
+def test_a_limited_number_of_names_is_remembered():
     jobs = ShortJobs()
     for number in range(3 * MOST_NAMES):
         jobs.learn(f"Mail {number}", 0)

@@ -56,7 +56,7 @@ def test_a_long_job_releases_what_was_claimed_with_it():
     assert DelayedJob.objects.get(pk=rows[1].pk).started_at is not None
 
 
-def test_a_job_that_was_noted_costs_no_statement_more(django_assert_num_queries):
+def test_a_job_that_was_noted_costs_no_further_statement(django_assert_num_queries):
     begin, watch = watched()
     rows = claim(2)
     with django_assert_num_queries(0):
@@ -123,7 +123,7 @@ def test_it_says_when_the_current_job_becomes_long():
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no single rows")
-def test_a_job_whose_row_is_locked_holds_nobody_up():
+def test_a_job_with_a_locked_row_does_not_hold_up_the_others():
     begin, watch = watched()
     rows = claim(3)
     begin(rows[1], SECOND)

@@ -73,7 +73,7 @@ def test_a_job_is_asked_once_it_has_begun_and_once_only(slots, row, caplog, cloc
     assert [job.id for job in jobs.overdue()] == [row.pk]
 
 
-def test_another_claim_is_not_meant(slots, row):
+def test_a_request_is_about_one_claim_and_no_other(slots, row):
     begin(slots[0], row)
     jobs = CancelledJobs(slots)
     jobs.ask(request(row, token=TOKEN + 1))
@@ -99,7 +99,7 @@ def test_a_job_is_overdue_after_the_shutdown_timeout_unless_it_has_ended(slots, 
     assert jobs.overdue() == []
 
 
-def test_what_was_asked_is_cancelled_and_the_rest_is_decided_as_without(slots, row, clock):
+def test_a_job_that_was_asked_is_cancelled_and_the_others_are_decided_as_usual(slots, row, clock):
     other = DelayedJob.objects.create(name="b", payload="{}", lock_token=TOKEN, locked_by=WORKER)
     jobs = CancelledJobs(slots)
     begin(slots[0], row)

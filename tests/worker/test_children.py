@@ -115,7 +115,7 @@ def test_a_process_of_a_job_has_no_file_of_its_worker_but_the_streams_and_the_so
 
 
 @needs_proc
-def test_a_worker_takes_nothing_for_the_jobs_that_it_has_performed(isolate, ledger):
+def test_a_worker_keeps_no_memory_and_no_files_of_the_jobs_that_it_has_performed(isolate, ledger):
     _, worker = isolate()
 
     def taken_after(jobs):
@@ -265,7 +265,7 @@ def test_the_result_of_a_task_is_kept(isolate, ledger):
     assert add.get_result(row.id).return_value == 3
 
 
-def test_what_a_job_raises_and_when_it_comes_again_reaches_its_row(isolate, ledger):
+def test_the_error_of_a_job_is_written_to_its_row(isolate, ledger):
     FailingForGood.perform_later("odd \N{PILE OF POO}" + "\x1b" * 100_000)
     isolate()
     until(all_have_failed)
@@ -304,7 +304,7 @@ def test_a_job_that_kills_its_process_has_crashed_and_its_worker_goes_on(isolate
 
 @needs_proc
 @pytest.mark.parametrize("job", [Talkative, CloseAll])
-def test_a_job_that_breaks_the_way_to_its_worker_has_crashed(isolate, ledger, job):
+def test_a_job_that_breaks_the_connection_to_its_worker_has_crashed(isolate, ledger, job):
     job.perform_later(str(ledger))
     host, worker = isolate()
     until(all_have_failed)

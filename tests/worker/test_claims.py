@@ -37,7 +37,7 @@ def test_a_connection_that_has_reached_its_age_is_closed_before_a_claim(claims, 
     connection.close()
 
 
-def test_while_there_is_more_than_enough_to_do_the_lanes_are_read_now_and_then(claims, monkeypatch):
+def test_a_claim_after_a_full_one_may_use_the_lanes_that_were_read_before(claims, monkeypatch):
     asked = []
     claim = DelayedJobQuerySet.claim
 
@@ -91,7 +91,7 @@ def removals(verbs):
 
 
 @together
-def test_a_job_is_announced_before_the_next_one_that_its_removal_has_claimed_begins(
+def test_a_job_is_announced_before_the_job_that_was_claimed_with_its_removal_begins(
     one_by_one, told, in_job, diary
 ):
     rows = [in_job(lambda: diary.append([*told])) for _ in range(3)]
@@ -124,7 +124,7 @@ def test_a_claim_that_is_lost_is_refused_and_the_next_job_is_claimed(
 
 @together
 @pytest.mark.parametrize("columns", [{"extras": 1}, {"keep_for": timedelta(hours=1)}], ids=str)
-def test_what_is_written_down_beside_a_row_meanwhile_goes_or_stays_with_it(
+def test_a_row_that_was_changed_during_its_job_is_settled_all_the_same(
     one_by_one, told, in_job, caplog, columns
 ):
     first = in_job(lambda: DelayedJob.objects.filter(pk=first.pk).update(**columns))
@@ -165,7 +165,7 @@ def test_after_an_error_a_job_is_settled_by_itself_and_what_was_claimed_is_relea
 
 
 @together
-def test_after_an_error_that_follows_the_one_statement_what_it_has_claimed_is_released(
+def test_after_an_error_behind_the_one_statement_the_claimed_job_is_released(
     one_by_one, told, in_job, diary, monkeypatch
 ):
     monkeypatch.setattr("django_delayed.worker.availability.backoff", lambda: iter([0.001] * 9))
@@ -195,7 +195,7 @@ def test_after_an_error_that_follows_the_one_statement_what_it_has_claimed_is_re
 
 
 @together
-def test_a_deadlock_repeats_the_one_statement(one_by_one, told, monkeypatch):
+def test_the_one_statement_is_repeated_after_a_deadlock(one_by_one, told, monkeypatch):
     met = []
 
     def meet(execute, sql, params, many, context):

@@ -45,7 +45,9 @@ def saved():
     return save
 
 
-def test_a_file_saved_since_the_start_is_news_and_one_of_the_future_is_not_yet(tmp_path, monkeypatch):
+def test_a_file_saved_since_the_start_is_a_change_and_one_with_a_time_in_the_future_is_not_yet(
+    tmp_path, monkeypatch
+):
     module = tmp_path / "just_loaded.py"
     module.write_text("")
     monkeypatch.syspath_prepend(tmp_path)

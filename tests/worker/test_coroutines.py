@@ -35,7 +35,7 @@ def given_up(row):
 
 
 @each_worker
-def test_async_jobs_are_performed_as_others(work, ledger, options):
+def test_async_jobs_are_performed_like_others(work, ledger, options):
     rows = enqueue_all([Coroutine(str(ledger)) for _ in range(20)])
     worker = work(*options)
     until(no_job_is_left)

@@ -28,7 +28,7 @@ def row(waited=0.0):
     return DelayedJob(run_at=NOW - waited * SECOND, locked_at=NOW)
 
 
-def test_nothing_is_nothing():
+def test_no_outcomes_add_nothing():
     assert tally_of([]) == Tally() == (0, 0, 0.0, 0.0, 0.0)
 
 

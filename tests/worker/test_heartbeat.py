@@ -89,7 +89,7 @@ def test_a_heartbeat_is_written_to_the_row_of_its_worker_and_to_the_page(activit
     assert not activity.is_stale(timedelta(seconds=60))
 
 
-def test_a_heartbeat_says_what_each_slot_performs_since_when_and_what_was_done():
+def test_a_heartbeat_says_what_each_slot_performs_and_how_many_jobs_are_done():
     activity = Activity(slots=3)
     register(W1, Configuration(), quiet=True)
     assert WorkerProcess.objects.get().quiet
@@ -117,7 +117,7 @@ def test_a_heartbeat_is_one_statement(activity, django_assert_num_queries):
         send_heartbeat(W1, 42, activity)
 
 
-def test_a_worker_that_was_declared_dead_has_no_heartbeat(activity):
+def test_a_worker_that_was_declared_dead_cannot_send_a_heartbeat(activity):
     assert send_heartbeat(W1, 42, activity) is False
     assert not activity.is_stale(-SECOND)
     assert not WorkerProcess.objects.exists()
@@ -171,7 +171,7 @@ def test_a_stop_that_takes_longer_than_its_timeout_interrupts_the_job(activity, 
 
 
 @pytest.mark.parametrize("requested", [True, False], ids=["in time", "nobody has asked for it"])
-def test_a_stop_is_not_insisted_on_before(activity, settings, requested):
+def test_a_job_is_not_interrupted_before_that_timeout(activity, settings, requested):
     settings.DJANGO_DELAYED = {"SHUTDOWN_TIMEOUT": HOUR if requested else timedelta(milliseconds=1)}
     shutdown, insisted = Shutdown(), []
     shutdown.insist = lambda: insisted.append(1)

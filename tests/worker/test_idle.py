@@ -60,7 +60,7 @@ def test_the_sleep_ends_when_its_time_is_up(idle, asked):
     assert not any(asked)
 
 
-def test_a_sleep_of_no_time_asks_nothing(idle, asked):
+def test_a_sleep_of_zero_seconds_asks_nothing(idle, asked):
     idle.sleep(0)
     assert asked == []
 
@@ -72,9 +72,7 @@ def test_a_row_that_was_written_meanwhile_ends_the_sleep(idle):
     assert DelayedJob.objects.exists()
 
 
-def test_the_connection_is_tried_after_a_sleep_that_something_has_ended_and_not_after_another(
-    idle, wakeup, monkeypatch
-):
+def test_the_connection_is_tried_only_after_a_sleep_that_something_has_ended(idle, wakeup, monkeypatch):
     idle.sleep(0.2)
     tried = []
     monkeypatch.setattr("django_delayed.worker.idle.close_broken", tried.append)

@@ -27,7 +27,7 @@ def test_it_has_the_ids_in_the_order_in_which_they_were_added_until_it_is_cleare
     assert tuple(ledger.ids) == (8,)
 
 
-def test_it_is_full_after_so_many(ledger):
+def test_it_has_place_for_a_limited_number_of_jobs(ledger):
     for id in range(MOST):
         assert ledger.has_place_for()
         ledger.add(id)

@@ -10,7 +10,7 @@ SIZE = 64 * MEGABYTE
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the most so far")
-def test_it_grows_and_shrinks_with_what_is_in_memory():
+def test_the_memory_taken_grows_and_shrinks_with_what_is_in_memory():
     before = memory_taken()
     taken = bytearray(b"x" * SIZE)
     assert memory_taken() > before + SIZE * 0.9
@@ -18,7 +18,7 @@ def test_it_grows_and_shrinks_with_what_is_in_memory():
     assert memory_taken() < before + SIZE * 0.5
 
 
-def test_elsewhere_it_is_the_most_so_far(monkeypatch):
+def test_on_other_systems_the_memory_taken_is_the_peak_so_far(monkeypatch):
     monkeypatch.setattr(Path, "read_text", lambda path: "")
     most = memory_taken()
     assert most > 10 * MEGABYTE

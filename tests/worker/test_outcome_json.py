@@ -50,12 +50,12 @@ def kept(outcome):
     return {field.name: getattr(outcome, field.name) for field in fields(outcome) if field.name not in own}
 
 
-def test_there_is_one_of_each_kind():
+def test_each_kind_of_outcome_is_tested():
     assert {type(outcome) for outcome in OUTCOMES} == set(get_args(Outcome))
 
 
 @pytest.mark.parametrize("number", range(len(OUTCOMES)))
-def test_an_outcome_comes_back(number):
+def test_an_outcome_is_loaded_as_it_was_dumped(number):
     outcome = OUTCOMES[number]
     row = DelayedJob(result="")
     data = dump_outcome(row, outcome)
@@ -65,13 +65,13 @@ def test_an_outcome_comes_back(number):
     assert kept(found) == kept(outcome)
 
 
-def test_what_the_job_has_left_in_its_row_comes_along():
+def test_the_result_and_the_extras_of_the_row_are_loaded_too():
     row = DelayedJob()
     load_outcome(row, dump_outcome(DelayedJob(result='{"value": 3}', extras=16), Finished(JOB, 1.0)))
     assert (row.result, row.extras) == ('{"value": 3}', 16)
 
 
-def test_the_largest_one_fits(settings):
+def test_the_largest_outcome_fits_into_the_limit(settings):
     settings.DJANGO_DELAYED = {"MAX_ARGUMENTS_SIZE": 1000}
     longest = replace(TEXT, text="\x1b" * TEXT_LIMIT, message="\x1b" * 255, error_class="\x1b" * 255)
     row = DelayedJob(result=json.dumps('"' * 498))

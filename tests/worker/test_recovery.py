@@ -159,7 +159,7 @@ def test_a_worker_that_sends_a_heartbeat_at_the_last_moment_stays(monkeypatch):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no single rows")
 @pytest.mark.parametrize("is_started", [True, False])
-def test_a_row_that_is_locked_is_left_for_a_later_check_and_keeps_nobody_from_the_others(is_started):
+def test_a_locked_row_is_left_for_a_later_check_and_the_others_are_recovered(is_started):
     worker(age=2 * LEASE)
     locked, *_ = claim(3, started=is_started)
     other = connection.copy()
@@ -177,7 +177,7 @@ def test_a_row_that_is_locked_is_left_for_a_later_check_and_keeps_nobody_from_th
     assert states()[0] == (CRASHED if is_started else RELEASED)
 
 
-def test_a_row_whose_holder_has_no_row_is_recovered_after_a_lease(heard):
+def test_a_row_of_a_worker_that_is_not_registered_is_recovered_after_a_lease(heard):
     claim(2, started=1)
     assert recover_stale() == 0
     assert [state for state, *_ in states()] == ["running", "running"]
@@ -188,7 +188,7 @@ def test_a_row_whose_holder_has_no_row_is_recovered_after_a_lease(heard):
 
 
 @pytest.mark.parametrize("registered", [True, False])
-def test_a_recovery_that_breaks_off_changes_nothing_and_is_made_by_the_next(heard, monkeypatch, registered):
+def test_a_recovery_that_breaks_off_changes_nothing_and_the_next_one_makes_it(heard, monkeypatch, registered):
     if registered:
         worker(age=2 * LEASE)
     claim(2, started=1)
@@ -320,7 +320,7 @@ def test_a_process_that_ends_itself_releases_first_and_ends_with_1_in_any_case(m
     assert (states()[1] == RELEASED) is not away
 
 
-def test_what_was_asked_of_a_worker_goes_with_its_row():
+def test_requests_for_a_worker_are_removed_with_its_row():
     worker(W1)
     worker(W2, age=2 * LEASE)
     for _ in range(2):

@@ -117,7 +117,7 @@ def test_a_job_is_performed_to_its_end_by_the_code_that_it_began_with(develop, c
     assert worker.stop() == 0
 
 
-def test_a_long_queue_waits_for_new_code_no_longer_than_a_hundred_jobs(develop, code, ledger):
+def test_in_a_long_queue_new_code_is_loaded_after_a_hundred_jobs_at_most(develop, code, ledger):
     worker = develop()
     code.enqueue("TellTwice", ledger, ledger.gate)
     ledger.has("old")
@@ -149,7 +149,7 @@ def test_a_busy_worker_looks_for_new_code_between_two_jobs(develop, code, ledger
     assert worker.stop() == 0
 
 
-def test_after_a_repair_the_next_change_waits_for_nothing(develop, code, ledger):
+def test_after_a_repair_the_next_change_is_loaded_at_once(develop, code, ledger):
     worker = develop()
     code.save("broken", module="class Tell(:  # {version}{padding}\n")
     worker.has_said("Waiting for the code to be repaired")

@@ -26,7 +26,7 @@ def read(*workers):
     return carried_out
 
 
-def test_what_is_asked_of_these_workers_is_carried_out_in_its_order_and_then_removed():
+def test_requests_for_these_workers_are_carried_out_in_order_and_removed():
     ask_workers(Verb.QUIET, [W1, W2], "ann")
     ask_workers(Verb.RESUME, [W1], "ann")
     assert read(W1) == [(W1, "quiet"), (W1, "resume")]
@@ -35,7 +35,7 @@ def test_what_is_asked_of_these_workers_is_carried_out_in_its_order_and_then_rem
     assert not WorkerRequest.objects.exists()
 
 
-def test_where_nothing_is_asked_it_takes_one_statement(django_assert_num_queries):
+def test_without_a_request_it_takes_one_statement(django_assert_num_queries):
     with django_assert_num_queries(1):
         assert read(W1, W2) == []
 

@@ -73,7 +73,9 @@ monkey.patch_all()
 
 @pytest.mark.parametrize("patch", ["patch_all", "patch_time", "patch_thread"])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_process_patched_by_gevent_is_refused_with_what_to_write(command, ledger, tmp_path, name, patch):
+def test_a_process_patched_by_gevent_is_refused_and_told_what_to_write(
+    command, ledger, tmp_path, name, patch
+):
     Note.perform_later(str(ledger), "done")
     (tmp_path / "manage.py").write_text(GEVENT.replace("patch_all", patch))
     run = command(name, "--sleep-delay", "0", start_with=(sys.executable, tmp_path / "manage.py"))
@@ -85,7 +87,7 @@ def test_a_process_patched_by_gevent_is_refused_with_what_to_write(command, ledg
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_what_is_written_then_helps(command, ledger, tmp_path, name):
+def test_what_the_message_tells_to_write_helps(command, ledger, tmp_path, name):
     Note.perform_later(str(ledger), "done")
     unless = "if 'jobs_work' not in str(sys.argv): monkey.patch_all()"
     (tmp_path / "manage.py").write_text(GEVENT.replace("monkey.patch_all()", unless))
@@ -94,7 +96,7 @@ def test_what_is_written_then_helps(command, ledger, tmp_path, name):
     assert ledger.lines == ["done"]
 
 
-def test_gevent_that_is_imported_and_patches_nothing_is_no_matter(command, ledger, tmp_path):
+def test_gevent_may_be_imported_if_it_patches_nothing(command, ledger, tmp_path):
     Note.perform_later(str(ledger), "done")
     (tmp_path / "manage.py").write_text(GEVENT.replace("monkey.patch_all()", ""))
     run = command("jobs_work", "--sleep-delay", "0", start_with=(sys.executable, tmp_path / "manage.py"))
@@ -120,7 +122,7 @@ def test_without_posix_everything_but_a_worker_works(child_environment):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_without_posix_a_worker_is_refused_with_what_to_do(child_environment, name):
+def test_without_posix_a_worker_is_refused_and_told_what_to_do(child_environment, name):
     run = subprocess.run(
         [sys.executable, "-c", NO_POSIX + MANAGE, name], env=child_environment, capture_output=True, text=True
     )

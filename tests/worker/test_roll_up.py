@@ -51,7 +51,7 @@ def written():
     return sorted(Tally(*row) for row in JobStat.objects.values_list(*columns))
 
 
-def test_a_minute_that_is_over_is_written_with_what_came_in_it(roll_up, activity, minute):
+def test_the_numbers_of_a_minute_are_written_when_it_is_over(roll_up, activity, minute):
     first, second = activity.slots
     first.count(Tally(3, 1, 6.0, 1.5, 4.0))
     second.count(Tally(1, 0, 5.0, 0.5, 5.0))
@@ -68,7 +68,7 @@ def test_a_minute_that_is_over_is_written_with_what_came_in_it(roll_up, activity
     assert activity.tally == Tally(6, 1, 12.0, 2.25, 0.0)
 
 
-def test_it_is_one_statement_and_none_where_nothing_was_performed(
+def test_a_minute_takes_one_statement_and_none_if_nothing_was_performed(
     roll_up, activity, minute, django_assert_num_queries
 ):
     activity.slots[0].count(Tally(1))
@@ -78,7 +78,7 @@ def test_it_is_one_statement_and_none_where_nothing_was_performed(
             roll_up.write_if_due()
 
 
-def test_a_row_lies_in_the_middle_of_the_time_that_it_is_about(roll_up, activity, minute, monkeypatch):
+def test_the_time_of_a_row_is_the_middle_of_the_time_that_it_counts(roll_up, activity, minute, monkeypatch):
     began = module.time.monotonic()
     monkeypatch.setattr(module.time, "monotonic", lambda: began + 100)
     roll_up._since = began
@@ -91,7 +91,7 @@ def test_a_row_lies_in_the_middle_of_the_time_that_it_is_about(roll_up, activity
     assert timedelta(seconds=50) - slack <= ago <= timedelta(seconds=50) + slack
 
 
-def test_what_another_process_has_settled_counts_too(roll_up, activity, minute):
+def test_jobs_that_another_process_has_settled_are_counted_too(roll_up, activity, minute):
     activity.slots[0].count(Tally(1))
     roll_up.count(Tally(1, 1, 9.0, 0.0, 9.0))
     minute.now += 1
@@ -142,7 +142,7 @@ def test_a_row_whose_answer_is_lost_is_written_once(roll_up, activity, minute, b
     assert written() == [Tally(1), Tally(5)]
 
 
-def test_no_worker_waits_for_numbers_that_are_refused(roll_up, activity, caplog):
+def test_a_worker_ends_without_its_numbers_if_the_database_refuses_them(roll_up, activity, caplog):
     activity.slots[0].count(Tally(1))
     with wrapped(Lost(before=True)), caplog.at_level(logging.WARNING, "django_delayed"):
         roll_up.end(activity.tally)
@@ -150,7 +150,7 @@ def test_no_worker_waits_for_numbers_that_are_refused(roll_up, activity, caplog)
     assert written() == []
 
 
-def test_a_job_costs_no_statement_for_it():
+def test_counting_a_job_costs_no_statement():
     counted = []
 
     def note(execute, sql, *how):
@@ -166,7 +166,7 @@ def test_a_job_costs_no_statement_for_it():
     assert row.waited > 0
 
 
-def test_what_was_kept_for_three_days_is_removed():
+def test_rows_are_removed_after_three_days():
     now = timezone.now()
     for hours in (71, 73, 1000):
         numbers = dict.fromkeys(("processed", "failed", "waited", "ran", "longest"), 1)

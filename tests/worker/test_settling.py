@@ -83,7 +83,7 @@ def test_a_job_is_announced_when_its_row_is_gone(worker, knows, heard, diary):
     assert diary[6:] == [("finished", pk, 0) for pk in ids]
 
 
-def test_those_before_it_are_settled_before_a_failure_is_written(worker, knows, heard, in_job, diary):
+def test_earlier_jobs_are_settled_before_a_failure_is_written(worker, knows, heard, in_job, diary):
     def fail():
         raise LookupError
 
@@ -101,7 +101,7 @@ def test_those_before_it_are_settled_before_a_failure_is_written(worker, knows, 
     [{"last_error": "once", "attempts": 1}, {"extras": 1}, {"extras": 1, "keep_for": HOUR}],
     ids=str,
 )
-def test_what_leaves_something_is_settled_by_itself(worker, knows, written, diary, columns):
+def test_a_job_that_leaves_something_is_settled_by_itself(worker, knows, written, diary, columns):
     rows = enqueue_all([Plain(number) for number in range(3)])
     DelayedJob.objects.filter(pk=rows[1].pk).update(**columns)
     written.clear()
@@ -169,7 +169,7 @@ def test_the_ledger_has_the_results_until_they_are_settled(worker, knows, in_job
 
 
 @pytest.mark.parametrize("loses_answer", [True, False])
-def test_of_rows_that_are_kept_a_lost_claim_costs_the_others_nothing(
+def test_a_lost_claim_among_rows_that_are_kept_does_not_affect_the_others(
     worker, knows, heard, in_job, caplog, monkeypatch, loses_answer
 ):
     monkeypatch.setattr("django_delayed.worker.availability.backoff", lambda: iter([0.001] * 9))
@@ -194,7 +194,7 @@ def test_of_rows_that_are_kept_a_lost_claim_costs_the_others_nothing(
     assert lost == [rows[1].pk]
 
 
-def test_those_before_a_job_that_may_be_long_are_settled_before_it(worker, knows, in_job, heard, diary):
+def test_earlier_jobs_are_settled_before_a_job_that_may_be_long(worker, knows, in_job, heard, diary):
     finished = []
     Plain.perform_later(1)
     in_job(lambda: finished.extend(heard("finished")))
@@ -203,7 +203,7 @@ def test_those_before_a_job_that_may_be_long_are_settled_before_it(worker, knows
     assert len(finished) == 1
 
 
-def test_a_claim_that_is_lost_costs_the_others_nothing(worker, knows, heard, in_job, caplog):
+def test_a_lost_claim_does_not_affect_the_others(worker, knows, heard, in_job, caplog):
     def lose():
         held = DelayedJob.objects.running()
         held.filter(pk=rows[1].pk).update(lock_token=7)
@@ -240,7 +240,9 @@ def test_a_batch_whose_answer_is_lost_is_settled(worker, knows, heard, monkeypat
     assert not DelayedJob.objects.exists()
 
 
-def test_what_its_supervisor_has_settled_is_announced_and_not_lost(worker, knows, heard, in_job, caplog):
+def test_a_job_that_its_supervisor_has_settled_is_announced_and_not_lost(
+    worker, knows, heard, in_job, caplog
+):
     def settle_from_outside():
         [(token, ids, _)] = worker.activity.unsettled()
         worker.slot.ledger.settles_too(token)
@@ -253,7 +255,7 @@ def test_what_its_supervisor_has_settled_is_announced_and_not_lost(worker, knows
     assert worker.slot.tally.processed == 4
 
 
-def test_what_is_written_down_beside_a_row_meanwhile_goes_with_it(worker, knows, heard, in_job, caplog):
+def test_a_row_that_was_changed_during_the_batch_is_removed_with_it(worker, knows, heard, in_job, caplog):
     rows = [
         *enqueue_all([Plain(number) for number in range(2)]),
         in_job(lambda: DelayedJob.objects.filter(pk=rows[0].pk).update(extras=1)),

@@ -21,7 +21,7 @@ with Shutdown() as shutdown:
 """
 
 
-def test_what_a_job_forks_can_be_ended_by_a_signal():
+def test_a_process_that_a_job_forks_can_be_ended_by_a_signal():
     # As multiprocessing.Pool does, and then waits for it.
     run = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=50)
     assert run.stdout.split() == [str(-signal.SIGTERM), "False"], run.stderr
@@ -42,7 +42,7 @@ with quiet_by_signal(said.append):
 """
 
 
-def test_what_a_job_forks_does_not_make_the_worker_quiet():
+def test_a_process_that_a_job_forks_does_not_make_the_worker_quiet():
     run = subprocess.run([sys.executable, "-c", FORK_AND_QUIET], capture_output=True, text=True, timeout=50)
     assert run.stdout.split() == [str(-signal.SIGUSR2), "[]", "[True]"], run.stderr
 
@@ -80,9 +80,7 @@ def test_a_worker_whose_job_has_forked_can_be_stopped():
         (signal.SIGINT, REPEATED_WITHIN, True),
     ],
 )
-def test_a_second_signal_means_at_once_unless_it_is_the_first_once_more(
-    clock, first, second, after, immediate
-):
+def test_a_second_signal_stops_at_once_unless_it_repeats_the_first(clock, first, second, after, immediate):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with Shutdown() as shutdown:
         signal.raise_signal(first)
@@ -104,7 +102,7 @@ def test_repeats_are_counted_from_the_first_signal(clock):
         assert shutdown.immediate
 
 
-def test_the_first_signal_after_a_request_is_the_first(clock):
+def test_a_signal_after_a_request_counts_as_the_first_one(clock):
     shutdown = Shutdown()
     shutdown.request()
     with shutdown:
@@ -112,7 +110,7 @@ def test_the_first_signal_after_a_request_is_the_first(clock):
         assert not shutdown.immediate
 
 
-def test_in_a_worker_with_a_supervisor_no_signal_means_at_once(clock):
+def test_in_a_worker_with_a_supervisor_no_signal_stops_at_once(clock):
     with Shutdown(is_supervised=True) as shutdown:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
             signal.raise_signal(number)
@@ -134,7 +132,7 @@ def test_insisting_from_a_thread_interrupts_the_main_thread():
             time.sleep(60)
 
 
-def test_where_no_signals_are_listened_to_insisting_harms_nobody():
+def test_insisting_does_nothing_where_no_signals_are_handled():
     shutdown = Shutdown()
     shutdown.request()
     shutdown.insist()

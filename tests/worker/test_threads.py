@@ -133,7 +133,7 @@ def test_each_job_has_its_own_connection_language_and_time_zone(work, ledger):
     assert run.stop() == 0
 
 
-def test_after_so_many_jobs_it_is_replaced_when_the_last_has_ended(work, ledger):
+def test_after_max_jobs_it_is_replaced_when_the_last_job_has_ended(work, ledger):
     rows = gated(ledger, 3)
     run = work("--threads", "2", "--max-jobs", "3")
     until(lambda: len(ledger.lines) == 2)
@@ -170,7 +170,7 @@ def test_a_quiet_worker_finishes_its_jobs_and_claims_no_more(work, ledger):
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="counts sessions as PostgreSQL does")
-def test_idle_threads_have_one_connection_together(work, ledger):
+def test_idle_threads_share_one_connection(work, ledger):
     before = sessions()
     run = work("--threads", "4")
     for _ in range(4):
@@ -330,7 +330,7 @@ def test_a_job_that_runs_too_long_ends_its_worker_when_no_other_is_left(work, le
     assert nothing_is_held()
 
 
-def test_what_comes_of_a_job_that_was_settled_is_refused(work, ledger):
+def test_the_outcome_of_a_job_that_was_already_settled_is_refused(work, ledger):
     other = gated(ledger, 1, LongGated)
     run = work("--threads", "2", delayed={"SHUTDOWN_TIMEOUT": 3600})
     all_have_begun(ledger, other)
@@ -377,7 +377,7 @@ def is_the_only_failure(row, error_class):
     )
 
 
-def test_others_are_told_and_have_time_to_end(work, ledger, end_one):
+def test_the_other_jobs_are_told_and_have_time_to_end(work, ledger, end_one):
     others = gated(ledger, 2, Told)
     ledger.open_gate()
     run = work("--threads", "3", delayed={"SHUTDOWN_TIMEOUT": 5})
@@ -396,7 +396,7 @@ def test_others_are_told_and_have_time_to_end(work, ledger, end_one):
     assert nothing_is_held()
 
 
-def test_others_that_do_not_end_in_time_are_released_once(work, ledger, end_one):
+def test_other_jobs_that_do_not_end_in_time_are_released_once(work, ledger, end_one):
     others = gated(ledger, 2, LongGated)
     run = work("--threads", "3", delayed={"SHUTDOWN_TIMEOUT": 0.3})
     all_have_begun(ledger, others)
@@ -414,7 +414,7 @@ def test_others_that_do_not_end_in_time_are_released_once(work, ledger, end_one)
     assert nothing_is_held()
 
 
-def test_another_one_that_fails_by_itself_meanwhile_has_failed_by_its_own_error(work, ledger, end_one):
+def test_another_job_that_fails_meanwhile_keeps_its_own_error(work, ledger, end_one):
     [other] = gated(ledger, 1, FailingWhenTold)
     run = work("--threads", "2", delayed={"SHUTDOWN_TIMEOUT": 5})
     all_have_begun(ledger, [other])

@@ -29,7 +29,7 @@ def has_title(pid, pattern):
 PERFORMING = r"performing Gated since \d\d:\d\d \(mail\)"
 
 
-def test_what_is_seen_of_a_supervisor_and_its_worker(work, ledger):
+def test_the_titles_of_a_supervisor_and_its_worker_say_what_they_do(work, ledger):
     host = work()
     worker = host.child
     has_title(host.pid, "jobs_work: supervisor of 1 worker")
@@ -58,7 +58,7 @@ def test_the_process_of_an_isolated_job_says_what_it_performs(work, ledger):
     assert host.stop() == 0
 
 
-def test_a_worker_with_threads_says_so(work, ledger):
+def test_the_title_of_a_worker_with_threads_says_so(work, ledger):
     host = work("--processes", "2", "--threads", "3")
     has_title(host.pid, "jobs_work: supervisor of 2 workers")
     for worker in until(lambda: len(children_of(host.pid)) == 2 and children_of(host.pid)):
@@ -98,7 +98,7 @@ def test_no_other_process_gets_a_title(shown):
     assert shown == ["before"]
 
 
-def test_without_the_package_nothing_is_asked(monkeypatch):
+def test_without_the_package_no_receiver_is_connected(monkeypatch):
     monkeypatch.setattr(titles, "setproctitle", None)
     receivers = list(job_started.receivers)
     title_worker(1)
@@ -109,7 +109,7 @@ def test_without_the_package_nothing_is_asked(monkeypatch):
     assert titles._show is None
 
 
-def test_the_package_need_not_be_there(child_environment):
+def test_the_package_is_optional(child_environment):
     code = (
         "import sys; sys.modules['setproctitle'] = None; import django; django.setup();"
         " from django_delayed.worker import titles; print(titles.setproctitle)"

@@ -67,7 +67,7 @@ def end(thread):
     assert not thread.is_alive()
 
 
-def test_one_thread_after_the_other_has_the_turn(turns):
+def test_one_thread_after_another_has_the_turn(turns):
     first = performing(turns)
     second = Thread(turns)
     until(lambda: second.has_turn)

@@ -53,7 +53,7 @@ def test_it_sleeps_until_the_next_row_is_due_and_at_most_its_sleep_delay(waits):
     assert waits(0.001) == SHORTEST_SLEEP
 
 
-def test_for_a_row_that_is_due_and_cannot_be_claimed_it_sleeps_ever_longer(waits):
+def test_it_sleeps_longer_each_time_while_a_due_row_cannot_be_claimed(waits):
     pauses = [waits(-1.0) for _ in range(20)]
     assert pauses[0] == 2 * SHORTEST_SLEEP
     assert all(later == min(2 * pause, MINUTE) for pause, later in pairwise(pauses))
@@ -61,7 +61,7 @@ def test_for_a_row_that_is_due_and_cannot_be_claimed_it_sleeps_ever_longer(waits
 
 
 @pytest.mark.parametrize("what", ["a claim", "a row that is not due"])
-def test_after_something_else_it_begins_with_short_sleeps_again(waits, what):
+def test_after_a_claim_or_a_row_that_is_not_due_it_begins_with_short_sleeps_again(waits, what):
     for _ in range(9):
         waits(-1.0)
     if what == "a claim":
@@ -71,5 +71,5 @@ def test_after_something_else_it_begins_with_short_sleeps_again(waits, what):
     assert waits(-1.0) == 2 * SHORTEST_SLEEP
 
 
-def test_rows_that_are_not_due_yet_make_it_sleep_no_longer_each_time(waits):
+def test_rows_that_are_not_due_yet_do_not_make_it_sleep_longer_each_time(waits):
     assert [waits(0.02) for _ in range(5)] == [0.02] * 5

@@ -17,7 +17,7 @@ def test_a_signal_that_arrives_just_before_the_sleep_is_not_slept_through(wakeup
         wakeup.wait(FOREVER)
 
 
-def test_a_wake_before_the_sleep_is_not_lost_and_good_for_one(wakeup):
+def test_a_wake_before_the_sleep_ends_that_sleep_and_no_other(wakeup):
     wakeup.wake()
     wakeup.wake()
     wakeup.wait(FOREVER)
@@ -33,7 +33,7 @@ def test_another_process_wakes_it_by_its_file_descriptor(wakeup):
     os.waitpid(pid, 0)
 
 
-def test_one_that_is_closed_is_woken_without_an_error():
+def test_waking_one_that_is_closed_is_no_error():
     closed = Wakeup()
     fd = os.dup(closed.fd)
     closed.close()
@@ -42,7 +42,7 @@ def test_one_that_is_closed_is_woken_without_an_error():
     wake(fd)
 
 
-def test_it_can_be_woken_however_often(wakeup):
+def test_it_can_be_woken_any_number_of_times(wakeup):
     for _ in range(100_000):
         wakeup.wake()
     wakeup.wait(FOREVER)
@@ -70,7 +70,7 @@ def test_it_says_whether_it_was_woken(wakeup):
     assert wakeup.wait(0) is False
 
 
-def test_a_file_that_can_be_read_ends_the_sleep_and_is_no_wake(wakeup):
+def test_a_file_that_can_be_read_ends_the_sleep_and_does_not_count_as_a_wake(wakeup):
     reader, writer = os.pipe()
     try:
         assert wakeup.wait(0, reader) is False
@@ -97,7 +97,7 @@ def test_the_handling_of_signals_is_put_back_at_its_end():
     assert signal.set_wakeup_fd(-1) == before
 
 
-def test_the_end_of_a_pipe_ends_a_sleep_once_and_is_told(wakeup):
+def test_the_end_of_a_pipe_ends_one_sleep_and_is_announced_once(wakeup):
     reader, writer = os.pipe()
     ended = []
     wakeup.on_end_of(reader, lambda: ended.append(reader))

@@ -116,7 +116,7 @@ def test_an_idle_worker_is_woken_by_a_job_that_is_put_into_a_queue_that_it_serve
     assert worker.stop() == 0
 
 
-def test_none_of_many_jobs_that_come_one_by_one_is_slept_through(idle, ledger):
+def test_a_worker_sleeps_through_none_of_many_jobs_that_come_one_by_one(idle, ledger):
     worker = idle()
     for number in range(60):
         Note.perform_later(str(ledger), f"job {number}")

@@ -48,7 +48,7 @@ def test_it_is_registered_and_sends_heartbeats_while_it_works(in_job):
     assert nothing_is_held()
 
 
-def test_in_a_callers_transaction_it_needs_neither(in_job):
+def test_in_a_callers_transaction_it_neither_registers_nor_sends_heartbeats(in_job):
     seen = []
     with transaction.atomic():
         in_job(lambda: seen.append((registered(), threading.active_count())))
@@ -58,7 +58,7 @@ def test_in_a_callers_transaction_it_needs_neither(in_job):
     assert not DelayedJob.objects.exists()
 
 
-def test_a_signal_lets_the_present_job_end_and_no_other_begin(in_job, diary):
+def test_a_signal_lets_the_current_job_end_and_no_other_begin(in_job, diary):
     outcomes = []
     in_job(stop)
     enqueue_all([Plain(1)])
@@ -94,7 +94,7 @@ def test_a_second_signal_while_an_outcome_is_written_interrupts_nothing(in_job, 
     assert nothing_is_held()
 
 
-def test_what_a_dead_worker_held_is_recovered_first(diary):
+def test_jobs_that_a_dead_worker_held_are_recovered_first(diary):
     enqueue_all([Plain(1)])
     DelayedJob.objects.claim(DEAD)
     long_ago = timezone.now() - 2 * settings.LEASE

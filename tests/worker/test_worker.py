@@ -70,7 +70,7 @@ def ids(rows):
     return [row.pk for row in rows]
 
 
-def test_a_batch_that_is_short_releases_nothing(worker, released, release_after, diary):
+def test_a_short_batch_releases_nothing(worker, released, release_after, diary):
     release_after(3600)
     enqueue_all([Plain(number) for number in range(10)])
     assert worker.run() == DONE
@@ -192,7 +192,7 @@ def test_a_worker_says_once_that_it_has_found_work_and_is_idle_when_the_queue_is
     assert said == [True, True]
 
 
-def test_a_receiver_that_fills_an_empty_queue_hears_of_it_again(worker, diary, heard_empty):
+def test_a_receiver_that_fills_an_empty_queue_hears_when_it_is_empty_again(worker, diary, heard_empty):
     waiting = [Plain(2), Plain(3)]
 
     def refill(**_):
@@ -332,7 +332,7 @@ def test_code_that_has_changed_ends_it_after_so_many_jobs(worker, monkeypatch, d
     assert not DelayedJob.objects.running().exists()
 
 
-def test_code_that_has_changed_ends_it_before_a_claim_when_the_last_look_is_a_while_ago(worker, diary):
+def test_code_that_has_changed_ends_it_before_a_claim_when_the_next_look_is_due(worker, diary):
     enqueue_all([Plain(1)])
     worker._ending.code = Code(changes_at=1, is_due=True)
     assert worker.run() == CODE_HAS_CHANGED
@@ -380,7 +380,7 @@ def test_it_sleeps_until_the_next_row_is_due_and_no_longer_than_its_delay(waits,
 
 
 @pytest.mark.parametrize("due_in", [0, -60])
-def test_rows_that_are_due_and_locked_by_others_are_asked_for_ever_more_rarely(waits, due_in):
+def test_due_rows_that_others_lock_are_looked_for_less_and_less_often(waits, due_in):
     found = [waits(due_in) for _ in range(12)]
     assert found[:4] == [SHORTEST_SLEEP * 2**number for number in range(1, 5)]
     assert found[-1] == 5
