@@ -18,7 +18,7 @@ def backend():
 
 @pytest.fixture
 def add():
-    """Write one delayed job, `due` seconds from the database's now; returns the row."""
+    """Write a delayed job that is due `due` seconds after the database's now; returns the row."""
 
     def add(name="a job", *, due=0, payload="{}", **columns):
         row = DelayedJob(
@@ -36,7 +36,7 @@ def add():
 
 @pytest.fixture
 def begins_as_a_reader():
-    """Transactions take no lock before their first write, where they would take one as they begin."""
+    """Have transactions take no lock before their first write, on SQLite too."""
     if connection.vendor != "sqlite":
         yield
         return

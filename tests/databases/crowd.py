@@ -1,6 +1,6 @@
-"""One of a crowd of processes at the queue, told by its arguments what to do; test_crowd.py starts them.
+"""One of many processes at one queue; its arguments say what it does. test_crowd.py starts them.
 
-fill N, produce NAME N: write N jobs down, in inserts of 100, or one by one.
+fill N, produce NAME N: enqueue N jobs, in inserts of 100, or one by one.
 work NAME LIMIT, shuffle NAME LIMIT: claim until standard input ends, and finish, or move in every way.
 DATABASE_OPTIONS, as JSON, go on top of the OPTIONS of the database.
 """

@@ -1,4 +1,4 @@
-"""Values that an UPDATE by hand can write and no worker can read, by what is odd about them."""
+"""Values that an UPDATE by hand can write and no worker can read; the key says what is odd."""
 
 from django.db import connection
 

@@ -316,7 +316,7 @@ def scans(queries):
 
 @pytest.fixture
 def later(monkeypatch):
-    """Let this much more time pass on the clock by which the age of a list of lanes is measured."""
+    """Let time pass on the clock that measures the age of a list of lanes."""
     monotonic, passed = time.monotonic, []
     monkeypatch.setattr("django_delayed.claiming.time.monotonic", lambda: monotonic() + sum(passed))
     return passed.append
@@ -324,7 +324,7 @@ def later(monkeypatch):
 
 @pytest.fixture
 def remember_for(monkeypatch):
-    """Set for how many seconds a long list of lanes is good."""
+    """Set for how many seconds a long list of lanes is remembered."""
     return lambda seconds: monkeypatch.setattr("django_delayed.claiming.REMEMBER_FOR", seconds)
 
 
@@ -355,9 +355,9 @@ def test_a_lane_that_is_remembered_falls_due(add, remember_for, later):
     fill_lanes(REMEMBER_ABOVE + 1)
     add("soon", queue="soon", due=3600, priority=-1)
     filters = Filters(queues=("soon",))
-    # A little more than an hour where the clock of the database is rounded.
+    # It may be a little more than an hour where the clock of the database is rounded.
     assert 3500 < DelayedJob.objects.next_due(filters) < 3601
-    # Due by the clock of the database, where the list that is remembered has it an hour ahead.
+    # It is due by the clock of the database; in the list that is remembered it is due in an hour.
     DelayedJob.objects.filter(name="soon").update(run_at=DatabaseNow())
     assert claimed() != ["soon"]
     later(1800)

@@ -1,7 +1,7 @@
-"""The database's clock is the one clock, and it speaks in the datetimes that Django stores.
+"""The clock of the database is the only one, and its times are the datetimes that Django stores.
 
-These hold on a server in any time zone; one run of the suite has MariaDB at +09:00. What must be set before
-Django is, USE_TZ and the TIME_ZONE of the database, is looked at in other processes.
+These tests pass on a server in any time zone; one run of the suite has MariaDB at +09:00. Other processes
+test what must be set before Django starts: USE_TZ and the TIME_ZONE of the database.
 """
 
 import subprocess
@@ -133,7 +133,7 @@ def test_a_wait_across_a_change_of_the_clocks_is_as_long_as_it_says(at_home_in_p
     now = datetime.now(at_home_in_paris)
     offsets = set()
     for months in range(1, 13):
-        # At noon, where no wall clock is ambiguous.
+        # At noon, no wall clock is ambiguous.
         year, month = divmod(now.year * 12 + now.month - 1 + months, 12)
         wait = datetime(year, month + 1, 1, 12, tzinfo=at_home_in_paris).astimezone(UTC) - now
         row = add(due=wait.total_seconds())

@@ -1,4 +1,4 @@
-"""Deadlocks and locks pass: ours are tried again; in a caller's transaction they are the caller's to see."""
+"""Deadlocks and locks pass: our statements are repeated. In a caller's transaction, they are errors."""
 
 import sqlite3
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def pauses(monkeypatch):
-    """The pauses between tries, each as long as it may be; a function put in `pauses.then` runs instead."""
+    """The pauses between tries, each at its longest; instead of a pause, `pauses.then` is called."""
 
     class Pauses(list):
         then = staticmethod(lambda: None)
@@ -73,7 +73,7 @@ def lock(other):
 
 @pytest.fixture
 def hold(add):
-    """Claim a new row as one of a batch, which has not begun; it has failed before."""
+    """Claim a new row as one of a batch that has not begun; the row has failed before."""
 
     def hold(**columns):
         add(due=-1, attempts=1, last_error="ValueError: it broke", **columns)
@@ -86,7 +86,7 @@ def hold(add):
 
 jobs = DelayedJob.objects
 HELD, FAILED, GONE = ("running", 2), ("failed", 2), None
-# Of a row that is held: the move, and the row's state and attempts after it.
+# Moves of a row that is held, with the state and the attempts of the row after each.
 MOVES = {
     "finish": (lambda row: jobs.finish(row), GONE),
     "discard_held": (lambda row: jobs.discard_held(row), GONE),
@@ -97,7 +97,7 @@ MOVES = {
     "release_claim": (lambda row: jobs.release_claim(W1, row.lock_token), ("retrying", 1)),
     "set_aside": (lambda row: jobs.set_aside([row.pk]), ("failed", 0)),
 }
-# Of a row that has failed, or waits for its next attempt.
+# Moves of a row that has failed or waits for its next attempt.
 OPERATORS_MOVES = {
     "run_now": (lambda row: jobs.run_now(), ("retrying", 2)),
     "adjust": (lambda row: jobs.adjust(queue="other", run_at=row.locked_at), ("retrying", 2)),
@@ -152,7 +152,7 @@ def test_performed_jobs_are_settled_together_when_the_lock_on_one_is_gone(
 
 @pytest.mark.skipif(vendor == "sqlite", reason="SQLite has one writer at a time")
 def test_settling_waits_for_no_row_of_others(add, lock, impatient, pauses):
-    # Of a small table, a database would rather read all rows.
+    # A database prefers to read all rows of a small table.
     for _ in range(40):
         add(due=-1)
     rows = jobs.claim(W1, 30)
@@ -163,7 +163,7 @@ def test_settling_waits_for_no_row_of_others(add, lock, impatient, pauses):
 
 
 def conflict():
-    """An error after which the same statement may succeed, as the database gives it."""
+    """An error of this database after which the same statement may succeed."""
     if vendor == "mysql":
         return OperationalError(1213, "Deadlock found when trying to get lock")
     cause = sqlite3.OperationalError("database is locked")
@@ -175,11 +175,11 @@ def conflict():
 
 @contextmanager
 def conflict_at(number):
-    """A block whose statement of this number meets a conflict; gives the statements so far."""
+    """A block in which the statement of this number meets a conflict; gives the statements so far."""
     statements = []
 
     def meet(execute, sql, params, many, context):
-        # It is sent after the commit, and nobody waits for it.
+        # A NOTIFY is sent after the commit, and nobody waits for it.
         if not sql.startswith("NOTIFY"):
             statements.append(sql)
         if len(statements) == number:
@@ -351,13 +351,13 @@ def test_a_lock_that_an_enqueue_meets_in_a_callers_transaction_surfaces(
 
 @pytest.fixture
 def deadlock(add, other, in_thread):
-    """Two rows, the second locked by a transaction that will want the first as soon as it is told to."""
+    """Two rows; another transaction has locked the second, and asks for the first when it is told to."""
     if vendor == "sqlite":
         pytest.skip("SQLite has one writer at a time")
     first, second = add("first"), add("second")
     other.inc_thread_sharing()
     other.set_autocommit(False)
-    with other.cursor() as cursor:  # it has written more than we shall: MariaDB ends the lighter transaction
+    with other.cursor() as cursor:  # it has written more than we will: MariaDB ends the lighter transaction
         for _ in range(3):
             cursor.execute(
                 f"UPDATE django_delayed_delayedjob SET priority = priority + 1 WHERE id = {second.pk}"
@@ -366,7 +366,7 @@ def deadlock(add, other, in_thread):
             "UPDATE django_delayed_delayedjob SET result = %s WHERE id = %s", ["a" * 1000, second.pk]
         )
         if vendor == "postgresql":
-            cursor.execute("SET LOCAL deadlock_timeout = '60s'")  # ours is looked for first, and is ended
+            cursor.execute("SET LOCAL deadlock_timeout = '60s'")  # ours finds it first, and is ended
 
     def want_the_first():
         with other.cursor() as cursor:
@@ -374,7 +374,7 @@ def deadlock(add, other, in_thread):
         other.commit()
 
     def update_both():
-        """What we do: lock the first, and once the other side waits for it, want the second."""
+        """Lock the first row and, once the other transaction waits for it, ask for the second."""
         attempts.append(1)
         with transaction.atomic():
             DelayedJob.objects.filter(pk=first.pk).update(name="ours")
@@ -416,7 +416,7 @@ def test_an_error_that_will_not_pass_is_not_tried_again(backend, pauses):
 
 @pytest.fixture
 def snapshot(begins_as_a_reader):
-    """A transaction that sees what was there as it began, and may not write over what is newer."""
+    """A transaction that sees the rows as they were when it began, and may not overwrite newer ones."""
     if vendor == "mysql" and connection.mysql_is_mariadb:
         with connection.cursor() as cursor:
             cursor.execute("SET SESSION innodb_snapshot_isolation = ON")

@@ -1,4 +1,4 @@
-"""Eight workers, real processes, at one queue: each row goes to one of them, and no error reaches any."""
+"""Eight real worker processes at one queue: each row goes to one of them, and none gets an error."""
 
 import json
 import os
@@ -55,7 +55,7 @@ class Crowd:
         assert (process.wait(SECONDS), self.printed(process)[1]) == (0, [])
 
     def printed(self, process):
-        """The ids that it claimed, and whatever else it had to say."""
+        """The ids that it has claimed, and everything else that it has printed."""
         lines = process.output.read_text().removeprefix("ready\n").splitlines()
         return [int(line) for line in lines if line.isdigit()], [line for line in lines if not line.isdigit()]
 
@@ -74,7 +74,7 @@ def until(holds):
 
 
 OWN = "Django's own options"
-# SQLite waits for a lock by itself, 20 s as configured, so that hardly any lock would reach us.
+# SQLite is configured to wait 20 s for a lock, so that hardly any lock would become an error.
 AT_ONCE = "a lock is an error at once"
 REPEATABLE, SERIALIZABLE = "repeatable read", "serializable"
 LEVELS = {REPEATABLE: 3, SERIALIZABLE: 4}  # as psycopg numbers them
@@ -90,10 +90,10 @@ SETTINGS = {
 
 @pytest.fixture
 def crowd(request, child_environment, tmp_path):
-    """A crowd on the database of the tests, under the options that the test asks for by a parameter."""
+    """A crowd on the database of the tests, with the options of the test's parameter."""
     environment, asked = child_environment | SETTINGS, request.param
     if asked == OWN:
-        # A file of its own: journal_mode = WAL stays with the file that it was said to.
+        # It has its own file, because journal_mode = WAL is stored in the file.
         environment |= {"DATABASE_NAME": str(tmp_path / "own.sqlite3"), "SQLITE_DEFAULTS": "1"}
         migrate = [sys.executable, "-m", "django", "migrate", "-v0", "django_delayed"]
         subprocess.run(migrate, env=environment, check=True)

@@ -1,4 +1,4 @@
-"""One INSERT for many rows: each knows afterwards what was written for it."""
+"""One INSERT for many rows: afterwards each row has the values that were written."""
 
 from datetime import timedelta
 
@@ -50,7 +50,7 @@ def test_a_time_that_is_given_is_stored_as_it_is():
     assert DelayedJob.objects.get().run_at == given
 
 
-# What rows may differ in, and what JSON and SQL write in their own ways.
+# Texts that JSON and SQL each write in their own way.
 TEXTS = ["", "a", "'", '"', "\\", "%s %%", "\r\n\t", "\x1f", "\u2028", "é", "🦀", "null", "{}", "a" * 255]
 
 
@@ -126,7 +126,7 @@ def test_text_comes_back_as_it_was(text):
 
 @pytest.fixture
 def latin1(transactional_db):
-    """The connection, for the while, to a MySQL or MariaDB database whose charset knows no emoji."""
+    """The connection, for this test, to a MySQL or MariaDB database with a charset that has no emoji."""
     if connection.vendor != "mysql":
         pytest.skip("a matter of MySQL and MariaDB")
     of_the_tests = connection.settings_dict["NAME"]
@@ -167,7 +167,7 @@ def test_queue_names_are_told_apart_in_any_charset(latin1, add):
 @pytest.mark.skipif(connection.vendor != "mysql", reason="a matter of MySQL, which returns one id of many")
 @pytest.mark.parametrize("step", [1, 7])
 def test_ids_are_those_of_the_rows_whatever_step_the_server_counts_in(transactional_db, monkeypatch, step):
-    # MariaDB returns the ids themselves; this is how MySQL does it.
+    # MariaDB would return the ids; without that, they are found as on MySQL.
     monkeypatch.setattr(type(connection.features), "can_return_rows_from_bulk_insert", False)
     with connection.cursor() as cursor:
         cursor.execute("SET SESSION auto_increment_increment = %s", [step])

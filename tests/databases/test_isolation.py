@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: polls and claims are in nobody's way, whatever the isolation level of the project is."""
+"""MySQL and MariaDB: polls and claims block nobody, whatever the isolation level of the project is."""
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -17,7 +17,7 @@ pytestmark = [
 
 @pytest.fixture(params=["read committed", "repeatable read", "serializable", None])
 def isolation(request):
-    """The isolation level of the connection; None is whatever the server has, REPEATABLE READ by default."""
+    """The isolation level of the connection; None is the server's own, REPEATABLE READ by default."""
     options = connection.settings_dict["OPTIONS"]
     connection.close()
     connection.settings_dict["OPTIONS"] = {**options, "isolation_level": request.param}
@@ -28,7 +28,7 @@ def isolation(request):
 
 @pytest.fixture
 def produce_meanwhile(add, other):
-    """After each locking read of the wrapped code, another connection writes a job down, at the head."""
+    """After each locking read of the code in the block, another connection enqueues a job at the head."""
     with other.cursor() as cursor:
         cursor.execute("SET SESSION innodb_lock_wait_timeout = 1")
 

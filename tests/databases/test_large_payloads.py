@@ -1,4 +1,4 @@
-"""Payloads of many megabytes: written, or refused before the server would close the connection for them."""
+"""Payloads of many megabytes are written, or refused before the server would close the connection."""
 
 import pytest
 from django.core.mail import EmailMessage
@@ -21,13 +21,13 @@ only_on_mysql = pytest.mark.skipif(connection.vendor != "mysql", reason="has no 
 
 @pytest.fixture(autouse=True)
 def sizes_of_ours(settings):
-    """Our own limits are above those of the servers."""
+    """Set our own limits above those of the servers."""
     settings.DJANGO_DELAYED = {"MAX_ARGUMENTS_SIZE": 100 * MIB, "MAX_MAIL_SIZE": 100 * MIB}
 
 
 @pytest.fixture
 def limit():
-    """What the server takes as one statement."""
+    """The size of the longest statement that the server takes."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT @@max_allowed_packet")
         [limit] = cursor.fetchone()
@@ -99,7 +99,7 @@ def test_jobs_that_are_large_together_are_written_in_several_statements(diary):
     texts = [character * 3 * MIB for character in "abcdefgh"]
     statements, rows = statements_of(lambda: enqueue_all([Plain(text) for text in texts]))
     kinds = [sql.split()[0] for sql in statements if "max_allowed_packet" not in sql]
-    # And after the commit, on PostgreSQL, what wakes the workers.
+    # On PostgreSQL, a NOTIFY after the commit wakes the workers.
     assert [kind for kind in kinds if kind != "NOTIFY"] == ["INSERT"] * 8
     assert len({row.pk for row in rows}) == 8
     work_off()
@@ -123,7 +123,7 @@ def test_no_statement_is_longer_than_the_limit_of_the_server(monkeypatch):
     assert DelayedJob.objects.count() == 100
     assert len(written) > 8
     assert max(written) <= limit
-    # And they are not much shorter, either.
+    # They are not much shorter either.
     assert sum(written) / len(written) > limit / 2
 
 

@@ -1,4 +1,4 @@
-"""Rows that no enqueue writes and no worker can read: set aside as failed, while the others go on."""
+"""Rows that no enqueue writes and no worker can read are set aside as failed; the others are performed."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def write(assignment):
-    """Three rows, of which the second is given these values by an UPDATE by hand; returns its id."""
+    """Write three rows, and give the second these values by hand; returns its id."""
     pk = enqueue_all([Plain(number) for number in range(3)])[1].pk
     write_by_hand(pk, assignment)
     return pk
@@ -113,5 +113,5 @@ def test_an_odd_row_is_discarded_with_all_others(name, client):
     assert "#" in question.text
     answer = chosen | {"confirmed": "yes", "as_of": "2100-01-01T00:00:00+00:00", "expected": "3"}
     assert client.post(address, answer).status_code == 302
-    # A row of the year 20000 was created after the question; `set_aside` gives it another date.
+    # A row created in the year 20000 is newer than the question; `set_aside` gives it another date.
     assert list(DelayedJob.objects.values_list("pk", flat=True)) == ([pk] if "created" in name else [])

@@ -1,4 +1,4 @@
-"""Errors that a database repeats until somebody repairs something, told from those of a moment."""
+"""Errors that a database repeats until somebody repairs something are distinguished from those that pass."""
 
 import pytest
 from django.db import Error, OperationalError, connection

@@ -1,4 +1,4 @@
-"""What a claim reads beside very many rows that it does not want: the plan, and how much it touched."""
+"""What a claim reads in a table with many rows that it does not want: its plan and how much it touches."""
 
 import json
 import re
@@ -29,7 +29,7 @@ vendor = connection.vendor
 
 @pytest.fixture(scope="module", autouse=True)
 def many_rows(django_db_setup, django_db_blocker):
-    """Future rows at a better priority, failed ones, ready ones of queues not served; a few to be claimed."""
+    """Future rows of a better priority, failed ones, ready ones of queues not served; a few to claim."""
     with django_db_blocker.unblock():
         multiply(FUTURE, queue="served", priority=-10, run_at=timedelta(days=1))
         multiply(FAILED, queue="served", priority=-10, failed_at=timezone.now())
@@ -44,12 +44,12 @@ def many_rows(django_db_setup, django_db_blocker):
         yield
         with connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {TABLE}")
-            if vendor == "postgresql":  # what is dead of this module's is not to slow down the next
+            if vendor == "postgresql":  # so that the dead rows of this module do not slow down the next one
                 cursor.execute(f"VACUUM {TABLE}")
 
 
 def multiply(count, run_at=timedelta(0), **columns):
-    """Write `count` rows alike, each statement as many as there are already."""
+    """Write `count` equal rows; each statement doubles their number."""
     row = DelayedJob(name="a job", payload="{}", run_at=timezone.now() + run_at, **columns)
     row.save()
     fields = ", ".join(field.column for field in row._meta.concrete_fields if not field.primary_key)
@@ -64,10 +64,11 @@ def multiply(count, run_at=timedelta(0), **columns):
             written += cursor.rowcount
 
 
-# InnoDB looks by itself within seconds; until then, after hundreds of lanes, it reads the whole index.
+# InnoDB collects statistics by itself within seconds. Until then, it reads the whole index after hundreds of
+# lanes.
 @pytest.fixture(params=["statistics"] if vendor == "mysql" else ["no statistics", "statistics"])
 def statistics(request):
-    """Whether the planner has looked at the table; it has not, after a sudden flood of jobs."""
+    """Whether the planner has statistics of the table; after a sudden flood of jobs it has none."""
     if request.param == "statistics":
         with connection.cursor() as cursor:
             cursor.execute(f"{'ANALYZE TABLE' if vendor == 'mysql' else 'ANALYZE'} {TABLE}")
@@ -75,7 +76,7 @@ def statistics(request):
 
 
 def statements_of(function):
-    """The SQL that the function runs, each with its parameters, and what the function gave."""
+    """The statements that the function runs, each with its parameters, and what it returns."""
     statements = []
 
     def note(execute, sql, params, many, context):
@@ -88,7 +89,7 @@ def statements_of(function):
 
 
 def explain_claim(limit):
-    """The plan of the statements of a claim, its lanes apart, and how much they touched."""
+    """The plan of the statements of a claim, except that of the lanes, and how much they touched."""
     (_, *taking), rows = statements_of(lambda: DelayedJob.objects.claim(W1, limit, SERVED))
     assert len(rows) == limit
     DelayedJob.objects.release(rows)
@@ -106,7 +107,7 @@ def explain_claim(limit):
 
 
 def explain(sql, params):
-    """The plan as the database tells it, one dict a step, and how many rows or pages it touched in all."""
+    """The plan as the database shows it, one dict a step, and how many rows or pages it touched in all."""
     with transaction.atomic(), connection.cursor() as cursor:
         steps, touched = EXPLAIN[vendor](cursor, sql, params)
         transaction.set_rollback(True)
@@ -144,7 +145,8 @@ def explain_sqlite(cursor, sql, params):
         for line in lines
     ]
     counted = []
-    connection.connection.set_progress_handler(lambda: counted.append(10), 10)  # instructions of its machine
+    # It is called after each ten instructions of SQLite's virtual machine.
+    connection.connection.set_progress_handler(lambda: counted.append(10), 10)
     try:
         cursor.execute(sql, params)
         cursor.fetchall()
@@ -236,8 +238,8 @@ def of_cause(rows):
     return rows.failed().filter(error_fingerprint="")
 
 
-# What is counted and removed beside the claims, and how: by an index that has all columns of the query, so
-# that no row is read.
+# What is counted and removed apart from claims: by an index that has all columns of the query, so that no
+# row is read.
 QUESTIONS = {
     "failed": (lambda rows: rows.failed().count(), "delayed_job_failed"),
     "failed of a queue": (lambda rows: rows.failed().filter(queue="served").count(), "delayed_job_failed"),
@@ -253,7 +255,7 @@ QUESTIONS = {
 }
 READS_THE_INDEX_ALONE = {
     "postgresql": lambda step: step["how"] == "Index Only Scan",
-    # For the columns of an index's own condition SQLite reads the row, here that of each retrying job.
+    # SQLite reads the row for the columns in the condition of an index, here the row of each retrying job.
     "sqlite": lambda step: "COVERING INDEX" in step["how"] or step["by"] == "delayed_job_retrying",
     "mysql": lambda step: "Using index" in step["how"],
 }[vendor]
@@ -261,7 +263,7 @@ READS_THE_INDEX_ALONE = {
 
 @pytest.fixture
 def vacuumed():
-    """PostgreSQL reads an index alone only where VACUUM has found that every transaction sees the rows."""
+    """PostgreSQL reads only the index if VACUUM has found that every transaction sees the rows."""
     with connection.cursor() as cursor:
         if vendor == "mysql":
             cursor.execute(f"ANALYZE TABLE {TABLE}")
@@ -294,7 +296,7 @@ def test_the_numbers_of_the_queues_are_counted_by_indexes(vacuumed):
     claiming.forget_lanes()
     waiting = stats.lanes()
     statements, found = statements_of(lambda: stats.queue_numbers(waiting, 100))
-    # Of all queues, those that failed last.
+    # Only the jobs of all queues that failed last are counted.
     assert found["served"].failed == stats.MOST_COUNTED < FAILED
     assert found["not served"].waiting == found["not served"].due == stats.MOST_COUNTED + 1
     assert len(statements) == 3
@@ -320,7 +322,7 @@ def test_a_capped_count_reads_its_index_and_stops(vacuumed, name):
     # Both are led by the column `claimable` on MariaDB.
     either = {INDEX: "delayed_job_retrying"} if vendor == "mysql" else {}
     assert {step["by"] for step in steps if step["on"]} <= {name, either.get(name)} - {None}
-    # PostgreSQL tells pages, and SQLite the instructions of its machine.
+    # PostgreSQL reports pages, and SQLite the instructions of its virtual machine.
     assert touched < 15 * count
 
 
@@ -329,7 +331,7 @@ def three_days(django_db_setup, django_db_blocker):
     """The numbers of a worker, every 18 seconds."""
     now, numbers = timezone.now(), dict.fromkeys(("processed", "failed", "waited", "ran", "longest"), 1)
     moments = [now - timedelta(seconds=18 * number) for number in range(14_400)]
-    # Not in the transaction of a test: on MariaDB, ANALYZE ends it.
+    # This is not in the transaction of a test: on MariaDB, ANALYZE ends it.
     with django_db_blocker.unblock():
         JobStat.objects.bulk_create(
             JobStat(id=number, minute=minute, **numbers) for number, minute in enumerate(moments)
@@ -361,13 +363,13 @@ def test_the_jobs_of_an_object_are_listed_by_their_index(statistics, admin_clien
     for sql, params in of_object:
         steps, touched = explain(sql, params)
         assert not [step for step in steps if step["on"] and step["how"].startswith(FULL[0])]
-        # For a bitmap, PostgreSQL tells the index and the table apart.
+        # For a bitmap scan, PostgreSQL shows the index and the table as two steps.
         assert {step["by"] for step in steps if step["by"]} <= {"delayed_job_about", *KEY}
-        # PostgreSQL tells pages, and SQLite the instructions of its machine.
+        # PostgreSQL reports pages, and SQLite the instructions of its virtual machine.
         assert touched < 100 * 60
 
 
-# Of a million rows, each would take the admin seconds if it read those that it does not list.
+# With a million rows, each would take the admin seconds if it read rows that it does not list.
 LISTS = [
     *({"state": state.value} for state in State),
     *(
@@ -399,9 +401,9 @@ def test_a_list_of_the_admin_reads_no_more_than_it_looks_at(vacuumed, admin_clie
     for sql, params in of_jobs:
         steps, touched = explain(sql, params)
         scanned = [step for step in steps if step["on"] == TABLE and step["how"].startswith(FULL[0])]
-        # SQLite says so too of a scan by the primary key, which stops at a LIMIT.
+        # SQLite also calls it a scan when it goes by the primary key and stops at a LIMIT.
         assert not scanned or vendor == "sqlite"
-        # PostgreSQL tells pages, and SQLite the instructions of its machine.
+        # PostgreSQL reports pages, and SQLite the instructions of its virtual machine.
         assert touched < {"postgresql": 60_000, "mysql": 200_000, "sqlite": 4_000_000}[vendor]
 
 

@@ -1,4 +1,4 @@
-"""Rows that a statement of ours returns, as instances."""
+"""Rows that our own statements return, as instances."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ def read(columns=COLUMNS, where=""):
 
 @pytest.fixture(params=[False, True], ids=["", "heard of"])
 def heard(request):
-    """The instances that a receiver of the model's signal has heard of, if there is one."""
+    """The instances that a receiver of the model's signal has got, if there is a receiver."""
     instances = []
 
     def hear(instance, **_):

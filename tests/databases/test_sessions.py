@@ -1,4 +1,4 @@
-"""What is done to the sessions of connections: those from psycopg's pool, and old ones."""
+"""Connections and the pool of psycopg: how many are opened, and how pools are switched off for a block."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_jobs_workoff_sends_heartbeats_during_a_job_whatever_the_pool_holds(comm
     Ask.perform_later(str(ledger), 7)
     run = command("jobs_workoff", delayed={"LEASE": 3}, environment=with_pool(**size))
     ledger.has("asked")
-    # For the queue, for the heartbeat and for the job.
+    # They are for the queue, for the heartbeat and for the job.
     assert until(lambda: opened_by_others() == 3)
     other = command("jobs_workoff", delayed={"LEASE": 3})
     assert (run.ends(), other.ends()) == (0, 0)
@@ -51,7 +51,7 @@ def test_jobs_work_opens_three_connections_whatever_the_pool_holds_and_two_when_
     worker = work(environment=with_pool(min_size=4, max_size=8))
     Ask.perform_later(str(ledger), 1)
     ledger.has("asked")
-    # For the supervisor, for the queue and for the job.
+    # They are for the supervisor, for the queue and for the job.
     assert opened_by_others() == 3
     until(lambda: opened_by_others() == 2)
     assert worker.stop() == 0

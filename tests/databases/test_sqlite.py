@@ -1,4 +1,4 @@
-"""What SQLite says by the code of an error, and more exactly by a longer one."""
+"""The codes of SQLite's errors, and the extended codes that are more exact."""
 
 import sqlite3
 

@@ -25,7 +25,7 @@ W1 = "1" * 32
 # The lanes, and the UPDATE that takes and returns the rows. PostgreSQL sets a parameter for a batch. MySQL
 # and MariaDB lock the rows of each lane, update them and read them.
 CLAIM = {"sqlite": (2, 2), "postgresql": (2, 3), "mysql": (4, 4)}[connection.vendor]
-# Of transactions, which only some databases show as statements.
+# Statements that control transactions; only some databases show them.
 CONTROL = ("BEGIN", "SAVEPOINT", "RELEASE")
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,7 +48,7 @@ def statements_of(function):
 
 @pytest.mark.parametrize("count", [1, 7])
 def test_an_enqueue_is_one_statement_for_one_job_or_many(count, monkeypatch):
-    # No other has woken the workers a moment ago.
+    # Otherwise an earlier enqueue may have woken the workers a moment ago, and this one would not.
     monkeypatch.setattr(watches, "_notified_at", -math.inf)
     statements, _ = statements_of(lambda: enqueue_all([Plain(number) for number in range(count)]))
     [sql] = statements
@@ -67,7 +67,7 @@ def test_what_new_rows_have_in_common_is_written_once_and_the_rest_as_few_parame
 
     with connection.execute_wrapper(note):
         enqueue_all([Plain(number) for number in range(count)])
-    # The name and the queue; the payload, which differs.
+    # The parameters are the name, the queue and the payload; only the payloads differ.
     assert given == [3 if count == 1 or connection.vendor == "postgresql" else 3 * count]
 
 
@@ -105,7 +105,7 @@ def test_with_batching_off_postgresql_settles_a_job_with_the_claim_of_the_next_o
     assert (code, DelayedJob.objects.count()) == (DONE, 0)
     counted = Counter("removed" if "removed AS" in sql else sql.split()[0] for sql in statements)
     if connection.vendor == "postgresql":
-        # The last one is removed by the claim that finds nothing, of lanes that were read a moment ago.
+        # The claim that finds nothing removes the last one if it uses the lanes that were read a moment ago.
         assert (counted["removed"], counted["DELETE"]) in {(jobs, 0), (jobs - 1, 1)}
     else:
         assert (counted["removed"], counted["DELETE"]) == (0, jobs)

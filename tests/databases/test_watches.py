@@ -68,7 +68,7 @@ def test_a_server_that_has_no_second_connection_is_looked_at(backend, monkeypatc
 
 @on_sqlite
 def test_a_version_is_news_when_another_connection_has_committed(watch, other):
-    assert watch.has_news()  # what was committed before is unknown
+    assert watch.has_news()  # it does not know what was committed before
     assert not watch.has_news()
     Post.objects.create(title="of this connection")
     assert not watch.has_news()
@@ -120,7 +120,7 @@ def test_where_the_system_tells_of_no_writes_the_version_is_looked_at_more_often
 def test_a_notification_is_news_and_so_is_the_time_after_it(watch, other, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr("django_delayed.databases.watches.time.monotonic", lambda: clock[0])
-    assert watch.has_news()  # what came before is unknown
+    assert watch.has_news()  # it does not know what came before
     clock[0] += 2 * watches.NOTIFY_EVERY
     assert watch.has_news()
     assert not watch.has_news()

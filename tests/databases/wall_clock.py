@@ -1,4 +1,4 @@
-"""Looks, in a process of its own, whether the clock agrees with what Django stores under these settings.
+"""Checks, in a separate process, whether the clock agrees with what Django stores under these settings.
 
 WALL_CLOCK is "use_tz, ZONE", "use_tz and a zone of the database, ZONE" or "naive, ZONE".
 """

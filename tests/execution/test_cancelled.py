@@ -1,4 +1,4 @@
-"""Jobs that an operator ends while they run: told at their next question, and cancelled however they end."""
+"""Jobs that an operator ends while they run are told when they next ask, and cancelled however they end."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ CAUSE = "The error above led to the next one:"
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Have a job do this with itself, while an operator ends it; gives its row as it is now, and the outcome.
+    """Have a job call this with itself while an operator ends it; gives its present row and the outcome.
 
     By default the operator asks before the job begins, and has a name.
     """

@@ -1,4 +1,4 @@
-"""Real alarms: a limit of some hundredths of a second, and then the next one a second later."""
+"""Real alarms: the first after a few hundredths of a second, and the next one a second later."""
 
 import asyncio
 import contextlib
@@ -188,7 +188,7 @@ def test_a_function_that_switches_the_alarm_off_has_run_too_long_when_it_ends(mo
 
 @pytest.fixture
 def rings():
-    """When the alarm rings that a caller sets in this test."""
+    """The moments at which the caller's own alarm of this test rings."""
     heard = []
     before = signal.signal(signal.SIGALRM, lambda *_: heard.append(time.monotonic()))
     yield heard
@@ -280,7 +280,7 @@ class Coroutine:
                 await asyncio.sleep(30)
             except (asyncio.CancelledError, JobTimeout) as error:
                 self.ends.append(type(error))
-                # What is cancelled may wait, for example until it has said goodbye.
+                # A cancelled coroutine may wait, for example to close a connection.
                 await asyncio.sleep(0)
                 self.when_cancelled()
                 if len(self.ends) > self.swallows:
@@ -296,7 +296,7 @@ def test_a_coroutine_is_cancelled_through_its_loop():
         run_within(SHORT, "Report", coroutine.run)
     assert coroutine.ends == [asyncio.CancelledError]
     assert coroutine.loop.is_closed()
-    # Where it was.
+    # The error is raised where the coroutine was.
     assert caught.traceback[-1].name == "sleep"
     assert caught.value.__cause__ is None
 
@@ -340,7 +340,7 @@ def test_the_loop_is_closed_under_a_coroutine_that_never_ends(caplog):
     assert coroutine.loop.is_closed()
     assert len(coroutine.ends) > 2
     assert set(threading.enumerate()) <= threads
-    # Its task is pending for ever, which asyncio reports.
+    # Its task is pending for ever; asyncio reports that when the task is collected.
     gc.collect()
 
 
@@ -361,7 +361,7 @@ def test_a_coroutine_that_blocks_its_loop_has_run_too_long_when_it_ends():
 
     async def block():
         loops.append(asyncio.get_running_loop())
-        # Until after the alarm.
+        # This lasts until after the alarm.
         time.sleep(1.5)
         return "done"
 

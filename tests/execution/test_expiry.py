@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 def make_late(minutes=11):
-    """Have the waiting job so late for its run_at."""
+    """Make the waiting job late, by so many minutes after its run_at."""
     DelayedJob.objects.update(run_at=DatabaseNow(plus=timedelta(minutes=-minutes)))
 
 

@@ -63,7 +63,7 @@ def test_a_job_that_forks_goes_on_as_one_worker(work, ledger, how, code, threads
     until(no_job_is_left)
     assert not FailedAttempt.objects.exists()
     assert ledger.lines == [f"child {code}"]
-    # When it has ended, all that it has written is read.
+    # All that the process has written is read when it has ended.
     assert run.stop() == 0
     assert len(run.said("Forking #.* RUNNING")) == len(run.said("Forking #.* COMPLETED")) == 1
     assert bool(run.said("LookupError: in the child")) is (how == "raises")

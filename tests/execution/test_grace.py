@@ -1,4 +1,4 @@
-"""Jobs of code that a worker does not know wait for one that does."""
+"""Jobs with code that a worker does not know wait for a worker that knows it."""
 
 from datetime import timedelta
 
@@ -35,13 +35,13 @@ UNKNOWN = {
     "type": NEW | {"job": "tests.blog.jobs:Plain", "args": [{"@type": "not yet", "value": 1}]},
     "provider": NEW | {"job": "tests.blog.jobs:Plain", "context": {"not_yet": 1}},
 }
-# A type that is registered later comes with the process that registers it.
+# A type is known only when another process registers it, so that it is left out here.
 CODE = {name: payload for name, payload in UNKNOWN.items() if name != "type"}
 
 
 @pytest.fixture(autouse=True)
 def grace(settings):
-    """The setting, as a function of it."""
+    """Set UNKNOWN_GRACE to ten minutes; gives the function that sets it."""
 
     def be(value=timedelta(minutes=10)):
         settings.DJANGO_DELAYED = {"UNKNOWN_GRACE": value}

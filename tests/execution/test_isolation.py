@@ -251,12 +251,12 @@ def test_a_session_may_end_in_another_thread_than_the_one_that_made_it(wakeup_fd
         assert pool.submit(use).result() == 0
 
 
-# What is the process's.
+# What belongs to the process.
 
 
 @pytest.fixture
 def process(monkeypatch, tmp_path):
-    """The process of the tests, which is afterwards as it was; in a folder of its own."""
+    """Put the process of the tests back after the test, which runs in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "environ", os.environ)
     monkeypatch.setenv("TOKEN", "secret")
@@ -394,7 +394,7 @@ def test_the_stacks_can_be_dumped_after_a_job_has_replaced_the_handler_of_sigqui
             in_job(handle_signals)
             work_off_as_a_worker(Configuration())
             assert signal.getsignal(signal.SIGQUIT) is before
-            # Registered still: without that, this would be False.
+            # It is still registered; otherwise this would be False.
             assert faulthandler.unregister(signal.SIGQUIT)
         finally:
             faulthandler.unregister(signal.SIGQUIT)

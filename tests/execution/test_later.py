@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def job_does(monkeypatch):
-    """Have the next performed job do this with itself; gives its row, as it is now, and the outcome."""
+    """Have the next performed job call this with itself; gives its present row and the outcome."""
 
     def do(function):
         monkeypatch.setitem(jobs.CALLS, "patient", function)
@@ -134,7 +134,7 @@ def test_a_job_that_is_tried_again_waits_as_after_any_error_if_it_does_not_say_f
 
 
 def test_the_error_that_was_being_handled_is_the_error_of_the_attempt(job_does, diary):
-    # Also one that the job is discarded on otherwise.
+    # This holds for an error in discard_on too.
     row, outcome = job_does(raise_in(lambda job: job.retry_job(wait=5)))
     assert isinstance(outcome, Rescheduled)
     assert (row.error_class, row.error_message) == ("KeyError", "'x'")

@@ -1,4 +1,4 @@
-"""One claimed job, performed: every end of it is an outcome."""
+"""One claimed job is performed, and every way to end is an outcome."""
 
 import functools
 import gettext
@@ -595,7 +595,7 @@ def test_it_is_tried_as_often_as_the_job_says(spoil):
 
 @pytest.mark.django_db
 def test_a_payload_that_is_nested_deeper_than_any_that_is_written_fails_at_once():
-    # As deep as the JSON of Python 3.11 reads, and deeper than its recursion goes.
+    # This is as deep as the JSON of Python 3.11 reads, and deeper than its recursion limit allows.
     nested = functools.reduce(lambda inner, _: {"@type": "tuple", "value": [inner]}, range(450), 1)
     write({"job": "tests.blog.jobs:Plain", "args": [nested], "kwargs": {}})
     _, outcome = perform_next()

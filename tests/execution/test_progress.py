@@ -1,4 +1,4 @@
-"""self.progress() in a job that is performed: what is written, when, and who sees it."""
+"""self.progress() while a job is performed: what is written, when, and who sees it."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def saying(monkeypatch):
-    """Enqueue a job that does this with itself, and is kept; gives its row."""
+    """Enqueue a job that calls this with itself, and keep it; gives its row."""
 
     def enqueue(function, job_class=Returning):
         monkeypatch.setitem(CALLS, "saying", function)
@@ -42,12 +42,12 @@ def saying(monkeypatch):
 
 @pytest.fixture
 def each_written(monkeypatch):
-    """Write all that is said."""
+    """Write the progress at each call, however soon after the last one."""
     monkeypatch.setattr(module, "WRITE_EVERY", 0)
 
 
 def seen():
-    """What is in the table."""
+    """The rows of the table."""
     return list(Progress.objects.values_list("done", "total", "note"))
 
 
@@ -175,7 +175,7 @@ def test_a_job_that_fails_leaves_its_progress(saying):
     row = saying(go)
     perform_next()
     assert seen() == [(5, 9, "product 5")]
-    # Until its next attempt says something else.
+    # It stays until the next attempt says something else.
     CALLS["saying"] = lambda job: job.progress(6, 9)
     DelayedJob.objects.run_now()
     perform_next()
@@ -344,7 +344,7 @@ def test_progress_may_be_called_in_on_failure(monkeypatch, each_written):
 
 @pytest.fixture
 def ended(saying):
-    """A job that has said something, and whose attempt is over."""
+    """A job that has called progress() in an attempt that is over."""
     jobs = []
 
     def go(job):
@@ -459,7 +459,7 @@ def test_progress_is_written_in_the_transaction_of_a_test_too(saying, each_writt
 
 
 def watched(row):
-    """Wait until somebody else sees the first that the job has said."""
+    """Wait until another connection sees the first progress of the job."""
     until(lambda: row.progress is not None)
     return row.progress.note
 
@@ -475,7 +475,7 @@ def test_the_progress_of_a_running_job_is_seen(work, ledger, kind, arguments):
     if connection.vendor != "sqlite" or kind is Reporting:
         assert watched(row) == "first"
     ledger.gate.touch()
-    # Of an atomic job, after its row has finished.
+    # The last progress of an atomic job is written after its row has finished.
     until(lambda: seen() == [(3, 3, "last")])
     assert until(lambda: DelayedJob.objects.get().finished_at)
 
@@ -503,7 +503,7 @@ def test_an_async_job_may_call_progress(saying, each_written):
     async def go(job):
         for number in range(1, 3):
             job.progress(number, 2)
-            # What is said is written while the job awaits something.
+            # Progress is written while the job awaits something.
             while (found := await asyncio.to_thread(elsewhere, seen)) != [(number, 2, "")]:
                 seen_by_others.append(found)
                 await asyncio.sleep(0.01)

@@ -87,7 +87,7 @@ def test_a_crash_spends_an_attempt_that_no_rule_counts(fail_with):
     Ruled.perform_later()
     fail_with(KeyError(), KeyError())
     row, _ = crash()
-    # Of the three attempts, two are the rule's.
+    # The rule counts two of the three attempts.
     assert (row.attempts, row.max_attempts, row.state) == (3, 3, "retrying")
     assert isinstance(fail_with(ValueError()), Rescheduled)
     row, crashed = crash()
@@ -160,7 +160,7 @@ def test_a_job_is_given_up_when_its_next_attempt_would_begin_too_late(monkeypatc
 def test_a_job_is_tried_for_as_long_as_it_says(monkeypatch, diary):
     monkeypatch.setitem(jobs.CALLS, "hurried", lambda: 25)
     Hurried.perform_later()
-    # After 0, 25 and 50 seconds; the next attempt would begin after 75.
+    # They begin after 0, 25 and 50 seconds; the next attempt would begin after 75.
     assert work_off(until=timedelta(days=1), raise_errors=False) == 3
     assert DelayedJob.objects.failed().get().attempts == 3
 
@@ -178,7 +178,7 @@ def test_the_time_of_a_job_begins_with_its_first_attempt_and_again_after_a_retry
 
 
 def pretend_first_attempt_was(seconds):
-    """Move the beginning of the first attempt to so many seconds before."""
+    """Move the beginning of the first attempt so many seconds back."""
     history = rules.History.from_json(FailedAttempt.objects.get().history)
     moved = rules.History(history.counts, history.began - seconds)
     FailedAttempt.objects.update(history=moved.to_json())
@@ -209,7 +209,7 @@ def test_what_rules_count_is_read_on_the_queues_connection(monkeypatch):
     perform_next()
     monkeypatch.setitem(jobs.CALLS, "ruled", forget_attempts)
     DelayedJob.objects.run_now()
-    # What the job left open and is rolled back does not count.
+    # The transaction that the job left open is rolled back, so its DELETE does not count.
     assert perform_next()[1].wait == timedelta(minutes=2)
     assert FailedAttempt.objects.count() == 2
 
@@ -224,7 +224,7 @@ def test_a_job_is_not_given_up_while_its_history_cannot_be_read(monkeypatch, fai
         patched.setattr(FailedAttemptQuerySet, "history_before", refuse)
         assert isinstance(fail_with(TimeoutError()), Rescheduled)
     assert "what its rules have counted cannot be read now" in caplog.text
-    # It is not forgotten either.
+    # What was counted is not lost.
     assert isinstance(fail_with(TimeoutError()), Failed)
 
 

@@ -209,11 +209,11 @@ def test_no_connection_and_no_thread_is_left_by_fifty_async_jobs(in_job, opened)
     opened.clear()
     assert work_off(Configuration()) is True
     assert DelayedJob.objects.failed().count() == DelayedJob.objects.count() == 17
-    # One for each, and that of the queue.
+    # Each job has one, and the queue has one.
     assert len(opened) <= 51 + 1
-    # One of an earlier test may end meanwhile.
+    # A thread of an earlier test may end meanwhile.
     until(lambda: set(threading.enumerate()) <= threads)
-    # SQLite keeps a few files that are closed for those that are opened next.
+    # SQLite keeps a few closed files open for the connections that come next.
     more = 5 if connection.vendor == "sqlite" else 0
     until(lambda: sessions() <= before + more)
 
@@ -341,7 +341,7 @@ def test_the_next_jobs_use_a_session_on_which_nothing_was_set():
         with session:
             pass
     session.close()
-    # On SQLite, the first one was not watched from its beginning.
+    # On SQLite, the first session is another one, because it was not watched from its beginning.
     assert used[1] is used[2] is used[3]
     assert Post.objects.count() == 4
 
@@ -368,7 +368,7 @@ def test_a_transaction_that_a_statement_has_begun_is_found(in_job, begin):
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="has no named cursors")
-# That its cursor is gone is reported where nobody can catch it.
+# Python reports that the cursor is gone where nobody can catch it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_iterator_that_a_job_leaves_behind_does_not_close_the_cursor_of_the_next():
     Post.objects.bulk_create(Post(title=str(number)) for number in range(50))
@@ -379,7 +379,7 @@ def test_an_iterator_that_a_job_leaves_behind_does_not_close_the_cursor_of_the_n
     with session:
         posts = Post.objects.iterator(chunk_size=5)
         next(posts)
-        # As Python does when it collects it: the cursor is gone already.
+        # Python does the same when it collects the iterator: the cursor is gone already.
         with suppress(ProgrammingError):
             left.close()
         gc.collect()
@@ -491,7 +491,7 @@ def test_a_session_that_was_closed_without_django_is_not_used_again(when):
             if when == "in a job":
                 of_driver.close()
         if when == "between two jobs":
-            # Where no session is kept, it is closed already, which MySQLdb minds.
+            # Where no session is kept, it is closed already, and MySQLdb raises an error.
             with suppress(connection.Database.Error):
                 of_driver.close()
     session.close()
@@ -521,7 +521,7 @@ def test_the_connections_of_a_caller_come_back_after_an_error():
     assert connections["default"] is around
 
 
-# MariaDB and MySQL cannot put a session back.
+# MariaDB and MySQL cannot put a session back, so there it is never kept.
 @pytest.mark.parametrize("keeps", [False] if connection.vendor == "mysql" else [True, False])
 def test_a_session_that_is_not_to_be_kept_is_closed_after_its_block(keeps):
     session = Session(keeps=keeps)

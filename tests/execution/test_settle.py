@@ -1,4 +1,4 @@
-"""Settling: the moves that belong to outcomes, and the signals after them."""
+"""Settling makes the moves that belong to outcomes, and then sends the signals."""
 
 import gc
 import traceback
@@ -281,7 +281,7 @@ def test_a_crash_is_announced_like_every_outcome(heard, crashes, signals):
 
 
 class Large:
-    """Something that a failed job would keep in memory."""
+    """A value that a failed job would keep in memory."""
 
 
 @pytest.mark.django_db
@@ -337,7 +337,7 @@ def test_a_job_that_is_given_up_after_a_crash_may_be_removed(settings, heard):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_conflict_is_repeated_and_not_taken_for_an_error_in_the_text(monkeypatch, count):
-    """A deadlock costs the transaction: a plainer text would not help, and the savepoint is gone."""
+    """A deadlock ends the transaction: a plainer text would not help, and the savepoint is gone."""
     for number in range(count):
         Plain.perform_later(number)
     rows = DelayedJob.objects.claim(WORKER, 10)

@@ -1,4 +1,4 @@
-"""Jobs with `atomic = True`: what they write and the end of their row are committed together, or neither."""
+"""Jobs with `atomic = True`: what they write and the end of their row are both committed, or neither is."""
 
 import asyncio
 import logging
@@ -54,7 +54,7 @@ def is_written(title="written"):
 
 @pytest.fixture
 def atomic(monkeypatch):
-    """Enqueue an atomic job that writes and then calls this function with itself; gives its row."""
+    """Enqueue an atomic job that writes and then calls this function with itself; gives its delayed job."""
 
     def enqueue(function=lambda job: None, **options):
         def write_and_call(job):
@@ -75,7 +75,7 @@ def on_call(monkeypatch):
 
 @pytest.fixture
 def at_commit(monkeypatch):
-    """Have the commit of a job be this function, which is called with the real one."""
+    """Replace the commit of a job by this function, which gets the real one."""
 
     def replace(commit):
         def replaced(job):
@@ -95,7 +95,7 @@ def raising(error):
     return function
 
 
-# It goes well
+# The job succeeds
 
 
 @transactional
@@ -178,7 +178,7 @@ def test_a_worker_performs_and_counts_it(atomic, in_transaction):
     assert not DelayedJob.objects.exists()
 
 
-# It does not
+# The job does not succeed
 
 
 @each_way
@@ -488,7 +488,7 @@ def test_a_job_that_a_log_handler_enqueues_about_that_is_a_report(atomic):
 
 @pytest.fixture(params=["ends well", "raises", "leaves it open"])
 def end_of_the_context(request, monkeypatch, settings):
-    """How the block of the context ends in which the job is performed: a transaction."""
+    """How the block of the context, a transaction around the job, ends."""
 
     class InTransaction:
         @staticmethod
