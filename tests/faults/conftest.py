@@ -12,7 +12,7 @@ __all__ = ["command", "ledger", "work"]
 
 @pytest.fixture
 def rng():
-    """Chance; SEED repeats a run as far as the processes let it."""
+    """The random choices of a run; SEED repeats them, as far as the order of the processes allows."""
     seed = int(os.environ.get("SEED") or random.randrange(10_000))
     print(f"SEED={seed}")
     return random.Random(seed)
@@ -33,12 +33,12 @@ def network():
 
 @pytest.fixture
 def figures(request):
-    """What a row has counted, for the table in docs/guarantees.md."""
+    """The figures of a row, for the table in docs/guarantees.md."""
     return Figures(request.node.get_closest_marker("fault").args[0])
 
 
 def pytest_collection_modifyitems(config, items):
-    """The long form is that of the rows of the table alone."""
+    """In the long form, run only the rows of the table."""
     if IS_LONG:
         chosen = [item for item in items if item.get_closest_marker("fault")]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])

@@ -1,7 +1,8 @@
 """The two forms of a row of the table in docs/guarantees.md, and the figures of a run.
 
-The short form is one of the usual tests. FAULTS=long asks for the figures of the table; `make faults` does.
-A row about processes has its short form on SQLite only, its long form on each database.
+The short form is one of the usual tests. FAULTS=long runs the long form, with the figures of the table;
+`make faults` sets it.
+The short form of a row about processes runs on SQLite only, its long form on each database.
 """
 
 import json
@@ -28,7 +29,7 @@ about_processes = pytest.mark.skipif(
 
 
 class Figures:
-    """Of one run of one row: printed, and written to the file FAULTS_FIGURES as a line of JSON."""
+    """The figures of a run of a row: printed, and written to the file FAULTS_FIGURES as a line of JSON."""
 
     def __init__(self, row):
         self.row = row

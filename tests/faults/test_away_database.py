@@ -1,4 +1,4 @@
-"""The database goes away, or keeps a worker waiting: an error of ours is not an error of the job."""
+"""The database goes away, or keeps a worker waiting: an error of the queue is not an error of the job."""
 
 import signal
 
@@ -37,7 +37,7 @@ def test_an_outcome_is_written_however_often_its_worker_was_told_to_stop(work, l
     ledger.has(f"begin {job.pk}")
     worker.send(signal.SIGINT, to=worker.child)
     ledger.has(f"told {job.pk}")
-    # To a supervisor, it would mean at once.
+    # Sent to the supervisor, it would stop the worker at once.
     worker.send(signal.SIGINT, to=worker.child)
     end_all_connections()
     ledger.open_gate()
@@ -54,7 +54,7 @@ def test_an_idle_worker_goes_on_after_its_connections_are_ended(work, ledger):
     worker.has_said("Worker .* started")
     before = WorkerProcess.objects.get()
     until(lambda: WorkerProcess.objects.get().pid != before.pid or before.pid != worker.pid)
-    # One of the supervisor, one of the worker, which opens it for its first claim.
+    # The supervisor has one, and the worker opens one for its first claim.
     until(lambda: len(other_connections()) == 2)
     end_all_connections()
     Note.perform_later(str(ledger), "done")
@@ -94,7 +94,7 @@ def test_a_worker_that_dies_before_it_could_settle_its_job_has_performed_it_all_
         DelayedJob.objects.filter(pk=job.pk).update(name="locked")
         ledger.open_gate()
         ledger.has(f"end {job.pk}")
-        # Two more, of which one at least is the worker's.
+        # It waits for two more: at least one of them is from the worker.
         worker.has_said("The database is unavailable", times=2 + len(worker.said("database is unavailable")))
         worker.send(signal.SIGKILL, to=worker.child)
     until(no_job_is_left)

@@ -12,7 +12,7 @@ from tests.faults.test_lost_answers import MOVE, lose_answers, on_a_server
 from tests.playground.jobs import Work
 from tests.playground.processes import no_job_is_left, nothing_is_held, until
 
-# Those of more than one row have a transaction.
+# A claim of more than one row has a transaction.
 COMMIT_OF_CLAIM = "COMMIT"
 
 

@@ -24,10 +24,11 @@ def test_jobs_that_an_operator_ends_end_once_and_cost_no_other_job_anything(host
 
     def all_are_ended():
         running = list(those.running().values_list("pk", flat=True))
-        # What runs has begun: that of a batch waits, and may begin in another worker.
+        # Only jobs that have begun are ended: one that waits in a batch is running too, and may still begin
+        # in another worker.
         if begun := [pk for pk in running if pk in ledger.starts]:
             CANCEL.carry_out(begun, by="ann")
-        # In one statement: a job that is released and claimed again is in neither of two lists.
+        # It is one statement: a job that is released and claimed meanwhile could be missing in two lists.
         return not those.filter(failed_at=None).exists()
 
     until(all_are_ended, PATIENCE)

@@ -18,7 +18,7 @@ LEASE = 2
 
 
 def wrong_by(hours):
-    """The environment of a host whose clock is that far ahead."""
+    """The environment of a host with a clock that is so many hours ahead."""
     return {"LD_PRELOAD": LIBRARY, "FAKETIME": f"{hours:+}h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 

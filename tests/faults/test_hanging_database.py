@@ -1,4 +1,4 @@
-"""The database does not answer, for a while or at all: the supervisor hears signals all the same."""
+"""The database does not answer, for a while or for ever: the supervisor still hears signals."""
 
 import json
 import signal
@@ -46,12 +46,12 @@ def test_a_supervisor_ends_in_time_while_its_tables_are_locked(work, ledger, loc
     job = Gated.perform_later(str(ledger), str(ledger.gate))
     ledger.has(f"begin {job.pk}")
     locked.acquire()
-    time.sleep(1)  # for its next heartbeat to wait for the lock
+    time.sleep(1)  # until its next heartbeat waits for the lock
     for _ in range(signals):
         worker.send(signal.SIGTERM)
     assert worker.ends() == 0
     locked.release()
-    assert DelayedJob.objects.get().attempts == 1  # held, until another supervisor releases it
+    assert DelayedJob.objects.get().attempts == 1  # it is held until another supervisor releases it
 
 
 @on_a_server
@@ -75,7 +75,7 @@ def test_a_supervisor_ends_in_time_when_the_network_falls_silent(work, ledger, n
     Note.perform_later(str(ledger), "before")
     ledger.has("before")
     network.fall_silent()
-    time.sleep(1)  # for its next heartbeat to go nowhere
+    time.sleep(1)  # until its next heartbeat gets no answer
     assert worker.stop() == 0
 
 
@@ -87,7 +87,7 @@ def test_a_supervisor_ends_in_time_while_its_pool_waits_for_a_connection(work, l
     Note.perform_later(str(ledger), "before")
     ledger.has("before")
     network.close()
-    time.sleep(1)  # for its next heartbeat to find the pool empty
+    time.sleep(1)  # until its next heartbeat finds the pool empty
     assert worker.stop() == 0
 
 

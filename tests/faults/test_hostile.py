@@ -25,7 +25,7 @@ def test_the_jobs_after_a_hostile_one_find_the_process_as_the_first_one_did(host
     figures(hostile=len(HOSTILE), probes=len(found), clean=sum(line == found[0] for line in found))
     assert len(found) == times * len(HOSTILE)
     assert {*found} == {found[0]}
-    # SIGQUIT is heard, although one of them has replaced its handler; and so is SIGTERM.
+    # SIGQUIT is heard although one of them has replaced its handler, and SIGTERM is heard too.
     child = host.child
     host.send(signal.SIGQUIT, to=child)
     host.has_said("most recent call first")

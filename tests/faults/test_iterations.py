@@ -11,7 +11,7 @@ from tests.playground.processes import children_of, no_job_is_left, nothing_is_h
 
 
 def have_moved(before):
-    """Whether the cursor of each job that is still there is another one."""
+    """Whether each job that is still there has another cursor than before."""
     now = dict(JobCursor.objects.values_list("delayed_job_id", "value"))
     left = DelayedJob.objects.values_list("pk", flat=True)
     return all(now.get(job) != before.get(job) for job in left)
@@ -40,7 +40,7 @@ def test_long_jobs_that_are_killed_and_stopped_go_on_where_they_were(hosts, ledg
             host.send(signal.SIGTERM)
             assert host.ends() == 0
             [host] = hosts.start(1)
-            # Before it has a worker, a signal may find no handler.
+            # Before it has a worker, it may have no handler for a signal yet.
             until(lambda host=host: children_of(host.pid))
             running.append(host)
             stops += 1
@@ -60,7 +60,7 @@ def test_long_jobs_that_are_killed_and_stopped_go_on_where_they_were(hosts, ledg
     assert kills + stops
     assert lost == (set(), set())
     assert doubled == 0
-    # A stop repeats nothing, and a kill what was done in the second since the cursor was written.
+    # A stop repeats nothing. A kill repeats what was done since the cursor was written, at most a second ago.
     assert effects.total() - rows <= kills * 1 / pace
     assert not FailedAttempt.objects.exists()
     assert not JobCursor.objects.exists()

@@ -1,4 +1,4 @@
-"""kill -9 of every kind: what is recovered, by whom, and what it costs the job."""
+"""Processes that kill -9 ends: what is recovered, by whom, and how many attempts it costs the job."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def test_a_long_job_of_a_batch_has_spent_its_attempt_when_its_host_dies(work, le
 
 
 def test_a_job_whose_worker_alone_is_killed_is_ready_again_at_once(work, ledger):
-    worker = work()  # with a lease of a minute, which nobody waits for
+    worker = work()  # its lease is a minute, and nobody waits for that
     worker.has_said("Worker .* started")
     job = Gated.perform_later(str(ledger), str(ledger.gate))
     ledger.has(f"begin {job.pk}")
@@ -96,14 +96,14 @@ def test_a_worker_that_was_declared_dead_settles_nothing_and_starts_afresh(work,
     other = work(delayed=SHORT_LEASE)
     ledger.has(f"begin {job.pk}", times=2)
     holder = DelayedJob.objects.get()
-    # Its job ends as soon as it goes on: while that of the other worker still runs.
+    # Its job ends as soon as it goes on, while the same job still runs in the other worker.
     stopped.send(signal.SIGCONT, to=child)
     other.send(signal.SIGSTOP, to=other.child)
     ledger.open_gate()
     stopped.has_said("lost its claim")
     now = DelayedJob.objects.get()
     assert (now.locked_by, now.lock_token, now.attempts) == (holder.locked_by, holder.lock_token, 2)
-    # Without a beat of its parent, it claims nothing either.
+    # Without a heartbeat of its parent, it claims nothing either.
     stopped.send(signal.SIGCONT)
     stopped.has_said(f"Worker {dead} was declared dead")
     stopped.has_said("Worker .* started", times=2)
@@ -122,7 +122,7 @@ def test_a_worker_whose_supervisor_is_suspended_claims_nothing_more(work, ledger
     other = work("--queue", "another", delayed=SHORT_LEASE)
     other.has_said("sent no heartbeat")
     Note.perform_later(str(ledger), "done")
-    # The child has every opportunity: it looks ten times a second.
+    # The child could claim it: it looks for jobs ten times a second.
     seen = WorkerProcess.objects.get().heartbeat_at
     until(lambda: WorkerProcess.objects.get().heartbeat_at > seen + timedelta(seconds=1))
     assert [job.attempts for job in DelayedJob.objects.all()] == [0]
@@ -142,7 +142,7 @@ def test_workers_that_were_all_suspended_do_not_declare_one_another_dead(work, l
         ledger.has(f"begin {job.pk}")
     for worker in workers:
         worker.send(signal.SIGSTOP)
-    # As after the suspend of a machine: every beat is old.
+    # Every heartbeat is old, as after a machine was suspended.
     until(lambda: WorkerProcess.objects.stale(timedelta(seconds=2.5)).count() == 2)
     for worker in workers:
         worker.send(signal.SIGCONT)
@@ -175,14 +175,14 @@ def test_rows_that_a_living_worker_holds_and_does_not_know_are_released_after_a_
     gated = Gated.perform_later(str(ledger), str(ledger.gate))
     ledger.has(f"begin {gated.pk}")
     later = [Note.set(wait=3600).perform_later(str(ledger), f"unknown {number}") for number in range(3)]
-    # As a claim leaves them whose answer was lost.
+    # A claim leaves rows like this when its answer is lost.
     now = timezone.now()
     held_by = {"locked_by": WorkerProcess.objects.get().pk, "locked_at": now, "claimable": None}
     unknown = DelayedJob.objects.filter(pk__in=[row.pk for row in later])
     unknown.update(**held_by, lock_token=42, run_at=now, started_at=now, attempts=1)
     worker.has_said("held 3 jobs that it did not know; released")
     assert set(unknown.values_list("locked_by", "attempts")) == {("", 0)}
-    # The job that it has been performing for longer is still its own.
+    # It still holds the job that it performs, although it has held it for longer.
     gated.refresh_from_db()
     assert (gated.state, gated.attempts) == ("running", 1)
     ledger.open_gate()

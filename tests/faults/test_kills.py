@@ -22,7 +22,8 @@ on_postgresql = pytest.mark.skipif(
 )
 
 
-# Without a signal, and by one that no handler of Python's hears. The killer that runs once has SIGKILL.
+# One ends without a signal, and one by a signal that no handler of Python hears. The killer that runs once
+# uses SIGKILL.
 FEW_KILLERS = ["exit code 0", "SIGSEGV of the stack"]
 
 
@@ -119,7 +120,7 @@ def test_a_worker_that_dies_at_any_point_loses_no_job_and_repeats_only_what_it_h
     hosts, ledger, rng, figures
 ):
     deaths, jobs = form(1, 15), form(60, 600)
-    # A third of them fails once: a failure is two statements.
+    # A third of them fails once, because a failure is written with two statements.
     kinds = (WorkAgain, Work, AtomicWork) * (jobs * len(POINTS) // 3)
     rows = enqueue_all([kind(str(ledger), 0.001) for kind in kinds])
     count = form(3, len(POINTS))
@@ -130,7 +131,7 @@ def test_a_worker_that_dies_at_any_point_loses_no_job_and_repeats_only_what_it_h
         hosts.start(environment=given)
 
     def all_have_died():
-        # Those who come late find work, too.
+        # Workers that start late find work too.
         if DelayedJob.objects.waiting().count() < jobs:
             rows.extend(enqueue_all([kind(str(ledger), 0.001) for kind in (Work, WorkAgain, AtomicWork)]))
         return len(ledger.of(DEATH)) == deaths * len(POINTS)
@@ -139,7 +140,7 @@ def test_a_worker_that_dies_at_any_point_loses_no_job_and_repeats_only_what_it_h
     until(all_is_done, PATIENCE)
     died = deaths_in(ledger)
     expected = {row.pk: 1 + (row.name == "WorkAgain") for row in rows}
-    # One that died with the worker before it had failed may not fail at all.
+    # A job that died with its worker before it failed may not fail at all.
     extra = {pk: count - expected[pk] for pk, count in ledger.starts.items() if count > expected[pk]}
     at = Counter(entry.job for entry in ledger.of(DEATH))
     # The ledger hears of the effect of an atomic job after its commit, which has removed its row.
@@ -155,12 +156,12 @@ def test_a_worker_that_dies_at_any_point_loses_no_job_and_repeats_only_what_it_h
 
 
 def perform_killers(hosts, ledger, figures, *arguments):
-    """Perform killer jobs among good ones; gives the processes of the workers before and after."""
+    """Perform killer jobs among good ones; gives the processes of the workers before and after that."""
     kinds = [(kind, Killer) for kind in form(FEW_KILLERS, KILLERS)]
     kinds += [(kind, KillerOnce) for kind in form(["SIGKILL"], KILLERS)]
     good = enqueue_all([Work(str(ledger), 0.001) for _ in range(form(100, 1000))])
     pills = enqueue_all([killer(str(ledger), kind) for kind, killer in kinds])
-    # Among the good ones.
+    # The killers run among the good ones.
     for pill, neighbour in zip(pills, good[:: len(good) // len(pills)], strict=False):
         DelayedJob.objects.filter(pk=pill.pk).update(run_at=neighbour.run_at)
     workers = form(2, 4)

@@ -12,7 +12,7 @@ from tests.playground.processes import no_job_is_left, nothing_is_held, until
 
 MOVE = "DELETE FROM delayedjob"
 SETTLE_AND_CLAIM = "WITH removed delayedjob"
-# Those that a worker and its supervisor cannot do without; the answer to each is lost once at least.
+# Statements that a worker and its supervisor cannot do without; the answer to each is lost at least once.
 EACH = {
     *("INSERT INTO workerprocess", "UPDATE workerprocess", "COMMIT", "UPDATE delayedjob"),
     *(
@@ -39,7 +39,7 @@ def test_an_answer_that_is_lost_costs_no_job_and_no_second_start(hosts, ledger, 
     rows = []
 
     def all_were_lost():
-        # A worker that looks for jobs again and again makes every statement that there is.
+        # A worker that looks for jobs again and again makes each of these statements.
         if DelayedJob.objects.count() < 5:
             rows.extend(enqueue_all([kind(str(ledger), 0.001) for kind in (Work, WorkAgain)]))
         return network.lost.keys() >= EACH and network.lost.total() >= answers
@@ -62,13 +62,13 @@ def test_an_answer_that_is_lost_costs_no_job_and_no_second_start(hosts, ledger, 
 
 
 def lose_answers(hosts, ledger, network, figures, kinds, times, jobs, *arguments):
-    """Lose so many answers of each kind, and no job; none is started again. `jobs` are enqueued at a time."""
+    """Lose so many answers of each kind: no job is lost or started again. `jobs` are enqueued at a time."""
     network.lose_answers(times, only=kinds)
     [host] = hosts.start(1, *arguments, environment=network.environment)
     rows = []
 
     def all_were_lost():
-        # Each lost answer costs a pause, and so there may be no more of them than there are batches.
+        # After each lost answer the worker pauses, so there are no more lost answers than batches.
         if DelayedJob.objects.count() < jobs // 2:
             rows.extend(enqueue_all([Work(str(ledger)) for _ in range(jobs)]))
         return [network.lost[kind] for kind in kinds] == [times] * len(kinds)
@@ -115,7 +115,8 @@ def test_an_answer_that_is_lost_costs_and_doubles_no_effect_of_an_atomic_job(hos
     figures(answers=2 * times, jobs=len(rows), lost=len(lost), doubled=len(doubled), extra=extra)
     assert lost == set()
     assert doubled == []
-    # A job whose move had no answer is rolled back and performed again. One whose commit had none is over.
+    # If the answer to its move is lost, a job is rolled back and performed again. If the answer to its commit
+    # is lost, it is done.
     assert extra == times
     assert len(host.said("is committed with what it wrote")) == times
     assert host.process.poll() is None

@@ -26,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def installed():
-    """A server of the tests' own, which they may stop."""
+    """A server that belongs to the tests, and that they may stop."""
     if not OF_THE_VENDOR.is_installed():
         pytest.skip("the programs of the server are not installed here")
     server = OF_THE_VENDOR()
@@ -40,13 +40,13 @@ def installed():
 
 @pytest.fixture
 def server(installed, work):
-    # After `work`, which has asked for the database of the tests.
+    # This fixture comes after `work`, because `work` has asked for the database of the tests.
     with installed.in_use():
         yield installed
 
 
 class Load:
-    """Work for hosts while faults happen; what came of it."""
+    """Work for hosts while faults happen, and its results."""
 
     def __init__(self, hosts, ledger, figures):
         self.hosts, self.ledger, self.figures = hosts, ledger, figures
@@ -149,7 +149,7 @@ def test_hosts_wait_while_the_server_has_no_connection_left(load, server):
     load.go_on()
     taken = server.take_all_connections()
     for _ in range(3):
-        # One that the server ends may be taken by a worker first.
+        # A worker may be the first to take a connection that the server has ended.
         end_all_connections(*taken)
         taken += server.take_all_connections()
     load.everybody_has_noticed()
@@ -167,7 +167,7 @@ def test_what_a_host_does_behind_a_silent_network_is_done_by_another(hosts, ledg
     rows = enqueue_all([Work(str(ledger), 0.2) for _ in range(20)])
     until(lambda: len({entry.pid for entry in ledger.of(START)}) == 2)
     network.fall_silent()
-    # Once the next heartbeat of both has gone nowhere; the host that comes then declares them dead.
+    # Wait until the next heartbeat of both is lost; then a new host declares them dead.
     until(lambda: WorkerProcess.objects.stale(timedelta(seconds=lease / 2)).count() == 2)
     [other] = hosts.start(delayed=how)
     assert stopped.stop() == 0

@@ -1,4 +1,4 @@
-"""max_run_time: kept by an alarm in the job's own process, and by the parent where that is not enough."""
+"""max_run_time is kept by an alarm in the process of the job, and by its parent where no alarm arrives."""
 
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob, FailedAttempt

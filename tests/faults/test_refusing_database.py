@@ -1,4 +1,4 @@
-"""The database refuses statements until somebody repairs it: that is said, and nothing runs twice."""
+"""The database refuses statements until somebody repairs it: that is logged, and no job runs twice."""
 
 from contextlib import contextmanager
 
@@ -14,7 +14,7 @@ REFUSES = r"ERROR The database refuses a statement .*`manage.py migrate`.*, tryi
 
 @contextmanager
 def missing(model, column):
-    """Without the column, as while a migration waits to be run."""
+    """Remove the column for a block, as if a migration had not run yet."""
     table = model._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} RENAME COLUMN {column} TO elsewhere")

@@ -1,4 +1,4 @@
-"""The table in docs/guarantees.md: several supervisors with the same schedule, of which some are killed."""
+"""The table in docs/guarantees.md: several supervisors with the same schedule; some are killed."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ WORK = "tests.playground.jobs:Work"
 
 
 class Runs:
-    """The runs that there have been; the table has the last hundred only."""
+    """All runs that there have been; the table has only the last hundred."""
 
     def __init__(self):
         self.late, self.jobs = {}, {}
@@ -34,7 +34,7 @@ def test_each_tick_becomes_one_job_however_many_supervisors_there_are(hosts, led
     given = {"environment": {"RECURRING": json.dumps({"work": each_second})}, "delayed": {"LEASE": 300}}
     first, *_ = hosts.start(2, **given)
     until(lambda: runs.look() >= ticks / 2, PATIENCE)
-    # One dies, and another one starts: what came in between is caught up with.
+    # One dies and another one starts: it catches up with the ticks in between.
     first.send(signal.SIGKILL)
     hosts.start(1, **given)
     until(lambda: runs.look() >= ticks, PATIENCE)

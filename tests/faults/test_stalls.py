@@ -1,4 +1,4 @@
-"""The table in docs/guarantees.md: processes that stand still, and jobs that let them look so."""
+"""The table in docs/guarantees.md: processes that are suspended, and jobs that make them look suspended."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ REFUSED = "lost its claim; its outcome is dropped"
 
 
 def stall(hosts, ledger, count):
-    """Suspend so many hosts, each in a job, until that has run elsewhere; then let them go on."""
+    """Suspend so many hosts, each in a job, until the job has started elsewhere; then let them go on."""
     struck = {}
     for _ in range(count):
         worker, job = hosts.suspend_one_in_a_job(*struck)
@@ -27,20 +27,20 @@ def stall(hosts, ledger, count):
     before, refused = ledger.starts, {host: len(host.said(REFUSED)) for host, _ in struck.values()}
     until(lambda: all(ledger.starts[job] > before[job] for _, job in struck.values()), PATIENCE)
     assert not WorkerProcess.objects.filter(pid__in=struck).exists()
-    # The workers first: their supervisors will find out that they were declared dead, and replace them.
+    # The workers go on first: their supervisors will find out that they were declared dead, and replace them.
     for worker in struck:
         os.kill(worker, signal.SIGCONT)
-    # While it runs elsewhere: there, nothing is refused.
+    # Each is refused while the job runs elsewhere; the worker there is refused nothing.
     for host, times in refused.items():
         host.has_said(REFUSED, times + 1)
     for host, _ in struck.values():
         host.send(signal.SIGCONT)
-    # One that was struck again would wait for half a minute.
+    # Otherwise the next round could strike such a job again, and it would wait for half a minute.
     until(lambda: not DelayedJob.objects.filter(pk__in=[job for _, job in struck.values()]).exists())
 
 
 def stall_again_and_again(hosts, ledger, figures, kind=SlowerAgain):
-    """Several times, of jobs of this kind, each of which is refused what the first host comes to."""
+    """Suspend hosts several times, in jobs of this kind; the outcome of each suspended host is refused."""
     rounds, at_a_time = form(1, 10), form(2, 3)
     stops, jobs, rows = rounds * at_a_time, 40, []
     hosts.start(at_a_time + 1, delayed={"LEASE": LEASE_OF_STALLED})

@@ -67,7 +67,7 @@ def test_a_stop_that_every_process_hears_several_times_lets_the_current_jobs_end
         rows += current
         for row in current:
             ledger.has(f"begin {row.pk}")
-        # Heroku sends it again and again; systemd sends a SIGCONT behind it, to a whole control group.
+        # Heroku sends SIGTERM again and again; systemd sends SIGCONT after it, to a whole control group.
         processes = processes_of([host])
         for _ in range(signals):
             for number in (signal.SIGTERM, signal.SIGCONT):
@@ -88,7 +88,7 @@ def test_a_stop_that_every_process_hears_several_times_lets_the_current_jobs_end
 
 
 def can_be_first():
-    """Whether a process can be started here that is the first one of a namespace, as in a container."""
+    """Whether a process can be started here as the first one of a namespace, as in a container."""
     if not shutil.which("unshare"):
         return False
     return subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True).returncode == 0
@@ -103,14 +103,14 @@ def test_the_first_process_of_a_container_reaps_what_jobs_leave_behind_and_can_b
 ):
     orphans = form(5, 200)
     rows = enqueue_all([LeaveOrphan(str(ledger)) for _ in range(orphans)])
-    # A program around it that passes no signal on; it ends as what it has started does.
+    # `unshare` passes no signal on, and ends when the program that it has started ends.
     run = work(start_with=("unshare", "--pid", "--fork", "--kill-child", sys.executable, MANAGE))
     run.has_said("Worker [0-9a-f]{32} started")
     [first] = children_of(run.pid)
     run.children.update([first, *children_of(first)])
     assert "NSpid:" in (known := Path(f"/proc/{first}/status").read_text())
     assert known.partition("NSpid:")[2].split()[1] == "1"
-    # To write this is the last that an orphan does.
+    # An orphan writes this line at its end.
     for row in rows:
         ledger.has(f"orphan {row.pk}")
     until(lambda: len(children_of(first)) == 1, PATIENCE)

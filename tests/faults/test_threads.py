@@ -11,7 +11,7 @@ THREADS = 4
 
 
 def wait_until_failed(count):
-    """Wait until so many jobs have failed, one after the other, and no other is left."""
+    """Wait until so many jobs have failed, one after another, and no other job is left."""
 
     def have_failed(number):
         # After its second crash, a job waits for half a minute.
@@ -45,11 +45,11 @@ def test_killer_jobs_of_threads_are_given_up_and_no_job_beside_them_fails(hosts,
     for (kind, killer), pill in zip(kinds, pills, strict=True):
         pill.refresh_from_db()
         times = 3 if killer is Killer else 1
-        # Once more, if another job was performed beside it when it was started first.
+        # It is started once more if another job was performed beside it at its first start.
         assert starts[pill.pk] in (times, times + 1), kind
         assert (pill.attempts, pill.crashes, pill.failed_attempts.count()) == (times, times, times), kind
         assert kind.split(" of ")[0] in pill.error_message
-    # Each death that nobody could be blamed for has interrupted no more than the threads of its worker.
+    # Each death without a known culprit has interrupted at most the jobs of the worker's other threads.
     suspects = sum(starts[pill.pk] - pill.attempts for pill in pills)
     assert sum(starts[row.pk] - 1 for row in good) <= suspects * (THREADS - 1)
     assert hosts.stop() == [0] * workers
@@ -64,7 +64,7 @@ def test_jobs_of_threads_that_run_too_long_fail_at_once_and_cost_the_others_no_a
 ):
     count = form(4, 20)
     good = enqueue_all([Work(str(ledger), 0.02) for _ in range(form(200, 2000))])
-    # Every second one holds the GIL: then nothing of its process goes on, until it is killed.
+    # Every second one holds the GIL, so that its whole process stands still until it is killed.
     overlong = enqueue_all([TooLong(str(ledger), holds_gil=bool(number % 2)) for number in range(count)])
     for row, neighbour in zip(overlong, good[:: len(good) // count], strict=False):
         DelayedJob.objects.filter(pk=row.pk).update(run_at=neighbour.run_at)
@@ -78,7 +78,7 @@ def test_jobs_of_threads_that_run_too_long_fail_at_once_and_cost_the_others_no_a
     )
     assert ledger.lost(good) == set()
     assert {row.error_class for row in DelayedJob.objects.all()} == {"JobTimeout"}
-    # One that another kept from running at all, as it held the GIL, has not even written that it started.
+    # If another job held the GIL all the time, a job has not even written that it started.
     assert {ledger.starts[row.pk] for row in overlong} <= {0, 1}
     assert {row.attempts for row in DelayedJob.objects.all()} == {1}
     assert extra <= count * (THREADS - 1)

@@ -19,7 +19,7 @@ class RolledBack(Exception):
 
 
 class Transactions:
-    """A random tree of blocks, some of which are rolled back, with a job here and there."""
+    """A random tree of blocks with some jobs; some of the blocks are rolled back."""
 
     def __init__(self, rng, ledger):
         self.rng, self.ledger = rng, ledger
@@ -31,7 +31,7 @@ class Transactions:
             self.committed_after[job] = self._commit_begins
 
     def _block(self, depth):
-        """The ids of the jobs that the block leaves."""
+        """The ids of the jobs that are left after the block."""
         left = []
         try:
             with transaction.atomic():

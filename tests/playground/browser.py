@@ -34,7 +34,7 @@ def scripts():
 
 @pytest.fixture
 def open_tab(chromium, live_server, scripts):
-    """Open a tab for who is signed in here. The test fails if its console complains or a dialog opens."""
+    """Open a tab for the user who is signed in. The test fails if its console complains or a dialog opens."""
     complaints, contexts = [], []
 
     def open_for(client):

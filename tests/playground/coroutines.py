@@ -52,7 +52,7 @@ class GoingOn(Job):
 
 
 class Hanging(Job):
-    """Waits for what it has called."""
+    """Waits for a sync function that it has called."""
 
     max_run_time = 0.5
 

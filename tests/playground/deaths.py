@@ -1,9 +1,9 @@
-"""An app that lets workers die at points in the life of a job: each at one, and the next ones at the next.
+"""An app that kills workers at points in the life of a job: each at one point, later workers at the next.
 
-DEATH_AT      the points, keys of POINTS, with a semicolon between them
-DEATHS        how many workers die at each at most, of all that write into this ledger
-DEATH_LEDGER  where they write that they do
-SEED          which of the first passes of a worker is its last
+DEATH_AT      the points, as keys of POINTS separated by semicolons
+DEATHS        how many of the workers that write into this ledger die at each point, at most
+DEATH_LEDGER  the ledger into which they write that they die
+SEED          chooses how often a worker passes the point before it dies there
 """
 
 import os
@@ -17,7 +17,7 @@ from tests.playground.ledger import DEATH, enter
 
 
 class Death:
-    """Kills this process when it comes to the point for the nth time."""
+    """Kills this process when it reaches the point for the nth time."""
 
     def __init__(self, point):
         self.point = point.replace(" ", "_")
@@ -37,7 +37,7 @@ class Death:
 
 
 def on_every_connection(wrapper):
-    # Kept by the closure: Django holds receivers weakly.
+    # Django must not hold the receiver weakly: nothing else refers to it.
     def wrap(connection, **_):
         if wrapper not in connection.execute_wrappers:
             connection.execute_wrappers.append(wrapper)
@@ -49,7 +49,7 @@ def before_the_claims_commit(death):
     def wrapper(execute, sql, params, many, context):
         result = execute(sql, params, many, context)
         connection = context["connection"]
-        # SQLite commits when the rows that the statement returns are read.
+        # SQLite commits only when the rows that the statement returns have been read.
         if "attempts = attempts + 1" in sql and (connection.in_atomic_block or connection.vendor == "sqlite"):
             death.may_come()
         return result
@@ -90,7 +90,7 @@ def after_perform(death):
 
 
 def during_settling(death):
-    """Between the two statements of a failure."""
+    """Kill it between the two statements of a failure."""
 
     def wrapper(execute, sql, params, many, context):
         if sql.startswith("INSERT") and "django_delayed_failedattempt" in sql:
@@ -126,7 +126,7 @@ def after_an_atomic_jobs_commit(death):
 
 
 def in_the_ledger(death):
-    """Before the jobs that are performed are settled together."""
+    """Kill it before the jobs that it has performed are settled together."""
     from django_delayed.worker import settling
 
     remove = settling.settle_together
@@ -172,7 +172,7 @@ class Deaths(AppConfig):
     name = "tests.playground.deaths"
 
     def ready(self):
-        # The supervisor, which has no such variable, stays alive.
+        # The supervisor has no such variable, and stays alive.
         if "DJANGO_DELAYED_WORKER" not in os.environ:
             return
         for point in filter(None, os.environ.get("DEATH_AT", "").split(";")):

@@ -1,4 +1,4 @@
-"""Virtual environments with packages that the tests of this environment do without: made once, and kept."""
+"""Virtual environments with packages that are not in the environment of the tests: made once, and kept."""
 
 import subprocess
 import sys
@@ -7,12 +7,12 @@ import django
 import pytest
 from tests.stories.markdown import ROOT
 
-PATIENCE = 240  # seconds for what downloads, or migrates all of a large project
+PATIENCE = 240  # seconds for a step that downloads, or migrates the whole of a large project
 VERSION = "{}.{}".format(*django.VERSION[:2])
 
 
 def environment(name, *packages):
-    """The interpreter of an environment that has these packages, and the Django of the tests.
+    """The interpreter of an environment with these packages and the Django of the tests.
 
     Skips the test, with the reason, when they cannot be installed.
     """

@@ -54,7 +54,7 @@ def of_a_class_with_a_long_name():
     raise type("Odd" * 1000, (Exception,), {})("odd: a long name")
 
 
-# By their names: what raises it, given a factor of the length; and what the row says of it at least.
+# By name: a function that raises the error, given a factor for its length; and a text that the row must have.
 ERRORS = {
     "NUL": (lambda _: raise_error(ValueError("odd: \0 in it")), "odd: \N{REPLACEMENT CHARACTER} in it"),
     "a lone surrogate": (lambda _: raise_error(ValueError("odd: \ud800 in it")), "odd: "),
@@ -77,7 +77,7 @@ ERRORS = {
 
 
 class Odd(Job):
-    """Raises the error of this name."""
+    """Raises the error with this name."""
 
     max_attempts = 1
 

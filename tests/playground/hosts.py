@@ -1,4 +1,4 @@
-"""Several supervisors with their workers, each pair of which stands for a host; and how they are struck."""
+"""Hosts, each of them a supervisor with its workers on this machine; and the faults that strike them."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from django_delayed.models import DelayedJob
 from tests.playground.processes import children_of
 from tests.playground.waiting import PATIENCE, until
 
-# Without a line for each job, which this process would have to read while it looks for one to strike.
+# There is no line for each job: this process would have to read them while it looks for a job to strike.
 ONLY_WARNINGS = {
     "version": 1,
     "formatters": {"line": {"format": "%(levelname)s %(message)s"}},
@@ -20,7 +20,7 @@ ONLY_WARNINGS = {
 
 
 def _status(pid):
-    """What /proc has of a process from its state on; Z when there is none. Asking ps would take too long."""
+    """The fields of /proc/PID/stat from the state on; Z if there is no process. Asking ps takes too long."""
     with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return ["Z"] + ["0"] * 40
@@ -39,7 +39,7 @@ def parent_of(pid):
 
 
 def cpu_seconds(pids):
-    """The time that these processes have been on a processor."""
+    """The CPU time that these processes have taken."""
     ticks = sum(int(ticks) for pid in pids for ticks in _status(pid)[11:13])
     return ticks / os.sysconf("SC_CLK_TCK")
 
@@ -51,7 +51,7 @@ def processes_of(hosts):
 
 
 class Hosts:
-    """Hosts that perform the jobs which write into this ledger; the seed says which of them is struck."""
+    """Hosts that perform jobs which write into this ledger; the seed chooses the host that is struck."""
 
     def __init__(self, start, ledger, rng):
         self._start = start
@@ -60,19 +60,19 @@ class Hosts:
         self.all = []
 
     def start(self, count=1, *arguments, environment=None, **options):
-        """Start so many; gives those that it has started."""
+        """Start so many hosts; gives them."""
         environment = {"LOGGING": json.dumps(ONLY_WARNINGS)} | (environment or {})
         started = [self._start(*arguments, environment=environment, **options) for _ in range(count)]
         self.all += started
         return started
 
     def of(self, worker):
-        """The host of the process of a worker."""
+        """The host with this process of a worker."""
         supervisor = parent_of(worker)
         return next((host for host in self.all if host.pid == supervisor), None)
 
     def are_at_work(self, started, enqueue):
-        """Wait until each of these has begun a job; meanwhile, `enqueue` is called when none waits."""
+        """Wait until each of these has begun a job; meanwhile, call `enqueue` whenever no job waits."""
 
         def all_have_begun():
             if not DelayedJob.objects.waiting().exists():
@@ -82,9 +82,9 @@ class Hosts:
         until(all_have_begun)
 
     def suspend_one_in_a_job(self, *others):
-        """Suspend the process of a worker, none of these, in the middle of a job; gives its id and the job's.
+        """Suspend the process of another worker in the middle of a job; gives its id and the job's.
 
-        A worker that is found between two jobs goes on: a fault that strikes nothing does not count.
+        A worker that is found between two jobs goes on: that would be a fault without effect.
         """
         return until(lambda: self._suspend_any(others))
 
@@ -101,7 +101,7 @@ class Hosts:
         return None
 
     def suspend_host_of(self, worker):
-        """Suspend the supervisor too; gives the host."""
+        """Suspend the supervisor of the worker too; gives the host."""
         host = self.of(worker)
         host.send(signal.SIGSTOP)
         until(lambda: is_stopped(host.pid))
@@ -115,7 +115,7 @@ class Hosts:
         return [line for host in self.all for line in host.said(pattern)]
 
     def stop(self):
-        """Stop all; gives their exit codes."""
+        """Stop all hosts; gives their exit codes."""
         for host in self.all:
             if host.process.poll() is None:
                 host.send(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Jobs that say in which process they are performed, and what they find there."""
+"""Jobs that write down in which process they are performed, and what they find there."""
 
 import json
 import logging
@@ -20,14 +20,14 @@ hoard = []
 
 
 class Where(Job):
-    """Writes down its process: its id, its group and its parent; and whether it has a connection."""
+    """Writes down the id, the group and the parent of its process."""
 
     def perform(self, ledger):
         note(ledger, "where", os.getpid(), os.getpgrp(), os.getppid())
 
 
 class Leave(Job):
-    """Leaves behind what it can: memory, threads, files, variables, another directory; and a connection."""
+    """Leaves behind what it can: memory, threads, files, variables, another directory and a connection."""
 
     def perform(self, ledger):
         hoard.append(bytearray(50_000_000))
@@ -68,14 +68,14 @@ def descriptors():
     """The open files of this process by their numbers, where /proc lists them."""
     found = {}
     for link in Path("/proc/self/fd").iterdir():
-        # One of them was that of the list.
+        # One of them was the descriptor of the directory itself, and is closed by now.
         with suppress(OSError):
             found[int(link.name)] = os.readlink(link)
     return found
 
 
 class Talkative(Job):
-    """Tells its worker what is no outcome, without end."""
+    """Sends its worker bytes that are no outcome, without end."""
 
     max_attempts = 1
 
@@ -87,7 +87,7 @@ class Talkative(Job):
 
 
 class CloseAll(Job):
-    """Closes all descriptors, that to its worker too."""
+    """Closes all descriptors, including the socket to its worker."""
 
     max_attempts = 1
 
@@ -97,7 +97,7 @@ class CloseAll(Job):
 
 
 class WithThread(logging.StreamHandler):
-    """A handler of the log that works in a thread of its own."""
+    """A log handler that works in a thread of its own."""
 
     def __init__(self):
         super().__init__()
@@ -118,5 +118,5 @@ def hear(signal, sender, delayed_job, job=None, exception=None, **_):
     name = {job_started: "started", job_finished: "finished", job_failed: "failed"}[signal]
     words = [name, os.getpid(), sender.__name__, type(job).__name__, type(exception).__name__]
     note(os.environ["RECEIVED"], *words)
-    # As a client library does, whose thread must not stay in the worker.
+    # Client libraries start such threads, and they must not stay in the worker.
     threading.Thread(target=threading.Event().wait, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Jobs that go through the rows of `Item`, and say in a ledger what they do with which."""
+"""Jobs that go through the rows of `Item`, and write in a ledger what they do with each."""
 
 import os
 import select
@@ -10,24 +10,24 @@ from tests.playground.models import Effect, Item
 
 
 class Through(Job):
-    """Takes its time for each item; the ledger has its effect."""
+    """Takes so many seconds for each item, and writes its effect into the ledger."""
 
     def perform(self, ledger, seconds):
         for item in self.iterate(Item.objects.all()):
             enter(ledger, START, item.pk)
-            # Not time.sleep(): libfaketime breaks it.
+            # This is not time.sleep(), which libfaketime breaks.
             select.select([], [], [], seconds)
             enter(ledger, EFFECT, item.pk)
 
 
 class ThroughChunks(Job):
-    """Takes its time for each chunk; the effect of each item is a row, committed with the chunk."""
+    """Takes so many seconds for each chunk; the effect of an item is a row, committed with the chunk."""
 
     def perform(self, ledger, seconds, size):
         for chunk in self.iterate(Item.objects.all(), chunk=size):
-            # Not of the item: the ledger of `Through` counts these.
+            # The entry names no item: `Through` has an entry for each, and these are counted.
             enter(ledger, START, 0)
-            # Half of it without a transaction: SQLite has one writer at a time.
+            # Half of the time is outside of a transaction, because SQLite has one writer at a time.
             select.select([], [], [], seconds / 2)
             with chunk:
                 Effect.objects.bulk_create(Effect(job=item.pk) for item in chunk)
@@ -36,7 +36,7 @@ class ThroughChunks(Job):
 
 
 class KillerInTheMiddle(Job):
-    """Takes its process with it at this item, each time, after a second of others."""
+    """Kills its process at this item in each attempt, after about a second of other items."""
 
     def perform(self, ledger, number):
         note(ledger, "begin", self.delayed_job.attempts)
@@ -47,7 +47,7 @@ class KillerInTheMiddle(Job):
 
 
 class Steps(Job):
-    """Two steps; in the second one it goes on until it is stopped, or killed."""
+    """Has two steps; in the second one it goes on until it is stopped or killed."""
 
     def perform(self, ledger):
         with self.step("first") as step:

@@ -30,14 +30,14 @@ class Note(Job):
 
 
 class NoteSchema(Job):
-    """In which schema it is performed, as tests/playground/management/commands/with_schema.py says."""
+    """Writes down its schema, which tests/playground/management/commands/with_schema.py has set."""
 
     def perform(self, ledger):
         note(ledger, schema)
 
 
 class Gated(Job):
-    """Begins, and ends once the gate is a file."""
+    """Begins, and ends once the file of the gate exists."""
 
     def perform(self, ledger, gate):
         note(ledger, "begin", self.delayed_job.id)
@@ -105,17 +105,17 @@ class Hoard(Job):
 
 
 class Work(Job):
-    """Writes down that it starts, takes its time, and writes down its effect."""
+    """Writes down that it starts, takes so many seconds, and writes down its effect."""
 
     def perform(self, ledger, seconds=0.0):
         enter(ledger, START, self.delayed_job.id)
-        # Not time.sleep(): libfaketime breaks it.
+        # This is not time.sleep(), which libfaketime breaks.
         select.select([], [], [], seconds)
         enter(ledger, EFFECT, self.delayed_job.id)
 
 
 class AtomicWork(Job):
-    """Its effect is a row in the database; the ledger has it once that is committed."""
+    """Has a row in the database as its effect; the ledger has the effect once that row is committed."""
 
     atomic = True
 
@@ -134,11 +134,11 @@ class AtomicWork(Job):
 
 
 class SlowerAtomicWork(AtomicWork):
-    """Takes its time, and much more of it when it is tried again."""
+    """Takes so many seconds, and twenty times as many when it is tried again."""
 
     def perform(self, ledger, seconds=0.0):
         super().perform(ledger, seconds if self.delayed_job.attempts == 1 else 20 * seconds)
-        # Before the move of its row: from that to its commit, nobody else could take the job up.
+        # It is before the move of its row: between that and the commit, nobody else could take the job.
         enter(ledger, EFFECT, self.delayed_job.id)
 
     def committed(self, ledger):
@@ -154,7 +154,7 @@ class EndlessWork(Job):
 
 
 class EndlessWorkThatAsks(Job):
-    """The same, until it is told to stop; then it fails."""
+    """Writes down that it starts, and goes on until it is told to stop; then it fails."""
 
     def perform(self, ledger):
         enter(ledger, START, self.delayed_job.id)
@@ -164,7 +164,7 @@ class EndlessWorkThatAsks(Job):
 
 
 class StubbornWork(Job):
-    """The same, whatever it is told and whatever is raised in it."""
+    """Writes down that it starts, and goes on, whatever it is told and whatever is raised in it."""
 
     def perform(self, ledger):
         enter(ledger, START, self.delayed_job.id)
@@ -190,14 +190,14 @@ class WorkAgain(Work):
 
 
 class SlowerAgain(Work):
-    """Takes its time, and much more of it when it is tried again."""
+    """Takes so many seconds, and twenty times as many when it is tried again."""
 
     def perform(self, ledger, seconds=0.0):
         super().perform(ledger, seconds if self.delayed_job.attempts == 1 else 20 * seconds)
 
 
 class Forking(Job):
-    """Its child, which has inherited a connection, comes back from the job."""
+    """Forks a child, which inherits a connection and returns from the job."""
 
     def perform(self, ledger, how):
         with connection.cursor() as cursor:
@@ -216,7 +216,7 @@ class Forking(Job):
 
 
 class LeaveThread(Job):
-    """Leaves a thread behind that runs for a minute, and that Python waits for."""
+    """Leaves a thread behind that runs for a minute; Python waits for it at its end."""
 
     def perform(self, ledger):
         threading.Thread(target=time.sleep, args=(60,), name="left behind").start()
@@ -224,7 +224,7 @@ class LeaveThread(Job):
 
 
 class LeaveOrphan(Job):
-    """Leaves a program behind that ends after it, and whose own parent has ended before."""
+    """Leaves a program behind that ends after the job; the parent of that program has ended before."""
 
     def perform(self, ledger):
         word = f"orphan {self.delayed_job.id}"
@@ -232,7 +232,7 @@ class LeaveOrphan(Job):
 
 
 class Told(Gated):
-    """Says when it is told to stop, and goes on until the gate is a file."""
+    """Writes down when it is told to stop, and goes on until the file of the gate exists."""
 
     def perform(self, ledger, gate):
         note(ledger, "begin", self.delayed_job.id)
@@ -255,7 +255,7 @@ class FailingWhenTold(Job):
 
 
 class HoldGil(Job):
-    """No Python runs in this process for so many seconds."""
+    """Keeps all Python code of this process from running for so many seconds."""
 
     def perform(self, ledger, seconds):
         enter(ledger, START, self.delayed_job.id)
@@ -264,7 +264,7 @@ class HoldGil(Job):
 
 
 class HoldGilForever(Job):
-    """Neither does a signal handler."""
+    """Keeps all Python code of this process from running for ever, signal handlers included."""
 
     max_run_time = 0.5
 
@@ -274,7 +274,7 @@ class HoldGilForever(Job):
 
 
 class AlarmOff(Job):
-    """Uses SIGALRM for itself."""
+    """Switches SIGALRM off."""
 
     max_run_time = 0.3
 
@@ -286,7 +286,7 @@ class AlarmOff(Job):
 
 
 class Swallowing(Job):
-    """Swallows its JobTimeout, and ends after that."""
+    """Swallows its JobTimeout, and then ends."""
 
     max_run_time = 0.3
 
@@ -311,7 +311,7 @@ class FailingForGood(Failing):
 
 
 def overflow_the_stack(*_):
-    """Through C, in a thread whose stack is so small that it ends before Python's own limit is reached."""
+    """Overflow, through C, the stack of a thread; it is too small for Python to reach its own limit."""
     threading.stack_size(64 * 1024)
     thread = threading.Thread(target=descend)
     thread.start()
@@ -333,7 +333,7 @@ KILLERS = {
 
 
 class Pill(Job):
-    """Takes its process with it."""
+    """Kills its process."""
 
     def perform(self, ledger, kind):
         note(ledger, kind)
@@ -341,7 +341,7 @@ class Pill(Job):
 
 
 class Killer(Job):
-    """Writes down that it starts, and takes its process with it."""
+    """Writes down that it starts, and kills its process."""
 
     def perform(self, ledger, kind):
         enter(ledger, START, self.delayed_job.id)
@@ -370,7 +370,7 @@ class Whereabouts(Job):
 
 
 class TooLong(Job):
-    """Goes on for ten minutes, in Python or where nothing else of its process can."""
+    """Goes on for ten minutes; if it holds the GIL, no other thread of its process runs meanwhile."""
 
     max_run_time = 0.5
 
@@ -384,7 +384,7 @@ class TooLong(Job):
 
 
 class Environment(Job):
-    """What a program that a job starts finds: its environment, and its open files."""
+    """Writes down the environment of a program that it starts."""
 
     def perform(self, ledger):
         code = "import os, sys; sys.stdout.write(' '.join(os.environ))"
@@ -392,7 +392,7 @@ class Environment(Job):
 
 
 class Statement(Job):
-    """Asks the database something that takes so long."""
+    """Runs a statement that takes a while."""
 
     def perform(self, ledger, sql):
         note(ledger, "begin", self.delayed_job.id)
@@ -402,7 +402,7 @@ class Statement(Job):
 
 
 class Ask(Job):
-    """Asks the database, then sleeps."""
+    """Runs a query, then sleeps."""
 
     def perform(self, ledger, seconds):
         with connection.cursor() as cursor:
@@ -412,7 +412,7 @@ class Ask(Job):
 
 
 class Reporting(Job):
-    """Says how far it is, waits until the gate is a file, and says more at its end."""
+    """Says how far it is, waits until the file of the gate exists, and says how far it is at its end."""
 
     keep_for = 3600
 

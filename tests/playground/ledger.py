@@ -1,4 +1,4 @@
-"""What jobs have done, in a file outside the database: no rollback and no death of a server undoes it.
+"""What jobs have done, in a file outside of the database: no rollback and no crash of a server undoes it.
 
 Each line is one write() to a file opened with O_APPEND: the lines of many processes do not mix, and what was
 written before a SIGKILL stays. A job of the fault suite writes a line when it starts and one for its effect:
@@ -16,7 +16,7 @@ START, EFFECT, DEATH = "start", "effect", "death"
 
 
 def note(ledger, *words):
-    """One line."""
+    """Write these words as a line."""
     file = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(file, f"{' '.join(map(str, words))}\n".encode())
@@ -25,12 +25,12 @@ def note(ledger, *words):
 
 
 def enter(ledger, what, job):
-    """The line of an entry."""
+    """Write an entry."""
     note(ledger, what, job, os.getpid(), time.monotonic_ns())
 
 
 class Entry(NamedTuple):
-    """That a process did something of a job at a time; for a death, `job` is the point where it died."""
+    """What a process did for a job, and when; for a death, `job` is the point where it died."""
 
     what: str
     job: int | str
@@ -59,7 +59,7 @@ class Ledger:
         return self.path.read_text().splitlines()
 
     def has(self, line, times=1):
-        """Wait until the line is there so often."""
+        """Wait until the line is there so many times."""
         return until(lambda: self.lines.count(line) >= times)
 
     def open_gate(self):
@@ -69,7 +69,7 @@ class Ledger:
 
     @property
     def entries(self):
-        """All so far; only what is new is read from the file."""
+        """All entries so far; only new ones are read from the file."""
         with self.path.open("rb") as file:
             file.seek(self._position)
             new = file.read()
@@ -95,13 +95,13 @@ class Ledger:
 
     @property
     def running(self):
-        """The jobs that have started and not had their effect, by their processes, dead ones included."""
+        """The jobs that have started and have had no effect yet, by their processes, dead ones included."""
         _ = self.entries
         return {pid: entry.job for pid, entry in self._last.items() if entry.what == START}
 
     @property
     def processes(self):
-        """Those that have begun a job."""
+        """The processes that have begun a job."""
         _ = self.entries
         return self._last.keys()
 
@@ -110,5 +110,5 @@ class Ledger:
         return {row.pk for row in rows} - self.effects.keys()
 
     def extra_starts(self, rows):
-        """How many starts there are beyond one a row."""
+        """How many more starts than rows there are."""
         return self.starts.total() - len(rows)

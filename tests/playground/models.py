@@ -1,4 +1,4 @@
-"""What atomic jobs have done, in the database: committed together with the end of their rows."""
+"""The effects of atomic jobs, in the database: committed together with the end of their rows."""
 
 from django.db import models
 from django.db.models import Count
@@ -14,10 +14,10 @@ class Effect(models.Model):
 
     @classmethod
     def doubled(cls):
-        """The ids of the jobs that have had more than one."""
+        """The ids of the jobs that have had more than one effect."""
         counted = cls.objects.values("job").annotate(effects=Count("pk"))
         return [one["job"] for one in counted.filter(effects__gt=1)]
 
 
 class Item(models.Model):
-    """What long jobs go through."""
+    """A row for long jobs to go through."""

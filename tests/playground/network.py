@@ -11,7 +11,7 @@ from contextlib import suppress
 from django.db import connection
 
 TABLE = rb"django_delayed_(\w+)"
-# What a request says that has a statement of ours in it, in both protocols.
+# A statement of ours in a request, in both protocols.
 STATEMENT = re.compile(
     rb"(?:COMMIT|ROLLBACK|WITH RECURSIVE"
     rb"|(?:WITH (?:picked|removed|written)|SELECT|INSERT INTO|UPDATE|DELETE(?: job)? FROM)\b.*?"
@@ -20,7 +20,7 @@ STATEMENT = re.compile(
     re.DOTALL,
 )
 
-# The COMMIT of an atomic job, behind the move of its row.
+# The COMMIT of an atomic job, after the move of its row.
 COMMIT_OF_JOB = "COMMIT of a job"
 
 
@@ -42,11 +42,11 @@ def kind_of(request):
 
 
 class Network(threading.Thread):
-    """Between a worker and its database.
+    """A proxy between a worker and its database.
 
-    `fall_silent` drops everything and closes nothing. With `lose_answers`, a connection is closed after the
-    server has answered a statement and before the client has the answer: to the first, third, fifth … of each
-    kind, so many times.
+    After `fall_silent`, nothing is passed on and no connection is closed. After `lose_answers`, a connection
+    is closed when the server has answered a statement and the client does not have the answer yet: the first,
+    the third, the fifth … of each kind, so many times.
     """
 
     def __init__(self):
@@ -64,7 +64,7 @@ class Network(threading.Thread):
 
     @property
     def environment(self):
-        """In which a project finds its database behind this."""
+        """The environment in which a project finds its database behind this network."""
         return at_port(self.port)
 
     def run(self):
@@ -114,14 +114,14 @@ class Network(threading.Thread):
             self._losing.add(self.peers[ready])
 
     def lose_answers(self, times, only=()):
-        """Those to statements of these kinds; without them, of every kind."""
+        """Lose so many answers to statements of these kinds; without kinds, of every kind."""
         self._to_lose, self._only = times, only
 
     def fall_silent(self):
         self.is_silent = True
 
     def speak(self):
-        """Pass on what came meanwhile, and all that comes."""
+        """Pass on what has come meanwhile and what comes from now on."""
         self.is_silent = False
 
     def close(self):

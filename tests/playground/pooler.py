@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode before the database of the tests."""
+"""PgBouncer in transaction mode in front of the database of the tests."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from tests.playground.waiting import until
 
 
 class PgBouncer:
-    """Runs for a block; its clients share so many connections to the server."""
+    """A PgBouncer that runs for a block; its clients share so many connections to the server."""
 
     def __init__(self, pool_size=20):
         self.port = free_port()

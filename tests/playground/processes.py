@@ -1,4 +1,4 @@
-"""Workers as processes of their own: started, listened to, waited for, and never left behind."""
+"""Workers in processes of their own: started, read, waited for, and never left behind."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def children_of(pid):
 
 
 def is_alive(pid):
-    """Whether the process runs; one that is dead and that nobody has asked about does not."""
+    """Whether the process runs; a zombie does not."""
     listed = subprocess.run(
         ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
@@ -32,7 +32,7 @@ def is_alive(pid):
 
 
 def hangup(action):
-    """Start a process with this action for SIGHUP, whatever that of the tests is: nohup ignores it."""
+    """Start a process with this action for SIGHUP; under nohup it would inherit that it is ignored."""
     return {"preexec_fn": lambda: signal.signal(signal.SIGHUP, action)}
 
 
@@ -74,20 +74,20 @@ class Command:
         return "\n".join(self.lines)
 
     def said(self, pattern):
-        """The lines that match, from the level of the log on: all that were written before the call."""
+        """The lines that match, of all that were written before the call."""
         if self._reader.is_alive():
             self._take()
         return [line for line in list(self.lines) if re.search(pattern, line)]
 
     def has_said(self, pattern, times=1):
-        """Wait for that many lines that match."""
+        """Wait for so many lines that match; gives them."""
         until(lambda: len(self.said(pattern)) >= times or not self._reader.is_alive())
         assert len(self.said(pattern)) >= times, self.output
         return self.said(pattern)
 
     @property
     def child(self):
-        """The process id of the worker that is up; waits for one."""
+        """The process id of its one worker; waits until there is one."""
         (pid,) = until(lambda: children_of(self.pid))
         self.children.add(pid)
         return pid
@@ -96,7 +96,7 @@ class Command:
         os.kill(to or self.pid, signum)
 
     def ends(self):
-        """Wait for its end, and that of all that it wrote to; gives the exit code."""
+        """Wait until it has ended and nobody writes to its output; gives the exit code."""
         code = self.process.wait(PATIENCE)
         self._reads_to_the_end()
         return code
@@ -114,7 +114,7 @@ class Command:
         if self.process.poll() is None:
             self.process.send_signal(
                 signal.SIGSTOP
-            )  # or it would start a new child for the one that is killed
+            )  # otherwise it would start a new child for the one that is killed
             self.children.update(children_of(self.pid))
             self.process.kill()
         for pid in self.children:
@@ -124,7 +124,7 @@ class Command:
             until(lambda pid=pid: not is_alive(pid))
         self.process.wait()
         self._reads_to_the_end()
-        print(self.output)  # which pytest shows when the test has failed
+        print(self.output)  # pytest shows it when the test has failed
 
 
 @pytest.fixture
@@ -165,12 +165,12 @@ def ledger(tmp_path):
 
 
 def workers():
-    """The ids of the workers that are there, by the ids of their processes."""
+    """The ids of the registered workers, by the ids of their processes."""
     return {row.pid: row.pk for row in WorkerProcess.objects.all()}
 
 
 def started(run, times):
-    """The workers once so many have started; each process is ended with the test."""
+    """The workers, once so many have started; their processes are ended with the test."""
     run.has_said("Worker [0-9a-f]{32} started", times)
     found = until(lambda: set(workers()) == set(children_of(run.pid)) and workers())
     run.children.update(found)
@@ -182,7 +182,7 @@ def no_job_is_left():
 
 
 def nothing_is_held():
-    """What every stop leaves behind: no row of a worker, no job in its hands."""
+    """Whether no worker is registered and no job is held, as after every stop."""
     return not WorkerProcess.objects.exists() and not DelayedJob.objects.running().exists()
 
 

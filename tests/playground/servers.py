@@ -1,4 +1,4 @@
-"""Servers that tests start for themselves, to stop them, kill them or set them up oddly."""
+"""Servers that tests start for themselves, so that they can stop, kill or misconfigure them."""
 
 import signal
 import socket
@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from scripts import servers
 
-# Of the database, and of the user that workers are: one without the rights of an administrator.
+# The names of the database and of the user of the workers, who has no rights of an administrator.
 NAME, USER = "faults", "worker"
 
 
@@ -18,20 +18,20 @@ def answers(port):
 
 
 class InUse:
-    """A server which is a database of the tests' kind while `in_use`."""
+    """A server of the same kind as that of the tests; they use it while `in_use`."""
 
-    # What the user of the workers is given, once there are the tables.
+    # The statements that give the user of the workers its rights, once there are the tables.
     GRANTS = ()
 
     @property
     def environment(self):
-        """In which a project finds it, as an ordinary user."""
+        """The environment in which a project finds the server, as an ordinary user."""
         user = self.VARIABLES[2]
         return super().environment | {user: USER, "DATABASE_NAME": NAME, "PGSSLMODE": "disable"}
 
     @contextmanager
     def in_use(self):
-        """A block in which Django's connection of this process leads here, to the tables of the queue."""
+        """A block in which Django's connection in this process leads to this server and the queue's tables."""
         settings = connection.settings_dict
         before = {**settings}
         connection.close()
@@ -49,7 +49,7 @@ class InUse:
             settings |= before
 
     def take_all_connections(self):
-        """Connections of the workers' user, until the server has no more; closed by the caller."""
+        """Open connections as the workers' user until the server has no more; the caller closes them."""
         taken = []
         while True:
             one = connection.copy()
@@ -76,11 +76,11 @@ class PostgreSQLServer(InUse, servers.PostgreSQLServer):
     )
 
     def crash(self):
-        """As `pg_ctl stop -m immediate`: without a checkpoint, so that the next start is a recovery."""
+        """Stop as `pg_ctl stop -m immediate` does: without a checkpoint, so that the next start recovers."""
         self.stop(signal.SIGQUIT)
 
     def refuse_writes(self, refuse):
-        # The administrator may, as he says for his own session that he does.
+        # The administrator may still write, because this session sets that for itself.
         self.execute(
             "SET default_transaction_read_only = off",
             f"ALTER SYSTEM SET default_transaction_read_only = {'on' if refuse else 'off'}",
@@ -98,7 +98,7 @@ class MariaDBServer(InUse, servers.MariaDBServer):
         self.stop(signal.SIGKILL)
 
     def refuse_writes(self, refuse):
-        # Those of the administrator are accepted all the same.
+        # The administrator may still write.
         self.execute(f"SET GLOBAL read_only = {int(refuse)}")
 
 

@@ -1,6 +1,6 @@
-"""The settings of the processes that tests start: quick to come up, and without a LOGGING of their own.
+"""The settings of the processes that tests start: they start quickly, and have no LOGGING of their own.
 
-DELAYED    DJANGO_DELAYED, as JSON; without another, UNKNOWN_GRACE is 0
+DELAYED    DJANGO_DELAYED, as JSON; UNKNOWN_GRACE is 0 unless it says otherwise
 RECURRING  the setting of this name, as JSON, each schedule as the seconds of an interval
 LOGGING    the setting, as JSON
 LANGUAGE   the LANGUAGE_CODE

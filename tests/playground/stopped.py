@@ -4,7 +4,7 @@ from django_delayed.execution.stopping import Stop
 
 
 class StopAfter(Stop):
-    """A worker that is told to stop when its job has asked so often whether it is."""
+    """A worker that is told to stop when its job has asked so many times whether to stop."""
 
     def __init__(self, asked, **how):
         self.asked = asked

@@ -13,7 +13,7 @@ from .jobs import note
 
 
 def tried_once(made):
-    """As @task(max_attempts=1) where it takes that, which it does not on Django 6.0."""
+    """Like @task(max_attempts=1), which Django 6.0 does not take."""
     return replace(made, max_attempts=1)
 
 

@@ -1,7 +1,7 @@
 """The settings of the playground with Sentry as docs/deployment.md sets it up.
 
 EVENTS    the file that receives its events, a line of JSON each
-TRACKED   "given up" for what the page has; else every failure is sent
+TRACKED   "given up" runs the code of the page; otherwise every failure is sent
 """
 
 import functools

@@ -6,7 +6,7 @@ PATIENCE = 30  # seconds: an event that has not come by then will not come
 
 
 def until(holds, patience=PATIENCE):
-    """Wait for what comes true by itself; gives what it is."""
+    """Wait until `holds()` is true; gives its result."""
     deadline = time.monotonic() + patience
     while not (found := holds()):
         assert time.monotonic() < deadline, "it has not come true"
