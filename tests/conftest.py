@@ -16,14 +16,14 @@ from tests.playground.waiting import until
 ROOT = Path(__file__).resolve().parent.parent
 MANAGE = ROOT / "testproject" / "manage.py"
 
-os.environ["DEBUG"] = "0"  # for the processes that tests start; in this one pytest-django has seen to it
+os.environ["DEBUG"] = "0"  # for the processes that tests start; in this process pytest-django sets it
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
-    """As that of pytest-django; at the end it waits for the sessions of processes that were killed.
+    """Extend the fixture of pytest-django: at the end, wait for the sessions of processes that were killed.
 
-    A busy PostgreSQL takes a while to notice their end, and drops no database that others use.
+    A busy PostgreSQL takes a while to notice their end, and does not drop a database with other sessions.
     """
     yield
     if connection.vendor == "postgresql":
@@ -45,14 +45,14 @@ def other_sessions():
 
 @pytest.fixture(autouse=True)
 def media_root(settings, tmp_path):
-    """What a test uploads or draws goes with the test, not into the demo's files."""
+    """Keep files that a test uploads or draws out of the files of the demo."""
     settings.MEDIA_ROOT = tmp_path / "media"
     return settings.MEDIA_ROOT
 
 
 @pytest.fixture(autouse=True)
 def names_forgotten():
-    """What an earlier test has found under a name is looked up again, where a test replaces modules."""
+    """Forget what earlier tests have found under names, because some tests replace modules."""
     names.found_under.cache_clear()
 
 
@@ -82,7 +82,7 @@ def in_job(monkeypatch):
 
 @pytest.fixture
 def child_environment(transactional_db):
-    """The environment in which a Python process of its own works on the database of the tests."""
+    """The environment of a separate Python process that uses the database of the tests."""
     paths = [ROOT, MANAGE.parent, os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
@@ -96,9 +96,9 @@ def child_environment(transactional_db):
 def manage(child_environment):
     """Start `manage.py` with these arguments as a process on the database of the tests.
 
-    `start_with` is another way to it, `environment` goes on top of the surrounding one, other keywords to
-    Popen. Gives the Popen, its output and errors as one pipe of text; whatever still runs at the end of the
-    test is killed.
+    `start_with` is another program to start it with, `environment` is added to the present one, and other
+    keywords go to Popen. Gives the Popen, with its output and errors as one pipe of text. Processes that
+    still run at the end of the test are killed.
     """
     processes = []
 
@@ -114,5 +114,5 @@ def manage(child_environment):
 
     yield start
     for process in processes:
-        with process:  # waits, and closes the pipes
+        with process:  # this waits, and closes the pipes
             process.kill()

@@ -1,4 +1,4 @@
-"""Connections that the server ends, as a restart or a network would; and what is asked on all of them."""
+"""Connections: how to open others, end them as a restart would, and see statements on all of them."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ def end_connection(target):
 
 
 def other_connections(*kept):
-    """What the server calls the connections to the database but our own and these."""
+    """The server's ids of the connections to the database but our own and these."""
     ids = {
         "postgresql": "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid()",
@@ -46,7 +46,7 @@ def end_all_connections(*kept):
     ids = other_connections(*kept)
     end = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL {}"}[connection.vendor]
     for id in ids:
-        # One may have ended by itself meanwhile.
+        # A connection may have ended by itself meanwhile.
         with suppress(OperationalError), connection.cursor() as cursor:
             cursor.execute(end.format(id))
     return len(ids)
@@ -54,7 +54,7 @@ def end_all_connections(*kept):
 
 @pytest.fixture
 def other():
-    """A second connection to the same database, as another process would have."""
+    """A second connection to the same database, like that of another process."""
     copy = connection.copy()
     yield copy
     copy.close()
@@ -62,7 +62,7 @@ def other():
 
 @pytest.fixture
 def in_thread():
-    """Run a function in a thread with connections of its own; returns its future, and waits at the end."""
+    """Run a function in a thread with its own connections; returns its future. The fixture's end waits."""
 
     def run(function, *arguments):
         try:
@@ -75,7 +75,7 @@ def in_thread():
 
 
 def id_of(target):
-    """What the server calls this connection."""
+    """The server's ids of this connection."""
     target.ensure_connection()
     if target.vendor == "postgresql":
         return target.connection.info.backend_pid
@@ -84,10 +84,10 @@ def id_of(target):
 
 @contextmanager
 def wrapped(wrapper):
-    """A block in which this wrapper of `execute` is on every connection, those opened meanwhile included."""
+    """A block in which every connection, also one opened meanwhile, has this wrapper of `execute`."""
 
     def wrap(connection, **_):
-        if wrapper not in connection.execute_wrappers:  # it is there when the connection is opened again
+        if wrapper not in connection.execute_wrappers:  # it has it already if it is opened again
             connection.execute_wrappers.append(wrapper)
 
     before = connections.all(initialized_only=True)
@@ -103,7 +103,7 @@ def wrapped(wrapper):
 
 
 def wait_for_a_lock():
-    """Wait until a transaction waits for a lock of another."""
+    """Wait until a transaction waits for a lock of another one."""
     asks = {
         "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         " AND datname = current_database()",

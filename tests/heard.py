@@ -1,4 +1,4 @@
-"""What the signals say."""
+"""The signals that were sent."""
 
 import pytest
 from django_delayed.signals import (
@@ -14,7 +14,7 @@ from django_delayed.signals import (
 
 @pytest.fixture
 def heard():
-    """What the signals said, in order."""
+    """The signals that were sent, in order, with their arguments."""
     said = []
 
     def hear(signal, sender, delayed_job, **what):

@@ -6,7 +6,7 @@ from django_delayed import claiming
 
 @pytest.fixture(autouse=True)
 def no_lanes_are_remembered():
-    """A long list of lanes is good for a second: longer than a test."""
+    """Forget the lanes: a long list of them is remembered for a second, which is longer than a test."""
     claiming.forget_lanes()
     yield
     claiming.forget_lanes()

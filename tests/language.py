@@ -6,6 +6,6 @@ from django.utils import translation
 
 @pytest.fixture(autouse=True)
 def english():
-    """A request of the test client leaves its language behind in this thread."""
+    """Set the language, because a request of the test client leaves its own behind in this thread."""
     with translation.override("en"):
         yield

@@ -1,4 +1,4 @@
-"""What the processes of the queue sleep by: the wakeup that ends a sleep, and the clock."""
+"""The wakeup that ends a sleep of the processes of the queue, and the clock."""
 
 import pytest
 from django_delayed.worker.wakeup import Wakeup
@@ -13,7 +13,7 @@ def wakeup():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The monotonic clock, which goes on by `clock.now += seconds` alone."""
+    """The monotonic clock, which only `clock.now += seconds` moves on."""
 
     class Clock:
         now = 1000.0

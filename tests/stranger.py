@@ -1,4 +1,4 @@
-"""In no installed app: no row may have it imported."""
+"""A module outside of all installed apps: no row may cause its import."""
 
 import sys
 

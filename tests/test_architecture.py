@@ -1,4 +1,4 @@
-"""The rules of the code beside the layers, which import-linter checks (pyproject.toml)."""
+"""The rules of the code apart from its layers; import-linter checks those (pyproject.toml)."""
 
 import ast
 import importlib
@@ -14,11 +14,11 @@ PACKAGE = Path(django_delayed.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
 LONGEST_MODULE = 250
 LONGEST_FUNCTION = 25
-# What is longer, and for which reason: {"module.py": lines, "module.py:function": lines}.
+# What is longer, and why: {"module.py": lines, "module.py:function": lines}.
 LONGER: dict[str, int] = {
     # One file holds the states and every move between them, so that nothing else changes a row.
     "states.py": 546,
-    # What a project writes, calls and reads of a job, in one class.
+    # One class has everything that a project writes, calls and reads of a job.
     "jobs/job.py": 385,
 }
 MOST_ENTRIES = 32  # modules and packages at the top, so that the folder can be read aloud
@@ -29,7 +29,7 @@ RETIRED = {
     *("pipeline", "registry", "subject_of", "surrounded", "surroundings", "tracebacks", "upkeep"),
     *("verdict", "verdicts", "written_down", "write_down", "in_vain", "beats", "beaten", "rescue", "rescues"),
 }
-# A project's own models.py imports these, when no model can be imported yet.
+# The models.py of a project imports these when no model can be imported yet.
 FRONT = ["", ".jobs", ".calls", ".mail", ".tasks", ".enqueueing", ".signals", ".exceptions"]
 
 
@@ -58,7 +58,7 @@ def imports_of_ours(function):
             yield from (node.lineno for name in node.names if name.name.split(".")[0] == "django_delayed")
 
 
-# The app's ready() and the fixture of pytest come when there are models; their modules are loaded before.
+# The app's ready() and the fixture of pytest run when there are models, but their modules are loaded before.
 @pytest.mark.parametrize(
     "path", [path for path in MODULES if path.name not in ("apps.py", "pytest_plugin.py")], ids=name_of
 )
@@ -89,7 +89,7 @@ def test_every_exception_to_the_lengths_is_still_needed():
 
 @each_module
 def test_a_retired_word_does_not_come_back(path):
-    # Also inside names: LifeLine, in_vain, rescue_workers.
+    # This finds them inside names too: LifeLine, in_vain, rescue_workers.
     text = re.sub(r"([a-z])([A-Z])", r"\1_\2", path.read_text()).lower()
     words = set(re.findall(r"[a-z]+", text))
     pairs = set(re.findall(r"(?=\b_?([a-z]+_[a-z]+))", text))
@@ -152,7 +152,7 @@ def test_every_exported_name_is_there():
 
 
 def test_no_module_bears_the_name_of_something_exported():
-    # `import django_delayed.delay as d` would give the function or the module, depending on who came first.
+    # `import django_delayed.delay as d` would give the function or the module, depending on earlier imports.
     modules = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()}
     assert modules.isdisjoint(django_delayed.__all__)
 

@@ -1,4 +1,4 @@
-"""What async code writes to enqueue a job, and what it is told when it writes something else."""
+"""What async code writes to enqueue a job, and the error when it writes something else."""
 
 import asyncio
 import re
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def awaits(function, *arguments, **options):
-    """What the coroutine function returns, in a loop beside which Django makes its queries in this thread."""
+    """Run the coroutine function in a loop; Django makes its queries in this thread. Returns its result."""
 
     async def run():
         return await function(*arguments, **options)

@@ -177,7 +177,7 @@ def test_a_field_or_method_called_delay_hides_that_of_the_mixin(monkeypatch, mod
 
 @pytest.fixture
 def define(monkeypatch):
-    """A Job class in an installed app, for the time of the test."""
+    """Define a Job class in an installed app, until the end of the test."""
 
     def define(bases=(Job,), **attributes):
         job_class = type("Foreign", bases, {"__module__": "tests.blog.jobs", **attributes})

@@ -1,4 +1,4 @@
-"""Every setting: what it takes, what it refuses, and when a change is seen."""
+"""Every setting: what it accepts, what it refuses, and when a change is seen."""
 
 import re
 from datetime import timedelta

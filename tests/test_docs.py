@@ -1,4 +1,4 @@
-"""The pages of docs/: what they say of settings, commands, files, tests and code is so."""
+"""What the pages of docs/ say about settings, commands, files, tests and code is true."""
 
 import ast
 import dataclasses
@@ -225,7 +225,7 @@ def test_every_signal_stands_in_its_page():
 
 
 def directives(page):
-    """What the directives of autodoc on a page name, with the modules that they are in."""
+    """The names in the autodoc directives of a page, with their modules."""
     module = ""
     for kind, name in re.findall(r"^\.\. (\w+):: (\S+)$", page.read_text(), re.MULTILINE):
         if kind == "currentmodule":
@@ -240,7 +240,7 @@ def directives(page):
 def test_every_public_name_stands_in_the_reference(module):
     described = {*directives(ROOT / "docs/reference.md")}
     assert {f"{hooks.__name__}.{kind}" for kind in hooks.KINDS} <= described
-    # All errors stand there by one directive.
+    # One directive covers all errors.
     assert "django_delayed.exceptions" in described
     for name in module.__all__:
         is_error = getattr(exceptions, name, None) is getattr(module, name)

@@ -24,7 +24,7 @@ def numbers():
 
 
 def jobs(count, then=None):
-    """So many, one by one, and then this error."""
+    """Yield so many jobs, and then raise this error."""
     for number in range(count):
         yield Plain(number)
     if then:
@@ -109,7 +109,7 @@ def test_nothing_is_written_of_a_chunk_that_the_database_refuses(monkeypatch):
     # Each chunk takes several statements.
     monkeypatch.setattr("django_delayed.databases.inserting.MOST_ROWS", 2)
     given = list(jobs(10))
-    monkeypatch.setattr(given[8], "max_attempts", 2**80, raising=False)  # no database stores that
+    monkeypatch.setattr(given[8], "max_attempts", 2**80, raising=False)  # no database can store that
     with pytest.raises((DatabaseError, OverflowError)):
         enqueue_many(given, chunk=5)
     assert numbers() == list(range(5))

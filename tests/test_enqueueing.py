@@ -19,7 +19,7 @@ from tests.blog.jobs import CleanUpJob, Curious, Hooked, Plain
 from tests.blog.models import Post
 from tests.blog.work import load, work_off
 
-# What a database that locks as a whole cannot do.
+# Whether the database has one writer at a time.
 one_writer = not connection.features.has_select_for_update
 
 
@@ -121,7 +121,7 @@ def test_long_payloads_are_spread_over_inserts():
 def test_all_of_many_jobs_are_written_or_none(monkeypatch):
     monkeypatch.setattr("django_delayed.databases.inserting.MOST_ROWS", 2)
     broken = [Plain(1), Plain(2), Plain(3)]
-    monkeypatch.setattr(broken[2], "max_attempts", 2**80, raising=False)  # no database stores that
+    monkeypatch.setattr(broken[2], "max_attempts", 2**80, raising=False)  # no database can store that
     with pytest.raises((DatabaseError, OverflowError)):
         enqueue_all(broken)
     assert not DelayedJob.objects.exists()
@@ -200,7 +200,7 @@ def test_after_enqueue_sees_the_row():
 
 @pytest.fixture
 def heard():
-    """What the signals said of jobs."""
+    """What a receiver of the signals about jobs has got; it raises each time."""
     said = []
 
     def hear(**what):
@@ -228,7 +228,7 @@ def test_a_signal_tells_of_every_enqueued_job(heard, caplog):
     )
 
 
-# In which transaction: ENQUEUE
+# The transaction of an enqueue: ENQUEUE
 
 
 @pytest.mark.django_db(transaction=True)
@@ -255,7 +255,7 @@ def test_on_commit_a_job_is_written_once_the_transaction_has_committed(settings,
         assert diary == ["before_enqueue"] * 2
     assert DelayedJob.objects.order_by("pk").first() == row
     assert diary == ["before_enqueue"] * 2 + ["after_enqueue"] * 2
-    assert Hooked.perform_later().pk  # without a transaction, at once
+    assert Hooked.perform_later().pk  # without a transaction, it is written at once
 
 
 @pytest.mark.django_db
@@ -362,7 +362,7 @@ unittest.main(argv=["test"])
 
 @pytest.fixture
 def beside_another_database(tmp_path, child_environment):
-    """Run a script in a process of its own, with an empty database "queue", and these DJANGO_DELAYED."""
+    """Run a script in a separate process with this DJANGO_DELAYED and an empty database "queue"."""
 
     def run(script, **given):
         (tmp_path / "two_databases.py").write_text(

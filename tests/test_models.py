@@ -1,4 +1,4 @@
-"""The columns, and what the database itself sees to."""
+"""The columns, and what the database itself enforces."""
 
 import re
 from datetime import timedelta

@@ -133,7 +133,7 @@ def test_a_job_that_an_operator_watches_is_kept(operation):
 
 
 def waits_of(rows):
-    """For how long each of these jobs has to wait from the first on, in minutes."""
+    """The minutes by which each of these jobs is due later than the first."""
     moments = list(DelayedJob.objects.order_by("pk").values_list("run_at", flat=True))
     return [round((moment - moments[0]) / timedelta(minutes=1)) for moment in moments]
 
@@ -163,7 +163,7 @@ def test_a_cause_is_written_down_when_its_first_job_is_moved_and_settled_with_th
     DelayedJob.objects.filter(pk=rows[2].pk).update(failed_at=now - 2 * HOUR)
     assert operation.carry_out([rows[0].pk], by="ann") == 1
     group = FailureGroup.objects.get()
-    # That of a job that has not been moved yet.
+    # The cause was first seen in a job that has not been moved yet.
     assert (group.fingerprint, group.first_seen_at) == ("c1", now - 2 * HOUR)
     assert (group.settled_at, group.settled_by) == (None, "")
     operation.carry_out([row.pk for row in rows[1:]], by="bob" * 100)
@@ -191,8 +191,8 @@ def test_a_cause_that_is_known_costs_no_second_insert():
         statements, _ = statements_of(lambda row=row: RETRY.carry_out([row.pk]))
         kinds.append([sql.split()[0] for sql in statements])
     assert kinds == [
-        # Which causes, whether they are known, when they were first seen; which jobs have a key; the move;
-        # whether any is left.
+        # Which causes there are, whether they are known, when they were first seen; their rows; which jobs
+        # have a key; the move; whether any job is left.
         ["SELECT", "SELECT", "SELECT", "INSERT", "SELECT", "UPDATE", "SELECT"],
         ["SELECT", "SELECT", "SELECT", "UPDATE", "SELECT"],
     ]
@@ -234,7 +234,7 @@ def test_registered_workers_are_asked_and_nobody_else():
 
 @pytest.fixture
 def held():
-    """Write running jobs of a worker that is there, each of a claim of its own."""
+    """Write running jobs of a registered worker, each with its own claim."""
     now, there = timezone.now(), "1" * 32
     WorkerProcess.objects.create(id=there, hostname="host", pid=7, started_at=now, heartbeat_at=now)
     return lambda *tokens: [write(1, locked_at=now, locked_by=there, lock_token=token)[0] for token in tokens]
@@ -253,7 +253,7 @@ def test_running_jobs_are_asked_to_end_once_a_claim_and_nobody_else_is(held):
     said = list(requests.values_list("delayed_job_id", "lock_token", "requested_by"))
     assert said == [(row.pk, 1, "ann"), (other.pk, 2, ("bob" * 100)[:255])]
     assert [request.verb for request in requests] == [Verb.CANCEL] * 2
-    # Another claim of the same row.
+    # Another claim of the same row may be asked again.
     DelayedJob.objects.filter(pk=row.pk).update(lock_token=9)
     assert CANCEL.carry_out([row.pk], by="ann") == 1
 

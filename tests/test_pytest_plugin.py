@@ -1,4 +1,4 @@
-"""The fixture that the entry point of pytest brings."""
+"""The fixture that comes with the entry point for pytest."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is enqueued while a failure is reported, and that there is an end to it."""
+"""What is enqueued while a failure is announced, and that this comes to an end."""
 
 import logging
 import socket
@@ -139,13 +139,13 @@ def test_reports_of_failures_that_fail_themselves_come_to_an_end(failing, report
     rows = DelayedJob.objects.order_by("pk")
     assert not rows.exclude(failed_at=None).filter(attempts=0)
     assert all(row.state == "failed" for row in rows)
-    # At most two reports an attempt of the first job, and none of the failures of reports.
+    # There are at most two reports for each attempt of the first job, and none about failures of reports.
     assert 2 <= len(rows) <= 1 + 2 * 3 + 1
     assert [row.extras for row in rows] == [0] + [MARK] * (len(rows) - 1)
     named = {record.getMessage().split("#")[1].split(",")[0] for record in refusals(caplog)}
     assert named <= {str(row.pk) for row in rows[1:]}
     assert named
-    # Once for each failed attempt of a report.
+    # There is at most one refusal for each failed attempt of a report.
     assert len(refusals(caplog)) <= sum(row.attempts for row in rows[1:])
 
 
@@ -157,7 +157,7 @@ def errors_mailed_to_admins(settings):
 
 
 class MailingHandler(logging.Handler):
-    """Mails all that is logged, through the queue."""
+    """Mails each log record through the queue."""
 
     def emit(self, record):
         alias = {"alias": "default", "mailer": "smtp"} if HAS_MAILERS else {}
@@ -167,7 +167,7 @@ class MailingHandler(logging.Handler):
 
 @pytest.fixture
 def server_is_away(settings, monkeypatch):
-    """Every mail of the project is a job, and the mail server is away."""
+    """Have every mail of the project be a job, while the mail server is away."""
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         send_through(settings, port=deaf.getsockname()[1])
@@ -186,7 +186,7 @@ def test_mails_to_the_admins_about_failed_mails_come_to_an_end(settings, caplog,
         for _ in range(4):
             all_due()
             call_command("jobs_workoff", quiet=True)
-    # Three attempts of the mail, with at most two lines about the last one; and three of each report.
+    # The mail has three attempts, with at most two lines about the last one; each report has three too.
     rows = DelayedJob.objects.order_by("pk")
     assert len(rows) in (1 + 3, 1 + 4)
     assert [row.extras for row in rows] == [0] + [MARK] * (len(rows) - 1)

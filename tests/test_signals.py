@@ -20,7 +20,7 @@ class False_(Exception):
 
 @pytest.fixture
 def lines(caplog):
-    """What the logger `django_delayed` says, as (level, line)."""
+    """What the logger `django_delayed` has logged, as (level, line)."""
     caplog.set_level(logging.DEBUG, "django_delayed")
     return lambda: [(record.levelname, record.getMessage()) for record in caplog.records]
 
@@ -147,7 +147,7 @@ def test_every_signal_is_a_signal_of_django(name):
     assert isinstance(getattr(signals, name), signals.Signal)
 
 
-# Of each signal that tells of another end than a good one: a job that ends so, and the states of its rows.
+# By the signals of all ends but a good one: a job that ends so, and the states of its rows.
 ENDS = {
     "job_snoozed": (Sleepy(), ["scheduled"]),
     "job_errored": (Hooked("perform"), ["retrying"]),
@@ -198,7 +198,7 @@ def test_a_name_and_a_queue_from_a_row_cannot_forge_a_line_of_the_log(caplog):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """That of the lines of the log, which goes on by `clock.now += seconds`."""
+    """The clock of the log lines, which only `clock.now += seconds` moves on."""
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(signals.time, "monotonic", lambda: clock.now)
     return clock
@@ -222,14 +222,14 @@ def test_a_second_with_many_jobs_is_summed_up_in_one_line(lines, clock):
         perform(250)
         assert len(at_info(lines)) == 2 * signals.LINES_A_SECOND
         assert len(lines()) == 500
-        # The next second is expected to be one of many jobs, too.
+        # The next second is expected to have many jobs too.
         clock.now += 1
         perform(250)
         assert at_info(lines)[200:] == [SUMMARY]
         clock.now += 1
         perform(1)
         assert at_info(lines)[201:] == [SUMMARY]
-        # Now it is known that it was not.
+        # Now it is known that it did not.
         clock.now += 1
         perform(1)
         assert at_info(lines)[202:] == [

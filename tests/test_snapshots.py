@@ -18,7 +18,7 @@ __all__ = ["no_lanes_are_remembered"]
 pytestmark = pytest.mark.django_db
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-# SQLite knows of no other transaction.
+# SQLite does not know about other transactions, so one statement is missing there.
 STATEMENTS = 7 if connection.vendor == "sqlite" else 8
 
 
@@ -90,7 +90,7 @@ def test_a_queue_is_served_by_the_workers_that_claim_from_its_due_jobs():
     worker("mail", quiet=True)
     worker("mail", silent_for=HOUR)
     worker("index,!slow", max_priority=10)
-    # Of mail, the job of priority 50 has the fewest; the one that is not due does not count.
+    # In mail, the job of priority 50 is served by the fewest workers; the job that is not due does not count.
     assert stats.snapshot().served_by == {"default": 1, "mail": 2, "index": 1, "slow": 1}
 
 

@@ -264,7 +264,7 @@ def test_what_was_claimed_with_a_job_that_has_begun_is_released():
     assert [row.locked_by for row in rows] == ["", W1, "", other.locked_by]
     started_at = rows[1].started_at
     assert -1.1 * HOUR < started_at - second.locked_at < -0.5 * HOUR
-    # It began once, and what the worker has claimed since stays.
+    # It began only once, and rows that the worker has claimed since then stay.
     [again] = DelayedJob.objects.claim(W1)
     assert again.pk == first.pk
     assert release_unstarted(second, 2 * HOUR) == 0
@@ -341,7 +341,7 @@ def test_a_suspect_gets_its_attempt_back_and_runs_alone_next():
     assert (row.state, row.attempts, row.crashes, row.run_at) == ("retrying", 4, 0, held.run_at)
     assert row.runs_alone
     assert row.extras == 1 | SUSPECT
-    # Not performed then, it is one still.
+    # It was not performed then, so it is still a suspect.
     assert DelayedJob.objects.release([claim()]) == 1
     assert DelayedJob.objects.suspect(claim()) is True
     assert claim().runs_alone
@@ -687,7 +687,7 @@ def test_a_move_that_breaks_off_at_any_of_its_statements_changes_nothing(name):
         statements = []
 
         def break_off(execute, sql, *rest, statements=statements, number=number):
-            # Undoing is no part of the move.
+            # A rollback is no part of the move.
             if not sql.startswith(("ROLLBACK", "RELEASE")):
                 statements.append(sql)
                 if len(statements) == number:
@@ -698,7 +698,7 @@ def test_a_move_that_breaks_off_at_any_of_its_statements_changes_nothing(name):
             with connection.execute_wrapper(break_off):
                 assert ALL_MOVES[name](DelayedJob.objects, row) == 1
         except ArithmeticError:
-            # The transaction of the test goes on, with whatever was written before the move broke off.
+            # The test's transaction goes on: it would keep what the move had written before it broke off.
             transaction.set_rollback(False)
             assert (columns_of(row), list(FailedAttempt.objects.order_by("pk").values())) == before
         else:
@@ -767,7 +767,7 @@ def test_moves_in_a_callers_transaction_are_rolled_back_with_it():
 
 
 class ReadsFromAReplica:
-    """A router of a project whose replica is not there: nothing of ours may ask for it."""
+    """The router of a project with a replica that does not exist: django_delayed must not use the replica."""
 
     def db_for_read(self, model, **hints):
         return "replica"

@@ -273,14 +273,14 @@ def test_many_counts_take_one_statement_and_stop(monkeypatch, django_assert_num_
 
 
 def minute(now, ago, **numbers):
-    """The row of a minute that was so long ago."""
+    """Write the row of a minute that was so long ago."""
     given = {"processed": 1, "failed": 0, "waited": 0.0, "ran": 0.0, "longest": 0.0} | numbers
     return JobStat.objects.create(id=JobStat.objects.count() + 1, minute=now - ago, **given)
 
 
 @pytest.fixture
 def now():
-    """In the middle of a minute, when all rows of the one before are written."""
+    """A time in the middle of a minute, when all rows of the minute before are written."""
     here = timezone.now()
     if not 15 <= here.second < 50:
         # Virtual time: the clock of the database goes ahead for this process.

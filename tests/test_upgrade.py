@@ -1,6 +1,6 @@
-"""A database that an earlier state of the code has written: it is migrated, and its rows are worked off.
+"""A database that an earlier state of the code has written is migrated, and its rows are worked off.
 
-Each was written by scripts/stored_database. Rows of payload versions that no worker knows are put beside.
+scripts/stored_database has written each of them. Rows of payload versions that no worker knows are added.
 """
 
 import json
@@ -50,7 +50,7 @@ def test_what_is_due_and_what_a_dead_worker_held_is_worked_off(said):
     ]
     assert said["mails"] == ["Hello"]
     assert said["workers"] == 0
-    # That of a paused queue stays.
+    # The job of a paused queue stays.
     assert said["worked off"]["states"] == {
         "finished": 3, "failed": 4, "retrying": 2, "scheduled": 3, "enqueued": 1
     }  # fmt: skip
@@ -74,5 +74,5 @@ def test_an_operator_can_move_the_others_and_a_job_in_steps_goes_on_where_it_was
 def test_the_stored_schedule_goes_on_and_the_stored_results_can_be_read(said):
     assert said["later"]["done"] == [[["hourly"], {}]]
     assert said["results"] == [["SUCCESSFUL", 3], ["SUCCESSFUL", 1], ["SUCCESSFUL", 7]]
-    # What is kept, what is paused, and the two that nobody can read.
+    # These are the rows that are kept, the paused one, and the two that nobody can read.
     assert said["later"]["states"] == {"finished": 4, "enqueued": 1, "scheduled": 1, "failed": 1}

@@ -314,7 +314,7 @@ def test_a_schedule_belongs_to_the_job_that_has_it_by_itself_or_by_a_mixin():
     class Nightly:
         schedule = every(60)
 
-    # As they are alive for as long as these tests run, a supervisor would find them.
+    # The classes live as long as these tests run, so otherwise a supervisor would find them.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Job, "__init_subclass__", classmethod(lambda cls, **_: None))
         parent = define(schedule=every(60))

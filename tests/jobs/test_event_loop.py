@@ -26,7 +26,7 @@ tenant = ContextVar("tenant", default="nobody")
 
 @pytest.fixture
 def awaiting(monkeypatch):
-    """Enqueue a job that awaits what this makes of it."""
+    """Enqueue a job that awaits what this function makes of the job."""
 
     def enqueue(function, job_class=Coroutine, **options):
         monkeypatch.setitem(CALLS, "awaiting", function)
@@ -45,7 +45,7 @@ def loops(monkeypatch):
         made.append(new_event_loop())
         return made[-1]
 
-    # Where asgiref, or asyncio.run() for it, looks for it.
+    # These are the places where asgiref and asyncio.run() look for it.
     for module in (asyncio, asyncio.events):
         monkeypatch.setattr(module, "new_event_loop", note)
     return made
@@ -225,7 +225,7 @@ def test_what_is_not_async_runs_in_the_thread_of_the_job(awaiting, diary):
     def sync(depth):
         diary.append(threading.current_thread())
         if depth:
-            # As a receiver of a signal may do.
+            # A receiver of a signal may do this.
             async_to_sync(further)(depth - 1)
 
     async def further(depth):
@@ -269,7 +269,7 @@ def test_it_is_refused_where_a_loop_runs(monkeypatch, diary):
     with pytest.raises(EventLoopRunning, match=r"write await sync_to_async\(MyJob\.perform_now\)"):
         asyncio.run(perform())
     assert diary == ["before"]
-    # A coroutine that is not awaited would be reported when it is collected.
+    # Python would report a coroutine that was not awaited when it is collected.
     gc.collect()
 
     async def as_told():

@@ -1,4 +1,4 @@
-"""keep_for and result of a Job class: how long its row is kept, and what it has returned."""
+"""`keep_for` and the result of a job: how long its row is kept, and what it has returned."""
 
 from datetime import timedelta
 

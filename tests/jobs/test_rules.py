@@ -1,4 +1,4 @@
-"""Rules for single errors: what can be written, and what a rule says."""
+"""Rules for single errors: which can be written, and what they say."""
 
 from datetime import UTC, datetime, timedelta
 

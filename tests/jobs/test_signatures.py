@@ -1,4 +1,4 @@
-"""Arguments are compared with what a function takes, without running anything."""
+"""Arguments are compared with the signature of a function, and nothing is run."""
 
 import functools
 import inspect
@@ -53,7 +53,7 @@ def test_arguments_without_names_are_counted_as_binding_them_would(function, cou
         with pytest.raises(TypeError):
             check_fit("name", function, args, {})
     except ValueError:
-        # It has no signature.
+        # Python knows no signature of it.
         check_fit("name", function, args, {})
     else:
         check_fit("name", function, args, {})
@@ -76,7 +76,7 @@ def test_arguments_that_do_not_fit_are_refused_with_the_name_and_the_reason(func
     assert str(caught.value) == f"name(): {why}."
 
 
-# Python knows no signature of some of these, depending on its version.
+# Depending on its version, Python knows no signature for some of these.
 @pytest.mark.parametrize("function", [max, iter, vars, dict, functools.lru_cache(min)], ids=range(5))
 def test_a_function_whose_signature_is_unknown_takes_whatever_it_is_given(function):
     check_fit("name", function, ([3, 1],), {})

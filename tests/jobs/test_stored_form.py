@@ -1,7 +1,7 @@
-"""The payload of one job of every kind, as the stored file has it; and the rows of that file, worked off.
+"""The payload of a job of every kind is the one in the stored file, and the rows of that file are worked off.
 
-Rows wait while code is deployed, so what this version writes, every later one has to read. A change of a
-payload that is meant adds a version and keeps this file.
+Rows wait while code is deployed, so every later version has to read what this version writes. An intended
+change of a payload adds a version and keeps this file.
 """
 
 import json
@@ -45,7 +45,7 @@ def customer(db):
 
 @pytest.fixture
 def enqueued(post, customer):
-    """One job of every kind: its row by the name that the file has for it."""
+    """The row of a job of every kind, by its name in the file."""
     task = resize_task.using(priority=5, run_after=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
     message = EmailMessage("Hello", "How are you?", "a@example.com", ["b@example.com"])
     with translation.override("en"), timezone.override("Europe/Paris"):
@@ -69,7 +69,7 @@ def enqueued(post, customer):
 def test_each_payload_is_written_as_in_the_stored_file(enqueued):
     payloads = {name: json.loads(row.payload) for name, row in enqueued.items()}
     for name in ("mail", "mail of a mailer"):
-        # Different for each mail.
+        # The headers differ from mail to mail.
         assert payloads[name]["headers"].keys() == STORED[name]["headers"].keys()
         payloads[name]["headers"] = STORED[name]["headers"]
     assert payloads == STORED

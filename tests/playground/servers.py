@@ -31,7 +31,7 @@ class InUse:
 
     @contextmanager
     def in_use(self):
-        """A block in which Django's connection in this process leads to this server and the queue's tables."""
+        """A block in which Django's connection of this process leads here, to the tables of the queue."""
         settings = connection.settings_dict
         before = {**settings}
         connection.close()

@@ -90,7 +90,7 @@ def round_trip(value):
 
 
 def _spelled(value):
-    """As repr(), whatever the order of a set: 1 and True are equal, and not the same."""
+    """Like repr(), whatever the order of a set is. 1 and True are equal, but are spelled differently."""
     if isinstance(value, (tuple, set, frozenset)):
         items = [_spelled(item) for item in value]
         return f"{type(value)}{items if isinstance(value, tuple) else sorted(items)}"
@@ -102,7 +102,7 @@ def _told(at):
 
 
 def same(one, other):
-    """Equal, of the same type, and the same in what equality overlooks."""
+    """Whether both are equal, of the same type, and alike in what equality overlooks."""
     if type(one) is not type(other):
         return False
     if isinstance(one, (list, tuple)):
@@ -238,7 +238,7 @@ def test_what_is_nested_as_deep_as_is_allowed_travels():
         encode([value])
 
 
-class Zone(tzinfo):  # in the manner of pytz: its own answers, and no name to find it by
+class Zone(tzinfo):  # like pytz: it has its own answers, and no name to find it by
     def utcoffset(self, when):
         return timedelta(hours=1)
 
@@ -283,7 +283,7 @@ class Incomparable(str):
 
 
 class Stamp(datetime):
-    """As pandas has: the nanoseconds are stored where Python does not see them."""
+    """Like a class of pandas that stores the nanoseconds where Python does not see them."""
 
     __hash__ = datetime.__hash__
 
@@ -459,7 +459,7 @@ def test_an_error_of_the_code_that_loads_a_registered_type_is_raised_as_it_is(mo
         assert raised.value is error
 
 
-# What no `encode` has written
+# Data that `encode` has not written
 
 
 @pytest.mark.parametrize(

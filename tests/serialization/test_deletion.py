@@ -13,7 +13,7 @@ SENTENCE = r"the blog\.\w+ is being deleted, so no worker could fetch it; pass i
 
 @pytest.fixture
 def receive():
-    """Connect a receiver to both signals, or to one, for the time of the test."""
+    """Connect a receiver to both signals, or to one, until the end of the test."""
     connected = []
 
     def connect(function, sender, signals=(pre_delete, post_delete)):

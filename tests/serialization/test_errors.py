@@ -1,4 +1,4 @@
-"""An error as text: it always fits, can always be stored, says what is worth knowing and nothing more."""
+"""An error as text: it always fits, can always be stored, and says what is worth knowing and nothing more."""
 
 import os
 import re
@@ -58,7 +58,7 @@ class Uncomparable(Exception):
 
 
 class HasExceptions(Exception):
-    """As some libraries have them: `exceptions` is not what a group has there."""
+    """Like errors of some libraries: its `exceptions` are not those of a group."""
 
     def __init__(self, exceptions):
         self.exceptions = exceptions
@@ -333,7 +333,7 @@ def test_notes_are_shown():
     assert describe(error).text.startswith("ValueError: it broke")
 
 
-# The fingerprint: one kind of error, one mark.
+# The fingerprint: one for each kind of error.
 
 
 def fails(message):
@@ -403,7 +403,7 @@ def test_the_time_that_a_long_message_takes_grows_no_faster_than_its_length(unit
         describe(error)
         return time.process_time() - began
 
-    assert seconds(2_000_000) < 1  # a few milliseconds; what is not linear takes hours
+    assert seconds(2_000_000) < 1  # it takes milliseconds; anything worse than linear would take hours
 
 
 class Refused(Exception):
@@ -424,7 +424,7 @@ def test_an_odd_module_of_an_error_has_a_path_that_fits(module):
     assert path.encode("utf-8")
 
 
-# What is left when the database refuses the text.
+# What is recorded when the database refuses the text.
 
 
 def test_in_ascii_everything_fits_every_charset():

@@ -73,7 +73,7 @@ LEFT_OUT = "  ...\n"
     [
         (f"{BEGIN}{OWN}{FOREIGN}{REPEATED}E: no", f"{BEGIN}{OWN}{LEFT_OUT}E: no"),
         (f"{BEGIN}{FOREIGN}{OWN}{FOREIGN}{OTHER}E", f"{BEGIN}{LEFT_OUT}{OWN}{LEFT_OUT}{OTHER}E"),
-        # An indented message is no line of a frame.
+        # An indented line of a message is not a frame.
         (f"{BEGIN}{OWN}{FOREIGN}E: a\n    b\n  c\n", f"{BEGIN}{OWN}{LEFT_OUT}E: a\n    b\n  c\n"),
         (f"{BEGIN}{FOREIGN}E\n\nled to\n\n{BEGIN}{OWN}F", f"{BEGIN}{LEFT_OUT}E\n\nled to\n\n{BEGIN}{OWN}F"),
     ],

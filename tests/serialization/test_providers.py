@@ -1,4 +1,4 @@
-"""What CONTEXT carries from the enqueue to the performing of jobs, calls and mail."""
+"""What CONTEXT carries from the enqueue of jobs, calls and mail to their perform."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def carrying(settings):
-    """Configure these providers, in the order in which they are named."""
+    """Configure these providers, in this order."""
 
     def configure(**paths):
         settings.DJANGO_DELAYED = {
@@ -34,7 +34,7 @@ def carrying(settings):
 
 @pytest.fixture
 def in_request():
-    """Be in a request of this id."""
+    """Set the id of the current request."""
     tokens = []
     yield lambda id: tokens.append(context.request_id.set(id))
     for token in reversed(tokens):
@@ -43,7 +43,7 @@ def in_request():
 
 @pytest.fixture
 def noted(monkeypatch):
-    """The ids of the requests that the code of jobs has seen, one after the other."""
+    """The ids of the requests that the code of jobs has seen, in order."""
     seen = []
     monkeypatch.setattr(diary, "write", lambda *_: seen.append(context.request_id.get()))
     return seen
@@ -187,7 +187,7 @@ def test_a_block_sees_the_error_of_a_job_and_cannot_swallow_it(carrying, noted):
     jobs.Plain.perform_later()
     perform_next()
     assert DelayedJob.objects.get().error_class == "ConnectionError"
-    # The second is the block of the hooks.
+    # The second entry is from the block around the hooks.
     assert context.Curious.seen == [ConnectionError, None, None]
 
 

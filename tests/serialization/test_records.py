@@ -224,7 +224,7 @@ def test_a_reference_that_makes_no_sense_is_an_error_of_its_own(reference):
         decode({"@type": "record"} | reference)
 
 
-# Subjects
+# What a job is about
 
 
 def test_about_is_the_first_saved_instance(post):

@@ -61,7 +61,7 @@ def test_the_error_about_a_cycle_names_the_argument_alone():
 
 
 class Int64(numbers.Integral):
-    """As numpy has: a number that is no int."""
+    """Like a number of numpy, which is not an int."""
 
     __int__ = lambda self: 7  # noqa: E731
 

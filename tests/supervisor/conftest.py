@@ -11,7 +11,7 @@ __all__ = ["clock", "wakeup"]
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Let the process of a worker run this code."""
+    """Let the process of a worker run this code instead of a worker."""
 
     def run(code):
         monkeypatch.setattr(process, "worker_command", lambda: [sys.executable, "-S", "-c", code])

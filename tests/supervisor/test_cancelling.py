@@ -17,7 +17,7 @@ KILLED = "Ended by {}, and killed as it did not stop within 0.5 s."
 
 @pytest.fixture
 def running(work, ledger):
-    """A job in the middle of its work, in a worker that looks for jobs often; gives both."""
+    """Start a job in a worker that looks for jobs often; gives both when the job has begun."""
 
     def start(job, worker=work, **options):
         row = job.perform_later(str(ledger), str(ledger.gate))
@@ -36,12 +36,12 @@ def operator(monkeypatch):
 
 
 def end(row):
-    """What the operator does."""
+    """End the job as the operator does."""
     call_command("jobs_cancel", row.pk, interactive=False, verbosity=0)
 
 
 def cancelled(row):
-    """The row once its job is cancelled."""
+    """Wait until the job is cancelled; gives its row."""
     until(lambda: DelayedJob.objects.failed().filter(pk=row.pk).exists())
     row.refresh_from_db()
     assert (row.error_class, row.attempts, row.crashes) == ("JobCancelled", 1, 0)

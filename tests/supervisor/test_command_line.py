@@ -1,4 +1,4 @@
-"""A worker is started by the program that its supervisor runs, whatever that is."""
+"""A worker is started by the same program as its supervisor, whatever that program is."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ __all__ = ["command", "ledger"]
 ROOT = Path(__file__).parents[2]
 ONE_PASS = ("jobs_work", "--sleep-delay", "0")
 
-# A program that makes its paths itself, as many a manage.py does; the environment names none of them.
+# A program that sets its paths itself, as some manage.py do; the environment names none of them.
 PROGRAM = f"""
 import sys
 sys.path[:0] = {[str(ROOT), str(ROOT / "testproject")]}
@@ -28,7 +28,7 @@ EXECUTE = "execute_from_command_line(sys.argv)"
 
 @pytest.fixture
 def program(command, tmp_path):
-    """Run a program of its own with these arguments; `before` is its first line, `run` its last."""
+    """Write a program and run it with these arguments; `before` is its first line and `run` its last."""
 
     def start(*arguments, run=EXECUTE, before="", name="run.py", **options):
         path = tmp_path / "bin" / name
@@ -78,7 +78,7 @@ def test_a_program_that_is_not_a_file_starts_it(command, ledger):
 
 @pytest.fixture(params=["program", "shell"])
 def called(request, program, command):
-    """Call the command with these options, from a program of its own and from one of Django's commands."""
+    """Call the command with these options, once from a program and once from a command of Django."""
 
     def start(**options):
         if request.param == "program":
@@ -131,7 +131,7 @@ def test_django_configurations_choose_the_settings_of_the_worker_too(program, le
         "from tests.playground import settings\n"
         "named = {name: value for name, value in vars(settings).items() if name.isupper()}\n"
         "class Dev(Configuration):\n"
-        # It calls a class that the settings import, and defines what MAILERS replaces.
+        # The package calls a class that the settings import, and sets what MAILERS replaces.
         "    locals().update({name: value for name, value in named.items() if not callable(value)})\n"
         "    locals().pop('MAILERS', None)\n"
     )
@@ -141,7 +141,7 @@ def test_django_configurations_choose_the_settings_of_the_worker_too(program, le
     )
     code = "from django.core.management import call_command; call_command('jobs_work', sleep_delay='0')"
     arguments = ONE_PASS if how == "by name" else ("shell", "-v", "0", "-c", code)
-    # The package does what Python and Django warn of.
+    # The package does things that Python and Django warn about.
     environment = {"DJANGO_SETTINGS_MODULE": "configured", "PYTHONWARNINGS": "ignore"}
     run = program(*arguments, "--configuration=Dev", before=before, run=execute, environment=environment)
     assert run.ends() == 0, run.output

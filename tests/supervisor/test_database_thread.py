@@ -26,7 +26,7 @@ def thread():
 
 @pytest.fixture
 def soon(monkeypatch):
-    """What has failed is tried again at once."""
+    """Have failed requests tried again at once."""
     monkeypatch.setattr(availability, "backoff", lambda: iter([0.001] * 1000))
 
 
@@ -35,7 +35,7 @@ def task(function):
 
 
 class Rounds(PeriodicTask):
-    """A task that is not due for long, and counts how often it is looked at."""
+    """A task that is not due for a long time, and counts how often the thread checks it."""
 
     def __init__(self):
         super().__init__(lambda: None, timedelta(seconds=10 * PATIENCE))
@@ -59,7 +59,7 @@ def test_between_two_requests_the_thread_sleeps(thread):
     rounds = Rounds()
     thread.add([rounds])
     thread.start()
-    # The start, the new task and each request make a round; none of them makes a second one.
+    # The start, the new task and each request make one round each.
     for _ in range(3):
         assert thread.request(lambda: None).wait(PATIENCE)
     assert rounds.count <= 5
@@ -110,7 +110,7 @@ def test_a_task_that_is_removed_runs_no_more_and_the_others_do(thread):
     thread.start()
     until(lambda: removed and others)
     thread.remove([gone])
-    # A request comes after the round that is being made.
+    # The request is run after the present round.
     assert thread.request(lambda: None).wait(PATIENCE)
     count, other_count = len(removed), len(others)
     until(lambda: len(others) > other_count + 2)

@@ -12,7 +12,7 @@ from django_delayed.supervisor.hangup import Replacement, workers_replaced_on_ha
 
 @pytest.fixture
 def begun(monkeypatch):
-    """How often a replacement has begun; SIGHUP is ignored outside of the block."""
+    """The replacements that have begun; SIGHUP is ignored outside of the block."""
     begun = []
     monkeypatch.setattr(Replacement, "begin", lambda self: begun.append(self))
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

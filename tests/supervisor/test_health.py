@@ -1,4 +1,4 @@
-"""/live and /ready of a supervisor: what they say, and that they hold nothing up."""
+"""/live and /ready of a supervisor: what they answer, and that no client blocks another."""
 
 import http.client
 import signal
@@ -19,7 +19,7 @@ __all__ = ["command", "ledger", "work"]
 
 
 def ask(port, path, method="GET", host="127.0.0.1"):
-    """The status and the body of an answer; None where nobody listens."""
+    """The status and the body of the answer; None if nobody listens."""
     with closing(http.client.HTTPConnection(host, port, timeout=PATIENCE)) as connection:
         try:
             connection.request(method, path)
@@ -29,7 +29,7 @@ def ask(port, path, method="GET", host="127.0.0.1"):
         return response.status, response.read().decode()
 
 
-# What it makes of what the main thread tells it. No test here may ask a database, and none is marked for it.
+# In the process of the tests: the answers after what the main thread has told. None of them asks a database.
 
 
 @pytest.fixture

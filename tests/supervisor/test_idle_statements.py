@@ -1,4 +1,4 @@
-"""What a supervisor and its idle worker ask of the database, on average."""
+"""How many statements a supervisor and its idle worker make on average."""
 
 import pytest
 from django.db import connection
@@ -12,7 +12,7 @@ from django_delayed.worker.worker import Worker
 from tests.connections import wrapped
 
 W1 = "1" * 32
-# Of transactions, which only some databases show as statements.
+# Statements that control transactions; only some databases show them.
 CONTROL = ("BEGIN", "SAVEPOINT", "RELEASE")
 # A PeriodicTask is early by up to a fifth, at random.
 EARLY = 0.9
@@ -35,7 +35,7 @@ def statements_of(function):
 
 @pytest.fixture
 def tasks(runs, wakeup):
-    """Those of a supervisor with one worker."""
+    """The periodic tasks of a supervisor with one worker."""
     runs("pass")
     register(W1, Configuration())
     supervisor = Supervisor([Configuration()], check=lambda: None)
@@ -50,7 +50,7 @@ def tasks(runs, wakeup):
 
 @pytest.fixture
 def naps(wakeup):
-    """Let an idle worker sleep so many times, in no time."""
+    """Let an idle worker sleep so many times, without any time passing."""
 
     def sleep(times):
         activity, left = Activity(), [None] * times

@@ -1,4 +1,4 @@
-"""What a supervisor does from time to time; on a clock of the test's own."""
+"""What a supervisor does from time to time, on a clock that the test sets."""
 
 from datetime import timedelta
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def dead():
-    """A worker that died two leases ago, with a job in its hands."""
+    """A worker that died two leases ago while it held a job."""
     enqueue(Plain(1))
     [row] = DelayedJob.objects.claim(DEAD)
     WorkerProcess.objects.create(

@@ -1,4 +1,4 @@
-"""What a manager does about the process of its worker, which is a small program and no worker here."""
+"""What a manager does about the process of its worker; here that is a small program instead of a worker."""
 
 import logging
 import math
@@ -41,7 +41,7 @@ def database():
 
 @pytest.fixture
 def manage_worker(database, wakeup):
-    """Make a manager of a worker; what it has started is ended with the test."""
+    """Make a manager of a worker; its processes are ended with the test."""
     made = []
 
     def make(configuration=UNTIL_STOPPED):
@@ -58,7 +58,7 @@ def manage_worker(database, wakeup):
 
 @pytest.fixture
 def deaf(runs, tmp_path):
-    """Let the process of a worker hear no SIGTERM; gives what waits until it does not."""
+    """Let the process of a worker ignore SIGTERM; gives a function that waits until it does."""
     ready = tmp_path / "deaf"
     runs(
         "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -69,7 +69,7 @@ def deaf(runs, tmp_path):
 
 @pytest.fixture
 def at_its_commit():
-    """Lock a row, as an atomic job does that stands still at its commit."""
+    """Lock a row, like an atomic job that hangs at its commit."""
     other = connection.copy()
 
     def lock(row):
@@ -83,7 +83,7 @@ def at_its_commit():
 
 
 def ticking(manager, holds):
-    """Tick until it holds; gives what it is."""
+    """Tick until `holds()` is true; gives its result."""
 
     def tick():
         manager.tick()
@@ -98,7 +98,7 @@ def started(manager, but=None):
 
 
 def exited(manager):
-    """Tick until the process has ended and been dealt with."""
+    """Tick until the process has ended and the manager has noticed."""
     ended = manager._process
     ticking(manager, lambda: manager._process is not ended)
 
@@ -140,7 +140,7 @@ def test_what_was_claimed_with_a_job_that_has_become_long_is_released(runs, mana
         process.activity.slots[0].begin(first.pk, timedelta(hours=1))
         ticking(manager, lambda: DelayedJob.objects.running().count() == 1)
         assert DelayedJob.objects.running().get() == first
-        # The next batch of the same worker.
+        # Now comes the next batch of the same worker.
         process.activity.slots[0].end()
         manager.tick()
         assert DelayedJob.objects.finish(first)
@@ -423,11 +423,11 @@ def test_after_a_stop_a_database_that_does_not_answer_is_not_waited_for(runs, se
     manager = WorkerManager(Configuration(), database, wakeup)
     manager.tick()
     database._requests[0][0].function()
-    database._requests[0][1].set()  # and from here on it does nothing
+    database._requests[0][1].set()  # from here on, the database does nothing
     started(manager)
     manager.stop()
     assert not manager.has_ended
-    # Once the process has ended, only the database is missing.
+    # When the process has ended, only the database does not answer.
     ticking(manager, lambda: manager.has_ended)
     manager.abandon()
 
@@ -447,7 +447,7 @@ def test_a_worker_that_is_abandoned_reads_the_end_of_its_pipe(runs, manage_worke
     assert manager._process is None
 
 
-# How long it waits with the next one: here the processes are stand-ins, and the clock is the test's.
+# How long it waits before it starts the next one; with stand-ins for processes and the test's own clock.
 
 
 class StandIn:
@@ -488,7 +488,7 @@ class StandIn:
 
 
 class AtOnce:
-    """A database that has done each thing as soon as it is requested."""
+    """A stand-in for the database thread, which has done each request at once."""
 
     def request(self, operation):
         done = Event()
@@ -504,7 +504,7 @@ class AtOnce:
 
 @pytest.fixture
 def life(clock, monkeypatch, wakeup):
-    """Let the worker live so long and end with this code; returns the seconds until the next is started."""
+    """Let the worker live so long and end with this code; returns the seconds until the next one starts."""
     started = []
 
     def start(worker, configuration, wakeup, quiet):

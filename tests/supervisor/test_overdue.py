@@ -1,4 +1,4 @@
-"""The jobs of a worker with threads that run too long."""
+"""Jobs that run too long in a worker with threads."""
 
 from datetime import timedelta
 
@@ -32,7 +32,7 @@ def test_only_overdue_jobs_are_left_once_the_others_have_ended():
     assert not overdue.are_all_of([])
     overdue.find([job(7, 2), job(8, 0)])
     assert not overdue.are_all_of([job(7, 2), job(8, 0)])
-    # Settling takes as long as the database is unavailable.
+    # A job that is being settled has no limit: that may last as long as the database is unavailable.
     assert not overdue.are_all_of([job(7, 2), job(8, 5, limit=None)])
     assert not overdue.are_all_of([job(7, 0.1, token=2)])
     assert overdue.are_all_of([job(7, 9)])

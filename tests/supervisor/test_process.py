@@ -1,4 +1,4 @@
-"""A worker's process as its supervisor sees it; the process is a small program, and not a worker."""
+"""A worker's process as its supervisor sees it; here it is a small program instead of a worker."""
 
 import os
 import signal
@@ -116,7 +116,7 @@ def test_a_process_that_does_not_end_is_killed(process, monkeypatch, case, caplo
         "left": f"Worker {W1} has stopped working and does not end; ending it",
         "stuck": f"Worker {W1} waits for the database for too long; replacing it",
     }
-    # The job that is overdue will have an error of its own. Another look says nothing more.
+    # Nothing is logged about an overdue job, which will have its own error. A second look logs nothing more.
     process.watch()
     assert caplog.messages == [messages[case] for _ in range(case in messages)]
 
@@ -152,7 +152,7 @@ def test_a_job_whose_process_was_killed_as_it_was_overdue_has_timed_out(process,
     outcome = process.decision([Current(7, HOUR, HOUR)], -9)(row(attempts))
     assert isinstance(outcome, kind)
     assert "longer than its max_run_time of 3600 s" in outcome.error.message
-    # The alarm had ended it in the last moment, and the kill met the next one.
+    # The alarm ended the overdue job at the last moment, so the kill met the next one.
     assert process.decision([Current(8, SECOND, HOUR)], -9) is None
 
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-# In a process of its own, which has no other children.
+# This runs in a separate process that has no other children.
 REAP = """
 import os, subprocess, sys, time
 from django_delayed.supervisor.reaper import REAP_AFTER, Reaper

@@ -1,4 +1,4 @@
-"""What operators ask of the workers of a supervisor, as processes."""
+"""Requests of operators to the workers of a supervisor, as processes."""
 
 import signal
 
@@ -38,7 +38,7 @@ def test_the_workers_of_a_quiet_supervisor_finish_their_job_and_claim_no_more_un
     row = Gated.perform_later(str(ledger), str(ledger.gate))
     ledger.has(f"begin {row.pk}")
     run.send(signal.SIGUSR2)
-    # The other one has no job.
+    # The other worker has no job, and is quiet at once.
     run.has_said(IS_QUIET)
     enqueue_all([Note(str(ledger), "later") for _ in range(5)])
     ledger.open_gate()

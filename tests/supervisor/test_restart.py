@@ -1,4 +1,4 @@
-"""When the next worker is started after one that has ended by itself; on a clock of the test's own."""
+"""When the next worker starts after one that has ended by itself, on a clock that the test sets."""
 
 from itertools import pairwise
 
@@ -6,11 +6,11 @@ import pytest
 from django_delayed.supervisor import restart
 from django_delayed.supervisor.restart import AFTER_A_CRASH, RETRY_BROKEN_CODE_AFTER, STEADY, Restart
 
-AT_ONCE, LONGEST = 0.125, 6.25  # seconds; the shortest and the longest pause, at their longest
+AT_ONCE, LONGEST = 0.125, 6.25  # seconds; the upper bounds of the shortest and of the longest pause
 
 
 def pause_after(next_worker, clock, lived, in_a_job=False):
-    """Seconds until the next worker is due, within a hundredth, when one ends now that lived so long."""
+    """Seconds, within a hundredth, until the next worker is due if one that lived so long ends now."""
     next_worker.worker_failed(lived, in_a_job)
     ended = clock.now
     while not next_worker.is_due():

@@ -34,7 +34,7 @@ def test_schedules_are_looked_at_when_the_next_tick_comes_and_once_a_lease(due_i
     assert task.run_if_due()
     assert not task.run_if_due()
     assert ticker.runs == 1
-    # A busy machine takes a while between the run and this question.
+    # On a busy machine, some time passes between the run and this question.
     assert waits[0] - 5 < task.due_in <= waits[1]
 
 
@@ -52,7 +52,7 @@ def test_after_an_outage_schedules_are_looked_at_once_more_soon():
 
 @pytest.fixture
 def thread(settings):
-    """That of a supervisor with these schedules in its code."""
+    """The thread of a supervisor that has these schedules in its code."""
     threads = []
 
     def make(**schedules):

@@ -1,4 +1,4 @@
-"""Has the source changed near the code of the project?"""
+"""Whether a source file near the code of the project has changed."""
 
 import sys
 

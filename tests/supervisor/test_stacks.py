@@ -11,7 +11,7 @@ from tests.playground.processes import PATIENCE
 
 @pytest.fixture
 def dumped(monkeypatch):
-    """Instead of the stacks, which go to a stderr that is no file here."""
+    """Replaces the dump of the stacks, because stderr is not a file here."""
     dumped = []
     monkeypatch.setattr(faulthandler, "dump_traceback", lambda: dumped.append(1))
     return dumped

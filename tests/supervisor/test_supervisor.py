@@ -38,7 +38,7 @@ def test_jobs_are_shared_among_the_workers(work, ledger):
     run = work("--processes", "3")
     assert len(started(run, 3)) == 3
     rows = [Gated.perform_later(str(ledger), str(ledger.gate)) for _ in range(3)]
-    # None of them ends before the gate is open: each is in another worker.
+    # None of them ends before the gate is open, so each is in another worker.
     for row in rows:
         ledger.has(f"begin {row.pk}")
     assert DelayedJob.objects.running().values("locked_by").distinct().count() == 3
@@ -78,7 +78,7 @@ def test_the_row_of_a_worker_says_what_it_is_and_does(work, ledger):
 
     def shown():
         worker = WorkerProcess.objects.get()
-        # The heartbeat before may have met one of the others.
+        # An earlier heartbeat may have seen another job.
         return worker if worker.current_jobs[0] and worker.current_jobs[0][0] == row.pk else None
 
     worker = until(shown)
@@ -148,8 +148,8 @@ def test_hangup_replaces_the_workers_one_by_one_and_their_jobs_end_first(work, l
     assert not set(after) & set(before)
     assert f"end {row.pk}" in ledger.lines
     until(no_job_is_left)
-    # One by one: the first has ended when the second is told. The second may say that it has stopped before
-    # the supervisor, another process, says that it was told.
+    # One by one: the first has ended when the second is told. The second worker may log that it has stopped
+    # before the supervisor logs that it was told.
     told, told_next = [n for n, line in enumerate(run.lines) if "is replaced" in line]
     first = run.lines[told].split("Worker ")[1].split()[0]
     [stopped] = [n for n, line in enumerate(run.lines) if line.rstrip().endswith(f"Worker {first} stopped")]
@@ -178,7 +178,7 @@ def test_a_job_that_asks_whether_to_stop_is_told_when_its_worker_is_replaced(wor
     row = Looking.perform_later(str(ledger))
     ledger.has(f"begin {row.pk}")
     run.send(signal.SIGHUP)
-    # The next worker is not being stopped, and has the same job in its first attempt.
+    # The next worker is not being stopped, and performs the same job, which is still in its first attempt.
     ledger.has(f"begin {row.pk}", times=2)
     assert ledger.lines == [f"begin {row.pk}", f"told {row.pk}", f"begin {row.pk}"]
     assert DelayedJob.objects.get().attempts == 1
@@ -233,7 +233,7 @@ def test_idle_workers_have_one_connection_each_and_the_supervisor_one(work):
     assert run.stop() == 0
 
 
-FOREVER = 10**12  # seconds: a sleep that ends has been ended by something
+FOREVER = 10**12  # seconds: if a sleep ends, something has ended it
 
 
 @pytest.mark.django_db(transaction=True)

@@ -72,7 +72,7 @@ def test_another_process_reads_the_same_page(activity):
 
 
 def test_a_reader_never_sees_half_of_a_job(activity):
-    # The writer is a process of its own, as in life: the limit of each job is its id.
+    # The writer is another process, as in production. The limit of each job is its id.
     code = (
         "import sys; from datetime import timedelta; from django_delayed.worker.activity import Activity\n"
         "slot = Activity(int(sys.argv[1])).slots[0]\n"
@@ -113,7 +113,7 @@ def test_the_token_of_the_last_claim_is_read_as_it_was_written(activity, token):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Both clocks of the page, which go on by `clock.now += seconds`."""
+    """Both clocks of the page, which only `clock.now += seconds` moves on."""
     clock = SimpleNamespace(now=1000.0)
     for module in ("activity", "slot", "page"):
         monkeypatch.setattr(
@@ -132,7 +132,7 @@ def test_ages_are_measured_from_the_beginning_of_a_job(activity, clock):
     assert not activity.slots[0].current().is_overdue
     clock.now += 0.1
     assert activity.slots[0].current().is_overdue
-    # Read by a process whose look at the clock came before the write.
+    # The reading process may have looked at its clock before the write.
     clock.now = 999.0
     assert activity.slots[0].current().age == timedelta(0)
 
@@ -181,7 +181,7 @@ def test_a_job_is_cancelled_by_its_id_and_the_next_one_is_not():
         assert slot.is_cancelled(id)
         assert not page.slots[0].is_cancelled(id)
     assert seen.current().id == 8
-    # Written for a job that has ended since.
+    # The request is for a job that has ended since.
     slot.begin(9, SECOND)
     seen.cancel(8)
     assert not slot.is_cancelled(9)

@@ -22,7 +22,7 @@ def test_pauses_double_up_to_five_seconds():
     for number, pause in enumerate(found):
         middle = min(0.1 * 2**number, LONGEST_PAUSE)
         assert 0.75 * middle <= pause <= 1.25 * middle
-    # A minute of it takes no more than thirty tries to connect.
+    # So there are no more than thirty tries to connect in a minute.
     assert sum(found) > 25
 
 
@@ -97,14 +97,14 @@ def test_periodic_task_is_not_repeated_sooner_than_its_interval(impatient):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The monotonic clock of the tasks, which goes on by `clock.now += seconds`."""
+    """The monotonic clock of the tasks, which only `clock.now += seconds` moves on."""
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(availability, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 
 def next_due(task, clock):
-    """Seconds until the task runs again, within a hundredth."""
+    """Seconds, within a hundredth, until the task runs again."""
     since = clock.now
     while not task.run_if_due():
         clock.now += 0.01

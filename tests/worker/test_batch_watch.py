@@ -30,7 +30,7 @@ def states():
 
 
 def watched():
-    """Sets the current job of a slot, and a watch over that."""
+    """A function that sets the current job of a slot, and the watch over that slot."""
     slot = Slot(mmap.mmap(-1, SLOT_SIZE), 0)
     seen = SimpleNamespace(current=None)
     slot.current = lambda: seen.current

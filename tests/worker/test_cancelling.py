@@ -1,4 +1,4 @@
-"""Jobs of a worker that were asked to end, for who looks after that worker."""
+"""Jobs of a worker that were asked to end, as the process that watches the worker sees them."""
 
 import logging
 
@@ -20,7 +20,7 @@ WORKER, TOKEN = "1" * 32, 5
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The monotonic clock of this module; `tick` lets so many seconds pass."""
+    """The monotonic clock of the module; it is called to let so many seconds pass."""
     now = [1000.0]
     monkeypatch.setattr(cancelling.time, "monotonic", lambda: now[0])
     return lambda seconds: now.__setitem__(0, now[0] + seconds)
@@ -69,7 +69,7 @@ def test_a_job_is_asked_once_it_has_begun_and_once_only(slots, row, caplog, cloc
     assert slots[1].is_cancelled(row.pk)
     assert not slots[0].is_cancelled(row.pk)
     assert caplog.messages == [f"Job {row.pk} is asked to end by a\\nb"]
-    # 25 s after it was asked first.
+    # It is overdue 25 s after it was first asked.
     assert [job.id for job in jobs.overdue()] == [row.pk]
 
 

@@ -44,15 +44,15 @@ def isolate(work):
 
 
 def words_of(ledger, first):
-    """What the jobs have written down behind this word, line by line."""
+    """The numbers that the jobs have written after this word, line by line."""
     lines = [line.split() for line in ledger.lines]
     return [tuple(map(int, words)) for word, *words in lines if word == first]
 
 
 def processes_of(ledger, host):
-    """Those that the job Parent has written down, once it has.
+    """Wait for the processes that the job Parent writes down; gives them.
 
-    Should they not end, they end with the test: they have the pipe that is read here.
+    If they do not end by themselves, they are ended with the test: they hold the pipe that is read here.
     """
     [processes] = until(lambda: words_of(ledger, "processes"))
     host.children.update(processes)
@@ -99,7 +99,7 @@ def test_what_a_job_leaves_behind_ends_with_its_process(isolate, ledger):
 
 
 def without_numbers(line):
-    """What a job has found, with its files by their kinds."""
+    """What a job has found, with only the kinds of its files."""
     found = json.loads(line.removeprefix("found "))
     return found | {"files": [name.split(":")[0] for name in found["files"]]}
 
@@ -129,7 +129,7 @@ def test_a_worker_keeps_no_memory_and_no_files_of_the_jobs_that_it_has_performed
     more_memory, _ = taken_after(10)
     # Each of these jobs has taken 50 MB.
     assert more_memory - memory < 20_000_000
-    # The worker may still have the pipes of its last job, in either look.
+    # Each time, the worker may still have the pipes of its last job.
     until(lambda: files_of(worker) <= files)
 
 
@@ -157,7 +157,7 @@ def test_the_signals_are_sent_in_the_process_of_the_job_with_its_exception(isola
         ["failed", "FailingForGood", "FailingForGood", "ConnectionError"],
     ]
     assert {line[1] for line in second}.isdisjoint({str(where), str(worker)})
-    # Its threads have not stayed.
+    # The worker has no threads of the receivers: with threads, it would have been replaced.
     assert host.child == worker
     assert host.stop() == 0
 
@@ -209,7 +209,7 @@ def test_a_job_that_an_operator_ends_is_asked_and_then_killed(isolate, ledger, j
 
 @pytest.fixture(params=["admin", "jobs_cancel"])
 def operator(request, monkeypatch, admin_client, admin_user):
-    """The name of an operator, and how they end a running job."""
+    """The name of an operator, and a function that ends a running job as this operator."""
     monkeypatch.setattr("getpass.getuser", lambda: "ann")
 
     def by_admin(row):
@@ -347,7 +347,7 @@ def test_a_job_ends_when_its_worker_and_its_supervisor_are_killed(isolate, ledge
     Gated.perform_later(str(ledger), str(ledger.gate))
     host, worker = isolate()
     [child] = until(lambda: children_of(worker))
-    # As in `processes_of`.
+    # It is ended with the test, as in `processes_of`.
     host.children.add(child)
     host.send(signal.SIGKILL)
     host.send(signal.SIGKILL, to=worker)

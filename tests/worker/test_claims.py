@@ -1,4 +1,4 @@
-"""The claims of a worker: its connection, and what a claim settles too."""
+"""The claims of a worker: their connection, and claims that also settle a job."""
 
 import time
 from datetime import timedelta
@@ -68,7 +68,7 @@ def one_by_one(wakeup, activity):
 
 @pytest.fixture
 def told(one_by_one):
-    """The ids of the rows whose end was announced, in their order."""
+    """The ids of the rows that were announced as finished, in order."""
     ids = []
 
     def tell(delayed_job, **_):
@@ -106,7 +106,7 @@ def test_a_job_is_announced_before_the_job_that_was_claimed_with_its_removal_beg
 def test_a_claim_that_is_lost_is_refused_and_the_next_job_is_claimed(
     one_by_one, told, in_job, caplog, is_taken_over
 ):
-    # By another worker, or given back for later.
+    # Another worker has taken it over, or it was given back for later.
     later = timezone.now() + timedelta(hours=1)
     given_back = {"locked_by": "", "lock_token": 0, "locked_at": None, "run_at": later}
     way = {"lock_token": 7} if is_taken_over else given_back
@@ -154,7 +154,7 @@ def test_after_an_error_a_job_is_settled_by_itself_and_what_was_claimed_is_relea
     with wrapped(lose), wrapped(removals(verbs)):
         assert one_by_one.run() == DONE
     assert len(cut) == 1
-    # What was not sent is not noted.
+    # `removals` has not noted a statement that was not sent.
     assert verbs[is_written] == "DELETE"
     assert told == [row.pk for row in rows]
     # Each was performed once.
@@ -184,7 +184,7 @@ def test_after_an_error_behind_the_one_statement_the_claimed_job_is_released(
         return release(rows, held)
 
     monkeypatch.setattr(DelayedJobQuerySet, "release", note)
-    # The one statement does not remove it.
+    # Because of this change, the one statement does not remove it.
     first = in_job(lambda: DelayedJob.objects.filter(pk=first.pk).update(extras=1))
     rows = [first, *enqueue_all([Plain(1), Plain(2)])]
     with wrapped(lose):

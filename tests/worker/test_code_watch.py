@@ -1,4 +1,4 @@
-"""Has the code changed that this worker runs?"""
+"""Whether the code that this worker runs has changed."""
 
 import gettext
 import os
@@ -15,7 +15,7 @@ from django_delayed.worker.reload import CodeWatch
 
 
 def write_catalogue(folder, translated):
-    """Compiled translations of one message, as msgfmt writes them."""
+    """Write compiled translations of one message, as msgfmt does; returns their path."""
     texts = [b"", b"a job", b"Content-Type: text/plain; charset=UTF-8\n", translated.encode()]
     at, entries = 28 + 8 * len(texts), []
     for text in texts:
@@ -29,7 +29,7 @@ def write_catalogue(folder, translated):
 
 
 def start_watch():
-    """One that began half a minute ago, if the modules of this process were not edited since."""
+    """A watch that began half a minute ago, and to which edits of this process's modules are no change."""
     watch = CodeWatch(since=time.time() + 3600)
     watch._others_since = time.time() - 30
     return watch
@@ -37,7 +37,7 @@ def start_watch():
 
 @pytest.fixture
 def saved():
-    """Give a file, written just now, this age in seconds."""
+    """Make a file that was just written so many seconds old."""
 
     def save(path, age):
         os.utime(path, (time.time() - age,) * 2)
@@ -68,7 +68,7 @@ def test_a_file_saved_since_the_start_is_a_change_and_one_with_a_time_in_the_fut
 
 def test_it_is_due_a_second_after_each_look(monkeypatch):
     assert reload.LOOK_EVERY == 1.0
-    # A look takes longer than that on a busy machine.
+    # On a busy machine, a look takes longer than that.
     monkeypatch.setattr(reload, "LOOK_EVERY", 3600)
     watch = CodeWatch(since=time.time())
     assert watch.is_due

@@ -1,4 +1,4 @@
-"""Async jobs in workers that are processes of their own."""
+"""Async jobs in workers that run as separate processes."""
 
 import signal
 
@@ -28,7 +28,7 @@ each_worker = pytest.mark.parametrize(
 
 
 def given_up(row):
-    """The row once its job has failed for good."""
+    """Wait until the job has failed for good; gives its row."""
     until(lambda: DelayedJob.objects.failed().filter(pk=row.pk).exists())
     row.refresh_from_db()
     return row
@@ -118,8 +118,8 @@ def test_an_async_job_is_interrupted_by_a_second_signal(command, ledger):
     row = Sleeping.perform_later(str(ledger))
     run = command("jobs_workoff", delayed={"SHUTDOWN_TIMEOUT": 3600})
     ledger.has(f"begin {row.pk}")
-    # The first asks it to stop, and the second interrupts the job. The thread of the loop may get it, which
-    # wakes nobody; and the last one may end the process when all is done.
+    # The first signal asks it to stop, and the second interrupts the job. But the thread of the loop may get
+    # a signal, which then wakes nobody; and the last one may end the process when all is done.
     until(lambda: run.process.poll() is not None or run.send(signal.SIGINT))
     assert run.ends() in (0, -signal.SIGINT)
     row.refresh_from_db()

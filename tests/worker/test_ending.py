@@ -35,7 +35,7 @@ def test_it_ends_when_it_has_taken_more_memory_than_it_may(monkeypatch, caplog, 
     caplog.set_level("INFO", "django_delayed")
     monkeypatch.setattr(module, "memory_taken", lambda: taken * 1024 * 1024)
     ending = Ending(Configuration(max_memory=100 * 1024 * 1024), None)
-    # Else no worker might ever perform anything.
+    # Otherwise a worker might end before it has performed anything.
     assert ending.exit_code() is None
     ending.claimed(1)
     ending.performed(1, of=1)

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def exits(monkeypatch):
-    """With what the process was to be ended, instead of its end."""
+    """The arguments with which the process would have been ended."""
     asked = []
     monkeypatch.setattr(heartbeat, "release_and_exit", lambda *what: asked.append(what))
     return asked
@@ -85,7 +85,7 @@ def test_a_heartbeat_is_written_to_the_row_of_its_worker_and_to_the_page(activit
     assert first.pid == 42
     assert timezone.now() - first.heartbeat_at < timedelta(seconds=60)
     assert (second.pid, second.heartbeat_at) == (1, before)
-    assert activity.is_stale(-SECOND)  # there is one
+    assert activity.is_stale(-SECOND)  # there has been a heartbeat
     assert not activity.is_stale(timedelta(seconds=60))
 
 
@@ -159,7 +159,7 @@ def test_a_stop_that_takes_longer_than_its_timeout_interrupts_the_job(activity, 
         pass
 
     def interrupt():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it would be interrupted again and again
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # or it would be interrupted again and again
         raise Interrupted
 
     with Shutdown(interrupt) as shutdown:

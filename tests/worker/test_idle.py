@@ -11,7 +11,7 @@ from django_delayed.worker.idle import Idle
 from django_delayed.worker.shutdown import Shutdown
 from tests.blog.jobs import Plain
 
-FOREVER = 10**6  # seconds: a sleep that ends has been ended
+FOREVER = 10**6  # seconds: if a sleep ends, something has ended it
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,7 +23,7 @@ def shutdown():
 
 @pytest.fixture
 def asked():
-    """The answers to what the sleep has asked."""
+    """The answers to the questions of the sleep, whether a row is due."""
     return []
 
 
@@ -31,7 +31,7 @@ def asked():
 def idle(wakeup, shutdown, asked):
     def ask(statement):
         answer = statement()
-        if isinstance(answer, bool):  # and not the watch
+        if isinstance(answer, bool):  # otherwise it is the watch
             asked.append(answer)
         return answer
 
@@ -39,7 +39,7 @@ def idle(wakeup, shutdown, asked):
 
 
 def enqueue_elsewhere():
-    """A row of another connection."""
+    """Enqueue a job over another connection."""
 
     def write():
         enqueue(Plain(1))

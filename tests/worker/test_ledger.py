@@ -1,4 +1,4 @@
-"""What stands on the page about jobs that are performed and not settled."""
+"""The entries on the page about jobs that are performed and not settled yet."""
 
 import mmap
 import os

@@ -20,7 +20,7 @@ from django_delayed.worker.wakeup import Wakeup
 from tests.playground.processes import PATIENCE
 
 W1 = "1" * 32
-FOREVER = 10**12  # seconds: a wait that ends has been woken
+FOREVER = 10**12  # seconds: if a wait ends, something has woken it
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,7 +35,7 @@ def worker():
 
 @pytest.fixture
 def activity():
-    """What a worker is doing that has performed two jobs, whose rows are not removed yet."""
+    """The activity of a worker that has performed two jobs and not removed their rows yet."""
     activity = Activity()
     [slot] = activity.slots
     slot.claim(7)
@@ -47,7 +47,7 @@ def activity():
 
 @pytest.fixture
 def supervisor(worker, activity, monkeypatch):
-    """A supervisor that is gone after `close()`, and its watch, which sets `ended` and ends nothing."""
+    """A supervisor that is gone after `close()`, and the watch over it, which then only sets `ended`."""
     reader, writer = os.pipe()
     ended, with_what = threading.Event(), []
     monkeypatch.setattr(
@@ -58,7 +58,7 @@ def supervisor(worker, activity, monkeypatch):
     open_ends = [writer]
 
     def close():
-        # Once: the number may belong to another file by then.
+        # It is closed only once: later the number may belong to another file.
         if open_ends:
             os.close(open_ends.pop())
 

@@ -1,4 +1,4 @@
-"""An outcome comes back from its JSON as it was, but for the values of Python's own."""
+"""An outcome is loaded from its JSON as it was, except for Python objects: the job and the exception."""
 
 import json
 from dataclasses import fields, replace

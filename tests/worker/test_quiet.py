@@ -37,7 +37,7 @@ def states():
 
 
 def when_quiet(worker, function):
-    """Call this, in a thread of its own, while the worker is quiet and sleeps."""
+    """Call this function in another thread while the worker is quiet and sleeps."""
     slept, wait = threading.Event(), worker.wakeup.wait
     worker.wakeup.wait = lambda seconds: slept.set() or wait(seconds)
 
@@ -59,7 +59,7 @@ def test_a_quiet_worker_releases_what_it_has_not_begun_and_claims_again_when_res
     seen = []
 
     def look():
-        # Not from this thread: SQLite has its tables in the memory of the other one.
+        # It asks no table: in this thread, SQLite would have another database in memory.
         seen.append(list(diary))
         signal.pthread_kill(threading.main_thread().ident, signal.SIGCONT)
 

@@ -61,7 +61,7 @@ def worker(id=W1, age=timedelta(0)):
 
 
 def claim(count, worker=W1, started=0):
-    """Claim so many jobs at once, of which the first ones have started."""
+    """Claim so many jobs at once; the first `started` of them have started."""
     enqueue_all([Plain(number) for number in range(count)])
     rows = DelayedJob.objects.claim(worker, max(count, 2))
     DelayedJob.objects.filter(pk__in=[row.pk for row in rows[:started]]).update(started_at=timezone.now())
@@ -91,7 +91,7 @@ def test_the_attempt_of_a_job_whose_host_died_names_that_host():
     )
     claim(1, started=1)
     recover_stale()
-    claim(1, worker=W2, started=1)  # of a worker that never wrote its row
+    claim(1, worker=W2, started=1)  # its worker never wrote its own row
     DelayedJob.objects.update(locked_at=NOW - 2 * LEASE)
     recover_stale()
     hosts = list(FailedAttempt.objects.order_by("pk").values_list("worker", "hostname"))
@@ -143,7 +143,7 @@ def test_a_worker_that_sends_a_heartbeat_at_the_last_moment_stays(monkeypatch):
     def send_a_heartbeat_meanwhile(queryset, lease):
         asked.append(lease)
         found = stale(queryset, lease)
-        # After the one that asks whether there is any.
+        # The first call only asks whether there is any.
         if len(asked) == 2:
             found = list(found)
             WorkerProcess.objects.update(heartbeat_at=timezone.now())

@@ -1,4 +1,4 @@
-"""In development: new code is performed without a restart by hand, and never in the middle of a job."""
+"""In development, new code is loaded without a restart by hand, and never in the middle of a job."""
 
 import json
 import os
@@ -48,13 +48,13 @@ class Code:
         self.save("old")
 
     def save(self, version, module=MODULE):
-        # Each time of another size: Python knows its compiled form by the second and the size of the source.
+        # Each version has another size: Python knows compiled code by the second and the size of its source.
         self._saves += 1
         text = module.format(version=version, padding="  # edited" * self._saves)
         (self.folder / "jobs.py").write_text(text)
 
     def enqueue(self, name, *arguments, times=1):
-        """What a process that has loaded the code would write; this one never does."""
+        """Write the rows that a process with this code would write; this process never loads the code."""
         payload = json.dumps(
             {"v": 1, "job": f"edited.jobs:{name}", "args": list(map(str, arguments)), "kwargs": {}}
         )
@@ -68,7 +68,7 @@ def code(tmp_path):
 
 @pytest.fixture
 def develop(work, code):
-    """Start a worker as on a developer's machine."""
+    """Start a worker like on the machine of a developer."""
 
     def start(*arguments, **options):
         path = [code.folder.parent, ROOT, ROOT / "testproject"]
@@ -156,7 +156,7 @@ def test_after_a_repair_the_next_change_is_loaded_at_once(develop, code, ledger)
     code.save("repaired")
     worker.has_said("Worker .* started", times=2)
     code.save("newer")
-    # Far less than what is left of the time after which broken code is tried again.
+    # This is far less than the time that is left until broken code would be tried again.
     until(lambda: len(worker.said("Worker .* started")) == 3, patience=RETRY_BROKEN_CODE_AFTER / 2)
     code.enqueue("Tell", ledger)
     ledger.has("newer")

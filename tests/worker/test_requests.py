@@ -1,4 +1,4 @@
-"""What operators ask of workers, as it is read."""
+"""Requests of operators to workers, and how they are read."""
 
 import pytest
 from django.db import OperationalError
@@ -20,7 +20,7 @@ def workers():
 
 
 def read(*workers):
-    """What is carried out of what these workers are asked."""
+    """Read the requests to these workers; gives those that are carried out."""
     carried_out = []
     read_requests(workers, lambda request: carried_out.append((request.worker, request.verb)))
     return carried_out

@@ -1,4 +1,4 @@
-"""Where no worker can run, it says why at its start; and everything else works."""
+"""Where a worker cannot run, it says why at its start, and everything else works."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from tests.playground.jobs import Note
 COMMANDS = ["jobs_work", "jobs_workoff"]
 
 
-# What Windows and WebAssembly have not, as far as a process can do without.
+# Removes what Windows and WebAssembly do not have, as far as a process can do without it.
 NO_POSIX = """
 import faulthandler, os, signal, sys
 

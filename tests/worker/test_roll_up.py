@@ -31,7 +31,7 @@ def activity():
 
 @pytest.fixture
 def minute(monkeypatch):
-    """The minute by the clock of this machine, which goes on by `minute.now += 1` alone."""
+    """The minute by the clock of this machine, which only `minute.now += 1` moves on."""
 
     class Minute:
         now = 7
@@ -111,7 +111,7 @@ def test_a_worker_that_has_ended_leaves_nothing_uncounted(roll_up, activity):
 
 
 class Lost:
-    """The answer of the first INSERT is lost; with `before`, the INSERT itself."""
+    """Loses the answer to the first INSERT; with `before`, the INSERT itself."""
 
     def __init__(self, before=False):
         self.before = before

@@ -1,4 +1,4 @@
-"""What a worker has performed is settled: most jobs together, the others at once."""
+"""Performed jobs are settled by their worker: most of them together, the others one by one."""
 
 from datetime import timedelta
 
@@ -23,21 +23,21 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
-    """A busy machine may take longer for ten jobs than a batch may take."""
+    """Let a batch take any time: on a busy machine, ten jobs may take longer than a batch usually may."""
     for module in ("worker", "batch_size"):
         monkeypatch.setattr(f"django_delayed.worker.{module}.BATCH_SECONDS", 3600)
 
 
 @pytest.fixture
 def knows(worker):
-    """The worker knows that jobs of these names are short."""
+    """Let the worker know that jobs of these names are short."""
     for name in ("Plain", "call"):
         worker._short_jobs.learn(name, 0)
 
 
 @pytest.fixture
 def heard(diary):
-    """Write down in the diary what is announced of which row, and how many rows there are then."""
+    """Write each announcement in the diary, with its row and the number of running rows at that moment."""
 
     def hear(signal, delayed_job, **_):
         kind = {job_started: "started", job_finished: "finished", job_failed: "failed"}[signal]
@@ -53,7 +53,7 @@ def heard(diary):
 
 @pytest.fixture
 def written():
-    """The statements that move rows: their verb, in their order."""
+    """The verbs of the statements that move rows, in order."""
     verbs = []
 
     def note(execute, sql, params, many, context):
@@ -213,7 +213,7 @@ def test_a_lost_claim_does_not_affect_the_others(worker, knows, heard, in_job, c
     assert worker.run() == DONE
     assert [row.pk for row in DelayedJob.objects.all()] == [rows[1].pk]
     lost = [record.job_id for record in caplog.records if "lost its claim" in record.message]
-    # Of a row that is gone, MySQL and MariaDB do not tell who has removed it.
+    # MySQL and MariaDB do not tell who has removed a row that is gone.
     gone_is_lost = connection.vendor != "mysql"
     assert lost == [rows[1].pk, rows[2].pk][: 1 + gone_is_lost]
     assert heard("finished") == [row.pk for row in rows if row.pk not in lost]
@@ -227,7 +227,7 @@ def test_a_batch_whose_answer_is_lost_is_settled(worker, knows, heard, monkeypat
     def cut_the_answer(execute, sql, params, many, context):
         result = execute(sql, params, many, context)
         if sql.startswith("DELETE") and not cut:
-            # What SQLite returns is to be read for its commit.
+            # SQLite commits only when what it returns has been read.
             cut.append(context["cursor"].fetchall())
             raise OperationalError("the connection was cut")
         return result

@@ -22,7 +22,7 @@ with Shutdown() as shutdown:
 
 
 def test_a_process_that_a_job_forks_can_be_ended_by_a_signal():
-    # As multiprocessing.Pool does, and then waits for it.
+    # multiprocessing.Pool sends such a signal, and then waits for the process.
     run = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=50)
     assert run.stdout.split() == [str(-signal.SIGTERM), "False"], run.stderr
 

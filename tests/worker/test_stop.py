@@ -1,4 +1,4 @@
-"""A stop costs no attempt: what a worker of its own does at each signal."""
+"""A stop costs no attempt: what a worker, as a separate process, does at each signal."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.playground.processes import MANAGE, children_of, is_alive, nothing_is
 
 @pytest.fixture
 def at_work(work, ledger):
-    """A worker in the middle of a gated job, with two more behind it."""
+    """A worker in the middle of a gated job, with two more jobs behind it."""
 
     def start(job=Gated, **options):
         worker = work(**options)
@@ -63,7 +63,7 @@ def test_what_was_claimed_with_the_current_job_is_released(work, ledger):
     )
     worker = work("--queue", "default")
     ledger.has(f"begin {gated.pk}")
-    # Long before it ends: a job that takes its time holds nothing but itself.
+    # They are released long before it ends: a long job holds no other.
     until(lambda: DelayedJob.objects.running().count() == 1)
     assert set(DelayedJob.objects.waiting().values_list("attempts", flat=True)) == {0}
     until(lambda: DelayedJob.objects.get(pk=gated.pk).started_at)
@@ -111,7 +111,7 @@ def comes_again_after_it_was_told(row, ledger):
 def test_a_second_signal_ends_it_now(at_work, ledger):
     worker, row = at_work()
     worker.send(signal.SIGTERM)
-    # Of two signals that wait, Python handles the one with the lower number first.
+    # Without this wait both might be pending, and Python handles the lower number first.
     worker.has_said("was told to stop")
     worker.send(signal.SIGINT)
     assert worker.ends() == 0
@@ -182,7 +182,7 @@ def test_no_process_is_left_when_only_the_supervisor_is_killed(at_work, ledger):
     ledger.open_gate()
     ledger.has(f"end {row.pk}")
     until(lambda: not is_alive(child))
-    assert nothing_is_held()  # the child has cleared up behind itself
+    assert nothing_is_held()  # the child has cleaned up after itself
     assert [job.attempts for job in DelayedJob.objects.all()] == [0, 0]
 
 

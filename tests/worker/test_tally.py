@@ -1,4 +1,4 @@
-"""What was performed, in numbers."""
+"""The numbers of what was performed."""
 
 from django_delayed.worker.tally import Tally
 

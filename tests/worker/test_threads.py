@@ -126,7 +126,7 @@ def test_each_job_has_its_own_connection_language_and_time_zone(work, ledger):
     ledger.open_gate()
     until(no_job_is_left)
     found = [tuple(line.split()) for line in ledger.lines]
-    # Before it waited for the others, and after that.
+    # The first three lines are from before the gate was opened, the others from after that.
     assert sorted(one[:2] for one in found[:3]) == sorted(one[:2] for one in found[3:]) == sorted(kinds)
     assert len({one[2] for one in found[:3]}) == (3 if connection.vendor != "sqlite" else 1)
     assert sorted(found[:3]) == sorted(found[3:])
@@ -140,7 +140,7 @@ def test_after_max_jobs_it_is_replaced_when_the_last_job_has_ended(work, ledger)
     note = Note.perform_later(str(ledger), "by the next one")
     ledger.open_gate()
     ledger.has("by the next one")
-    # By the first thread that finds out, and by the other if it does before it is told to stop.
+    # The first thread that finds out logs it, and the other one too, unless it is told to stop before.
     assert run.said("3 jobs performed: another worker takes the place of this one")
     run.has_said("Worker [0-9a-f]{32} started", times=2)
     first = run.said("Worker [0-9a-f]{32} stopped")
@@ -161,7 +161,7 @@ def test_a_quiet_worker_finishes_its_jobs_and_claims_no_more(work, ledger):
     until(no_job_is_left)
     run.has_said("is quiet: it claims no more")
     Note.perform_later(str(ledger), "later")
-    # Of an idle worker, whichever thread has its turn hears of it.
+    # The thread that has the turn finds out that the worker goes on.
     assert DelayedJob.objects.enqueued().count() == 1
     run.send(signal.SIGCONT)
     ledger.has("later")
@@ -176,7 +176,7 @@ def test_idle_threads_share_one_connection(work, ledger):
     for _ in range(4):
         Whereabouts.perform_later(str(ledger), str(ledger.gate))
     until(lambda: len(ledger.lines) == 4)
-    # Of the supervisor; and of each thread one for the queue, and one for its job.
+    # The supervisor has one, and each thread has one for the queue and one for its job.
     assert sessions() - before == 1 + 4 * 2
     ledger.open_gate()
     until(no_job_is_left)
@@ -207,7 +207,7 @@ def test_an_error_of_one_thread_ends_the_worker_when_the_others_have_ended(work,
     assert nothing_is_held()
 
 
-# A death: nobody knows which of the jobs did it.
+# When a worker with threads dies, nobody knows which of its jobs did it.
 
 
 def test_jobs_that_were_performed_when_their_worker_died_run_alone_next_and_lose_no_attempt(work, ledger):
@@ -227,7 +227,7 @@ def test_jobs_that_were_performed_when_their_worker_died_run_alone_next_and_lose
     until(no_job_is_left)
     after = ledger.lines[3:]
     assert [line.split()[0] for line in after if line != "beside"] == ["begin", "end"] * 3
-    # Neither is another job performed beside one of them.
+    # No other job is performed beside one of them either.
     assert all(after[place + 1].startswith("end") for place, line in enumerate(after) if "begin" in line)
     assert after.count("beside") == 1
     assert not FailedAttempt.objects.exists()
@@ -309,7 +309,7 @@ def test_a_job_that_runs_too_long_is_settled_and_the_others_end_before_their_wor
     note = Note.perform_later(str(ledger), "meanwhile")
     run.has_said("was told to stop, and is replaced")
     assert DelayedJob.objects.enqueued().filter(pk=note.pk).exists()
-    # The gate lets the overlong one go on too: what comes of it is refused.
+    # The gate lets the overlong job go on too, and its outcome is refused.
     ledger.open_gate()
     ledger.has(f"end {other[0].pk}")
     ledger.has("meanwhile")
@@ -343,12 +343,12 @@ def test_the_outcome_of_a_job_that_was_already_settled_is_refused(work, ledger):
     assert run.stop() == 0
 
 
-# What runs beside a job that is ended, because it runs too long or because an operator ends it.
+# Jobs that run beside one that is ended, because it runs too long or because an operator ends it.
 
 
 @pytest.fixture(params=["overlong", "cancelled"])
 def end_one(request, ledger):
-    """Begin a job beside these, which have one attempt each, and end it; gives its row, and its error."""
+    """Begin a job beside these, each with one attempt, and end it; gives its row and its error."""
 
     def end(others):
         is_overlong = request.param == "overlong"

@@ -1,4 +1,4 @@
-"""The processes of jobs_work say in their titles what they do, where setproctitle is installed."""
+"""If setproctitle is installed, the titles of the processes of jobs_work say what they do."""
 
 import re
 import signal
@@ -68,7 +68,7 @@ def test_the_title_of_a_worker_with_threads_says_so(work, ledger):
 
 @pytest.fixture
 def shown(monkeypatch):
-    """What a process with these titles has shown."""
+    """The titles that the process has shown."""
     found = ["before"]
     stand_in = SimpleNamespace(setproctitle=found.append, getproctitle=lambda: found[-1])
     monkeypatch.setattr(titles, "setproctitle", stand_in)

@@ -1,4 +1,4 @@
-"""Whose turn it is to claim, of the threads of a worker."""
+"""The threads of a worker take turns at claiming."""
 
 import threading
 
@@ -53,7 +53,7 @@ class Lonely(threading.Thread):
 
 
 def performing(turns):
-    """A thread that has passed its turn on."""
+    """Start a thread that has passed its turn on and performs."""
     thread = Thread(turns)
     until(lambda: thread.has_turn)
     thread.passes_on.set()

@@ -1,4 +1,4 @@
-"""How long a worker waits that could claim nothing."""
+"""How long a worker waits when it could claim nothing."""
 
 from datetime import timedelta
 from itertools import pairwise
@@ -18,7 +18,7 @@ MINUTE = 60.0
 
 @pytest.fixture
 def waits(wakeup, monkeypatch):
-    """Wait when a row is due in so many seconds, or none is; gives the seconds that it would sleep."""
+    """Wait while the next row is due in so many seconds; gives the seconds that the worker would sleep."""
     slept = []
     activity, shutdown = Activity(), Shutdown()
     statements = Statements(activity.slots[0], wakeup, shutdown)
@@ -37,7 +37,7 @@ def waits(wakeup, monkeypatch):
 
 
 class Due:
-    """Rows of which the first is due in so many seconds."""
+    """Rows, the first of which is due in so many seconds."""
 
     def __init__(self, due_in):
         self._due_in = due_in

@@ -1,4 +1,4 @@
-"""The sleep that anything ends."""
+"""A sleep that any process, thread or signal can end."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import threading
 from django_delayed.worker.shutdown import Shutdown
 from django_delayed.worker.wakeup import Wakeup, wake
 
-FOREVER = 10**12  # seconds: a wait that ends has been woken
+FOREVER = 10**12  # seconds: if a wait ends, something has woken it
 
 
 def test_a_signal_that_arrives_just_before_the_sleep_is_not_slept_through(wakeup):
@@ -58,7 +58,7 @@ def test_a_wakeup_in_a_thread_leaves_the_signals_alone():
     made[0].wake()
     made[0].wait(FOREVER)
     made[0].close()
-    made[0].wake()  # by somebody who does not know yet
+    made[0].wake()  # as by a thread that does not know yet that it is closed
     assert signal.set_wakeup_fd(-1) == before
 
 

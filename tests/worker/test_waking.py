@@ -1,4 +1,4 @@
-"""An idle worker begins a new job at once, however long it would have slept."""
+"""An idle worker begins a new job at once, however long it would otherwise sleep."""
 
 import time
 from datetime import timedelta
@@ -21,13 +21,13 @@ __all__ = ["command", "ledger"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="has no notifications")
-# Longer than a test waits for anything.
+# This is longer than a test waits for anything.
 ASLEEP = ("--sleep-delay", "600")
 
 
 @pytest.fixture
 def idle(command, ledger):
-    """Start a worker; it has performed a job and sleeps."""
+    """Start a worker that has performed a job and then sleeps."""
 
     def start(**options):
         worker = command("jobs_work", *ASLEEP, **options)
@@ -71,7 +71,7 @@ def in_a_moment(ledger):
 
 def run_now(ledger):
     Note.set(wait=3600).perform_later(str(ledger), "woken")
-    time.sleep(watches.NOTIFY_EVERY)  # or it would be claimed by what the enqueue has told
+    time.sleep(watches.NOTIFY_EVERY)  # otherwise the notification of the enqueue would wake the worker
     assert DelayedJob.objects.run_now() == 1
 
 
@@ -120,7 +120,7 @@ def test_a_worker_sleeps_through_none_of_many_jobs_that_come_one_by_one(idle, le
     worker = idle()
     for number in range(60):
         Note.perform_later(str(ledger), f"job {number}")
-        time.sleep(0.013)  # so that most come while the one before has been performed
+        time.sleep(0.013)  # so that most come when the one before has been performed
     until(no_job_is_left)
     assert len([line for line in ledger.lines if line.startswith("job")]) == 60
     assert worker.stop() == 0
@@ -133,7 +133,7 @@ def test_a_paused_queue_is_left_alone_and_served_at_once_when_it_is_resumed(idle
     Note.perform_later(str(ledger), "of another")
     ledger.has("of another")
     until(lambda: DelayedJob.objects.count() == 1)
-    # The worker sleeps, and what wakes it is that the queue is resumed.
+    # The worker sleeps, and the resume of the queue wakes it.
     resume(["mail"])
     ledger.has("of the paused queue")
     assert ledger.lines.index("of another") < ledger.lines.index("of the paused queue")
@@ -167,7 +167,7 @@ def test_a_worker_whose_connection_was_lost_in_its_sleep_is_woken_again(idle, le
 
 @pytest.fixture
 def notified():
-    """A word for each NOTIFY."""
+    """One word for each NOTIFY."""
     words = []
 
     def note(execute, sql, params, many, context):

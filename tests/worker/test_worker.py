@@ -131,7 +131,7 @@ def test_it_counts_its_jobs_and_those_that_failed(worker, in_job):
     assert worker.slot.tally[:2] == (5, 2)
 
 
-# Its life.
+# Its start and its end.
 
 
 def claimed_by(worker):
@@ -213,7 +213,7 @@ def test_a_receiver_that_fills_an_empty_queue_hears_when_it_is_empty_again(worke
 
 
 def stop_when(worker, condition):
-    """Have the worker stop as soon as the condition holds when it would wait."""
+    """Have the worker stop, instead of waiting, as soon as the condition is true."""
     wait = worker._waiting.wait
 
     def wait_or_stop():
@@ -279,7 +279,7 @@ def test_a_stop_while_it_has_no_heartbeat_ends_it(worker, monkeypatch, diary):
 
 
 class Unavailable:
-    """A statement that fails whenever it is asked, the third and last time after a stop was requested."""
+    """A statement that fails each time; it requests a stop at the third and last time."""
 
     def __init__(self, error, stop):
         self.error, self.stop, self.asked = error, stop, 0
@@ -310,7 +310,7 @@ def test_a_claim_that_the_database_refuses_ends_it_with_the_error(worker, monkey
 
 
 class Code:
-    """The code of a worker, which has changed at the look of this number."""
+    """The code of a worker, which has changed at the look with this number."""
 
     def __init__(self, changes_at, is_due=False):
         self.is_due = is_due
