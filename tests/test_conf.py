@@ -225,7 +225,7 @@ def test_reload_is_as_debug_says_unless_it_is_set(debug):
             assert delayed.RELOAD is not debug
 
 
-def test_there_is_no_other_attribute():
+def test_reading_an_unknown_setting_is_an_attribute_error():
     with pytest.raises(AttributeError, match="MAX_ATEMPTS"):
         assert delayed.MAX_ATEMPTS
 

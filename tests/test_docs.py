@@ -203,7 +203,7 @@ def test_the_figures_of_the_readme_are_those_of_the_pages():
     assert f" {float(ratio.strip('*')):.1f} " in readme
 
 
-def test_every_system_check_stands_in_the_settings_page():
+def test_every_system_check_is_on_the_settings_page():
     source = "".join(
         (ROOT / "django_delayed" / file).read_text() for file in ("checks.py", "tasks/backend.py")
     )
@@ -213,13 +213,13 @@ def test_every_system_check_stands_in_the_settings_page():
     assert sorted(listed) == sorted(set(re.findall(r"\b[EWI]\d{3}\b", source)))
 
 
-def test_every_command_stands_in_its_page():
+def test_every_command_is_on_its_page():
     page = (ROOT / "docs/commands.md").read_text()
     for name in get_commands():
         assert not name.startswith("jobs_") or f"| `{name}` |" in page, name
 
 
-def test_every_signal_stands_in_its_page():
+def test_every_signal_is_on_its_page():
     sent = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
     assert [row[0].strip("`") for row in table(ROOT / "docs/signals.md", "signal")] == sent
 
@@ -237,7 +237,7 @@ def directives(page):
 
 
 @pytest.mark.parametrize("module", [django_delayed, mail, tasks, testing], ids=lambda module: module.__name__)
-def test_every_public_name_stands_in_the_reference(module):
+def test_every_public_name_is_in_the_reference(module):
     described = {*directives(ROOT / "docs/reference.md")}
     assert {f"{hooks.__name__}.{kind}" for kind in hooks.KINDS} <= described
     # One directive covers all errors.
@@ -247,12 +247,12 @@ def test_every_public_name_stands_in_the_reference(module):
         assert is_error or f"{module.__name__}.{name}" in described, name
 
 
-def test_every_number_of_the_page_about_monitoring_stands_in_the_reference():
+def test_every_number_of_the_page_about_monitoring_is_in_the_reference():
     named = set(re.findall(r"\bstats\.([a-z_]+)\(", (ROOT / "docs/monitoring.md").read_text()))
     assert {f"django_delayed.stats.{name}" for name in named} <= {*directives(ROOT / "docs/reference.md")}
 
 
-def test_every_field_of_a_row_and_every_attribute_of_a_job_stands_in_the_reference():
+def test_every_field_of_a_row_and_every_attribute_of_a_job_is_in_the_reference():
     page = ROOT / "docs/reference.md"
     fields, attributes = (
         set(re.findall(r"`(\w+)`", " ".join(row[0] for row in table(page, header))))
@@ -286,7 +286,7 @@ def test_the_states_of_the_page_are_those_of_the_rows():
     assert page == [*State.values, "(no row)"]
 
 
-def test_the_modules_of_the_package_all_stand_in_the_index():
+def test_every_module_of_the_package_is_in_the_index():
     index = set(re.findall(r"`(\w+)`", " ".join(" ".join(row) for row in table(LIFE, "module", "is for"))))
     package = ROOT / "django_delayed"
     modules = {path.stem for path in package.glob("*.py")} | {

@@ -56,7 +56,7 @@ def test_a_chunk_is_a_thousand_jobs_unless_another_number_is_given():
     assert len(insertions(captured)) == 2
 
 
-def test_no_jobs_are_no_statement(django_assert_num_queries):
+def test_no_jobs_take_no_statement(django_assert_num_queries):
     with django_assert_num_queries(0):
         assert enqueue_many([]) == 0
         assert enqueue_many(Hooked("", True) for _ in range(3)) == 0
@@ -190,7 +190,7 @@ def test_a_chunk_is_a_whole_number_of_at_least_one(chunk, error):
 
 @pytest.mark.parametrize("function", [enqueue_all, enqueue_many])
 @pytest.mark.parametrize("given", [Plain(1), Plain, None, 7, "jobs", b"jobs", ""], ids=range(7))
-def test_what_is_not_many_jobs_is_refused_with_how_to_write_it(function, given):
+def test_anything_but_many_jobs_is_refused_and_the_error_says_how_to_write_it(function, given):
     with pytest.raises(
         TypeError, match=rf"{function.__name__}\(\) takes many jobs, as in {function.__name__}"
     ):

@@ -135,7 +135,7 @@ def test_a_job_that_cannot_travel_keeps_all_from_being_written():
 
 
 @pytest.mark.django_db
-def test_none_stands_in_the_place_of_each_veto(diary, django_assert_num_queries):
+def test_the_result_has_none_in_place_of_each_vetoed_job(diary, django_assert_num_queries):
     with django_assert_num_queries(1):
         first, vetoed, last = enqueue_all([Hooked("", False), Hooked("", True), Hooked("", False)])
     assert vetoed is None
@@ -144,13 +144,13 @@ def test_none_stands_in_the_place_of_each_veto(diary, django_assert_num_queries)
 
 
 @pytest.mark.parametrize("given", [Plain(1), Plain, None, 7])
-def test_what_is_not_many_jobs_is_refused_with_how_to_write_it(given):
+def test_anything_but_many_jobs_is_refused_and_the_error_says_how_to_write_it(given):
     with pytest.raises(TypeError, match=r"enqueue_all\(\) takes many jobs, as in enqueue_all\(\[MyJob"):
         enqueue_all(given)
 
 
 @pytest.mark.django_db
-def test_no_jobs_are_no_statement(django_assert_num_queries):
+def test_no_jobs_take_no_statement(django_assert_num_queries):
     with django_assert_num_queries(0):
         assert enqueue_all([]) == []
         assert enqueue_all([Hooked("", True)]) == [None]
@@ -502,7 +502,7 @@ def test_inline_the_error_is_raised_to_the_caller(inline):
 
 
 @pytest.mark.django_db
-def test_inline_the_arguments_travel_all_the_same(inline, diary):
+def test_inline_the_arguments_are_serialized_too(inline, diary):
     with pytest.raises(SerializationError):
         Plain.perform_later(object())
     post = Post.objects.create(title="a")

@@ -88,7 +88,7 @@ def test_a_timestamp_may_be_saved_alone(column):
     assert DelayedJob.objects.get().claimable == 1
 
 
-def test_the_failed_attempts_of_a_job_go_with_it():
+def test_the_failed_attempts_of_a_job_are_deleted_with_it():
     row, other = write(), write()
     for job in (row, other):
         FailedAttempt.objects.create(delayed_job=job, number=1, ended_at=timezone.now(), error_class="E")

@@ -174,7 +174,7 @@ def test_a_cause_is_written_down_when_its_first_job_is_moved_and_settled_with_th
     assert group.is_back(timezone.now() + HOUR)
 
 
-def test_what_has_no_cause_leaves_no_group():
+def test_a_job_without_a_cause_leaves_no_group():
     now = timezone.now()
     rows = [
         *write(1, failed_at=now, error_fingerprint=CANCELLED),
@@ -240,7 +240,7 @@ def held():
     return lambda *tokens: [write(1, locked_at=now, locked_by=there, lock_token=token)[0] for token in tokens]
 
 
-def test_running_jobs_are_asked_to_end_once_a_claim_and_nobody_else_is(held):
+def test_running_jobs_are_asked_to_end_once_for_each_claim_and_no_other_job_is(held):
     row, other = held(1, 2)
     [orphan] = write(1, locked_at=timezone.now(), locked_by="2" * 32, lock_token=3)
     [waiting] = write(1)
@@ -327,7 +327,7 @@ def test_a_template_makes_no_move(verb):
     assert DelayedJob.objects.retrying().exists()
 
 
-def test_who_has_asked_a_job_to_end_is_known_while_it_runs(held):
+def test_the_operator_who_ends_a_job_is_known_while_it_runs(held):
     row, other = held(1, 2)
     CANCEL.carry_out([row.pk], by="ann")
     assert pending_cancel(row).requested_by == "ann"

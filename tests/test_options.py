@@ -346,7 +346,7 @@ def test_a_worker_stops_a_job_at_the_max_run_time_of_its_call(settings):
 
 @pytest.mark.parametrize("written", ["soon", -1, [], {"@type": "timedelta"}])
 @pytest.mark.django_db
-def test_a_max_run_time_that_nobody_could_have_written_fails_the_job_alone(written):
+def test_an_invalid_max_run_time_in_a_payload_fails_only_that_job(written):
     write({"job": "tests.blog.jobs:Plain", "args": [], "kwargs": {}, "max_run_time": written}, max_attempts=1)
     assert isinstance(perform_next()[1], Failed)
 

@@ -229,7 +229,7 @@ def test_a_report_of_a_plain_job_is_performed_and_leaves_nothing(diary):
 
 
 @pytest.mark.django_db
-def test_what_is_enqueued_after_a_report_is_a_plain_job_again():
+def test_a_job_that_is_enqueued_after_a_report_is_a_plain_job_again():
     with reporting(Plain.perform_later()):
         assert Plain.perform_later().extras == MARK
     assert Plain.perform_later().extras == 0

@@ -272,7 +272,7 @@ def test_what_was_claimed_with_a_job_that_has_begun_is_released():
     assert DelayedJob.objects.get(pk=first.pk).locked_by == W1
 
 
-def test_what_another_thread_of_the_worker_has_claimed_is_not_released():
+def test_rows_that_another_thread_of_the_worker_has_claimed_are_not_released():
     for number in range(4):
         write(name=str(number), due=(number - 9) * HOUR)
     first, _ = DelayedJob.objects.claim(W1, 2)
@@ -602,7 +602,7 @@ def test_a_failed_job_expires_only_with_the_setting(settings, name):
 
 
 @pytest.mark.parametrize("name", FAIL)
-def test_a_failed_job_that_is_kept_for_no_time_goes_with_its_failed_attempts(settings, name):
+def test_a_failed_job_that_is_not_kept_is_removed_with_its_failed_attempts(settings, name):
     settings.DJANGO_DELAYED = {"KEEP_FAILED_FOR": 0}
     write()
     FAIL[name](DelayedJob.objects, claim())

@@ -293,7 +293,7 @@ def now():
 
 
 @pytest.mark.parametrize(("name", "unit", "count"), [("hour", MINUTE, 60), ("day", HOUR, 24)])
-def test_what_was_performed_stands_in_its_minute_or_hour(now, name, unit, count):
+def test_performed_jobs_are_counted_in_their_minute_or_hour(now, name, unit, count):
     last = now - MINUTE - timedelta(seconds=10)
     last = last.replace(second=0, microsecond=0, **({} if unit == MINUTE else {"minute": 0}))
     minute(last, -SECOND, processed=3, failed=1, waited=6.0, longest=4.0)

@@ -38,7 +38,7 @@ def test_the_stored_rows_are_in_the_states_in_which_they_were_written(said):
     assert (said["attempts"], said["note"]) == (5, "Their server was moved.")
 
 
-def test_what_is_due_and_what_a_dead_worker_held_is_worked_off(said):
+def test_due_rows_and_rows_of_a_dead_worker_are_worked_off(said):
     assert said["worked off"]["done"] == [
         [["0:05:00"], {}],
         [["1 of a batch"], {}],

@@ -258,7 +258,7 @@ def test_a_row_that_one_worker_has_claimed_is_not_claimed_by_another(add):
     assert not set(first) & set(second)
 
 
-def test_the_claim_works_in_a_callers_transaction_and_goes_with_it(add):
+def test_the_claim_works_in_a_callers_transaction_and_is_rolled_back_with_it(add):
     add(due=-1)
     with transaction.atomic():
         assert claimed() == ["a job"]

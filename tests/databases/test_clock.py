@@ -45,7 +45,7 @@ def test_a_wait_is_counted_by_the_database(add, wait):
 
 
 @pytest.mark.django_db
-def test_what_django_stores_and_what_the_database_says_are_one_time(add):
+def test_a_time_that_django_stores_is_due_by_the_clock_of_the_database(add):
     row = add()
     for run_at, is_due in [(timezone.now() - ABOUT, True), (timezone.now() + ABOUT, False)]:
         DelayedJob.objects.update(run_at=run_at)
@@ -171,7 +171,7 @@ def test_time_is_right_again_after_an_error():
 
 
 @pytest.mark.django_db
-def test_the_now_of_the_database_can_be_asked_for_by_itself():
+def test_the_time_of_the_database_can_be_read_by_itself():
     now = database_now(connection)
     assert now.tzinfo is UTC
     assert is_about(now, timezone.now())
@@ -182,7 +182,7 @@ def test_the_now_of_the_database_can_be_asked_for_by_itself():
 
 @pytest.mark.parametrize("use_tz", [True, False])
 @pytest.mark.parametrize("fold", [0, 1])
-def test_an_hour_that_comes_twice_is_told_apart_without_time_zones_too(settings, use_tz, fold):
+def test_an_hour_that_comes_twice_is_distinguished_without_time_zones_too(settings, use_tz, fold):
     settings.USE_TZ, settings.TIME_ZONE = use_tz, "Europe/Paris"
     moment = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Paris"), fold=fold)
     said = moment if use_tz else moment.replace(tzinfo=None, fold=0)

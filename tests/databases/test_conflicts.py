@@ -389,7 +389,7 @@ def deadlock(add, other, in_thread):
         future.result(timeout=60)
 
 
-def test_what_ended_in_a_deadlock_is_done_again(deadlock, backend):
+def test_statements_that_ended_in_a_deadlock_are_repeated(deadlock, backend):
     update_both, attempts = deadlock
     backend.repeat_on_conflict(update_both)
     assert len(attempts) == 2

@@ -112,7 +112,7 @@ def under(**options):
 
 
 @under(sqlite=[OWN], mysql=[REPEATABLE])
-def test_each_row_is_claimed_once_beside_producers(crowd):
+def test_each_row_is_claimed_once_while_producers_insert(crowd):
     crowd.finish(crowd.start("fill", JOBS))
     workers = crowd.start_workers("work")
     producers = [crowd.start("produce", f"producer {number}", 100) for number in range(PRODUCERS)]
@@ -126,7 +126,7 @@ def test_each_row_is_claimed_once_beside_producers(crowd):
 
 
 @under(sqlite=[OWN, AT_ONCE], mysql=[REPEATABLE], postgresql=[SERIALIZABLE])
-def test_moves_of_every_kind_beside_one_another_end_without_an_error(crowd):
+def test_concurrent_moves_of_every_kind_end_without_an_error(crowd):
     crowd.finish(crowd.start("fill", 200))
     workers = crowd.start_workers("shuffle")
     for worker in workers:

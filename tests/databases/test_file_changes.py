@@ -99,7 +99,7 @@ def test_a_limit_of_the_system_is_an_error_with_the_message_of_the_system(file):
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_where_the_system_cannot_tell_it_is_an_error(file, monkeypatch):
+def test_a_system_without_inotify_is_an_error(file, monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda *args, **kwargs: SimpleNamespace())
     with pytest.raises(OSError, match="inotify"):
         FileChanges([str(file)])

@@ -157,7 +157,7 @@ def test_a_failure_is_recorded_in_a_charset_that_refuses_its_text(latin1, add):
     assert FailedAttempt.objects.get().error == row.last_error
 
 
-def test_queue_names_are_told_apart_in_any_charset(latin1, add):
+def test_queue_names_are_distinguished_in_any_charset(latin1, add):
     for queue in ("mail", "Mail", "🦀"):
         add(queue=queue, due=-60)
     for queue in ("mail", "Mail", "🦀"):

@@ -102,7 +102,7 @@ def test_a_write_of_another_connection_ends_the_sleep_and_is_looked_at_until_it_
 
 
 @on_sqlite
-def test_where_the_system_tells_of_no_writes_the_version_is_looked_at_more_often(backend, other, monkeypatch):
+def test_on_a_system_without_inotify_the_version_is_read_more_often(backend, other, monkeypatch):
     def refuse(paths):
         raise OSError("no inotify")
 
@@ -160,7 +160,7 @@ def test_a_lost_connection_is_an_error_of_the_database(watch):
 
 
 @on_postgresql
-def test_where_no_notification_arrives_the_worker_looks(backend, monkeypatch, caplog):
+def test_where_no_notification_arrives_the_worker_looks_for_jobs(backend, monkeypatch, caplog):
     monkeypatch.setattr(watches, "ARRIVES_WITHIN", 0.01)
     monkeypatch.setattr(Notifications, "_read", lambda self: None)
     connection.ensure_connection()

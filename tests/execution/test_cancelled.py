@@ -79,7 +79,7 @@ def test_a_job_that_asked_before_the_operator_did_is_finished(asked):
     assert row is None
 
 
-def test_a_job_that_was_told_stays_told(asked):
+def test_a_job_that_was_told_once_is_told_each_time(asked):
     answers, heard = iter([True, False, False, False]), []
     _, outcome = asked(
         lambda job: heard.extend(job.should_stop() for _ in range(3)), is_cancelled=lambda: next(answers)

@@ -135,7 +135,7 @@ def test_a_job_has_the_connection_of_its_caller(in_job, inside):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_a_job_wrote_goes_with_the_transaction_of_its_caller(in_job):
+def test_what_a_job_wrote_is_rolled_back_with_the_transaction_of_its_caller(in_job):
     with transaction.atomic():
         in_job(lambda: Post.objects.create(title="a") and None)
         assert Post.objects.exists()

@@ -241,7 +241,7 @@ def fail_after_progress(job):
     ],
     ids=["discard", "delete", "delete_one", "by_hand"],
 )
-def test_progress_of_a_row_that_is_removed_goes_with_it_or_is_pruned(saying, remove):
+def test_progress_of_a_row_that_is_removed_is_removed_with_it_or_pruned(saying, remove):
     gone, kept = saying(fail_after_progress), saying(fail_after_progress)
     perform_next()
     perform_next()

@@ -134,7 +134,7 @@ def test_a_row_that_is_kept_is_finished_with_the_data(atomic, settings):
 
 
 @transactional
-def test_the_failed_attempts_before_go_with_the_row(atomic):
+def test_earlier_failed_attempts_are_removed_with_the_row(atomic):
     fails = iter([True, False])
     atomic(lambda job: next(fails) and 1 / 0)
     perform_next()

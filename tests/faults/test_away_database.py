@@ -85,7 +85,7 @@ def test_a_lock_held_for_longer_than_the_timeout_makes_a_worker_wait(work, ledge
 
 
 @on_sqlite
-def test_a_worker_that_dies_before_it_could_settle_its_job_has_performed_it_all_the_same(work, ledger):
+def test_a_job_counts_as_performed_if_its_worker_dies_before_it_could_settle_it(work, ledger):
     worker = work(environment={"DATABASE_OPTIONS": '{"timeout": 0.1}'}, delayed=SHORT_LEASE)
     worker.has_said("Worker .* started")
     job = Gated.perform_later(str(ledger), str(ledger.gate))

@@ -235,7 +235,7 @@ def test_an_attribute_that_describes_the_job_may_not_be_overridden(name):
 
 
 @pytest.mark.parametrize("name", ["wait", "run_at", "wait_until"])
-def test_when_it_runs_is_no_attribute_of_a_job(name):
+def test_an_attribute_of_a_job_may_not_say_when_it_runs(name):
     with pytest.raises(TypeError, match=rf"with set\({name}=…\)"):
         type("Odd", (Job,), {name: 60})
 

@@ -378,7 +378,7 @@ def test_the_fingerprint_does_not_see_line_numbers():
     assert len(marks) == 1
 
 
-def test_the_fingerprint_tells_kinds_places_words_and_jobs_apart():
+def test_the_fingerprint_distinguishes_kinds_places_words_and_jobs():
     def elsewhere(message):
         raise ValueError(message)
 

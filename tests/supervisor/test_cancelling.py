@@ -123,7 +123,7 @@ def test_a_job_that_is_killed_for_another_reason_after_it_was_asked_is_cancelled
     assert not WorkerRequest.objects.exists()
 
 
-def test_of_several_threads_only_the_one_that_is_meant_is_told(work, ledger, operator):
+def test_only_the_cancelled_job_is_told_and_not_those_of_other_threads(work, ledger, operator):
     rows = enqueue_all([Looking(str(ledger)) for _ in range(2)])
     run = work("--threads", "2")
     for row in rows:

@@ -82,7 +82,7 @@ def test_a_job_is_noted_again_in_its_next_attempt():
         watch.release()
 
 
-def test_what_was_performed_before_a_long_job_is_settled():
+def test_jobs_performed_before_a_long_job_are_settled():
     begin, watch = watched()
     rows = claim(4)
     for row in rows[:2]:

@@ -124,9 +124,7 @@ def test_a_claim_that_is_lost_is_refused_and_the_next_job_is_claimed(
 
 @together
 @pytest.mark.parametrize("columns", [{"extras": 1}, {"keep_for": timedelta(hours=1)}], ids=str)
-def test_a_row_that_was_changed_during_its_job_is_settled_all_the_same(
-    one_by_one, told, in_job, caplog, columns
-):
+def test_a_row_that_was_changed_during_its_job_is_still_settled(one_by_one, told, in_job, caplog, columns):
     first = in_job(lambda: DelayedJob.objects.filter(pk=first.pk).update(**columns))
     rows = [first, *enqueue_all([Plain(), Plain()])]
     assert one_by_one.run() == DONE
@@ -231,7 +229,7 @@ def test_a_stop_while_a_job_is_announced_lets_the_next_one_wait(one_by_one, told
     assert not DelayedJob.objects.running().exists()
 
 
-def test_what_was_performed_is_settled_before_a_worker_is_quiet(one_by_one, told, in_job, monkeypatch):
+def test_performed_jobs_are_settled_before_a_worker_is_quiet(one_by_one, told, in_job, monkeypatch):
     def resume(id, activity, *_):
         seen.append((*told, DelayedJob.objects.running().count()))
         activity.be_quiet(False)
@@ -245,7 +243,7 @@ def test_what_was_performed_is_settled_before_a_worker_is_quiet(one_by_one, told
     assert len(told) == 2
 
 
-def test_what_was_performed_is_settled_before_a_worker_ends(told, one_by_one, in_job):
+def test_performed_jobs_are_settled_before_a_worker_ends(told, one_by_one, in_job):
     first = in_job(one_by_one.shutdown.request)
     Plain.perform_later()
     assert one_by_one.run() == DONE

@@ -76,7 +76,7 @@ def states():
 CRASHED, RELEASED = ("retrying", 1, 1, ""), ("enqueued", 0, 0, "")
 
 
-def test_what_a_stale_worker_had_started_has_crashed_and_the_rest_is_released(heard):
+def test_jobs_that_a_stale_worker_had_started_have_crashed_and_the_others_are_released(heard):
     worker(age=2 * LEASE)
     first, *_ = claim(3, started=1)
     assert recover_stale() == 1
@@ -107,7 +107,9 @@ def test_the_attempt_of_a_suspect_keeps_its_host():
     assert FailedAttempt.objects.get().hostname == "web-3"
 
 
-def test_what_a_stale_worker_with_threads_had_started_is_suspected_and_the_rest_is_released(heard, caplog):
+def test_jobs_that_a_stale_worker_with_threads_had_started_are_suspected_and_the_others_are_released(
+    heard, caplog
+):
     worker(age=2 * LEASE)
     worker(W2, age=2 * LEASE)
     rows = claim(3, started=2)
@@ -238,7 +240,7 @@ def test_without_a_decision_the_current_job_is_released_too(heard):
     assert heard == []
 
 
-def test_what_a_worker_that_ended_had_performed_is_settled_with_its_results():
+def test_jobs_that_an_ended_worker_had_performed_are_settled_with_their_results():
     worker()
     rows = claim(4)
     gone, kept, with_result, lost = (row.pk for row in rows)

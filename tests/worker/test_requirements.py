@@ -87,7 +87,7 @@ def test_a_process_patched_by_gevent_is_refused_and_told_what_to_write(
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_what_the_message_tells_to_write_helps(command, ledger, tmp_path, name):
+def test_the_advice_of_that_message_helps(command, ledger, tmp_path, name):
     Note.perform_later(str(ledger), "done")
     unless = "if 'jobs_work' not in str(sys.argv): monkey.patch_all()"
     (tmp_path / "manage.py").write_text(GEVENT.replace("monkey.patch_all()", unless))

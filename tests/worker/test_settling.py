@@ -275,7 +275,7 @@ def test_a_full_ledger_is_settled_in_the_middle_of_a_batch(worker, knows, writte
     assert len(diary) == 10
 
 
-def test_the_ledger_has_what_is_performed_until_it_is_settled(worker, knows, in_job):
+def test_the_ledger_has_the_performed_jobs_until_they_are_settled(worker, knows, in_job):
     seen = []
 
     def look():

@@ -122,7 +122,7 @@ def test_a_second_signal_ends_it_now(at_work, ledger):
 
 
 @pytest.mark.slow
-def test_a_second_sigterm_ends_it_now_if_it_is_no_repeat_of_the_first(at_work, ledger):
+def test_a_second_sigterm_ends_it_now_unless_it_repeats_the_first(at_work, ledger):
     worker, row = at_work()
     worker.send(signal.SIGTERM)
     worker.has_said("was told to stop")
