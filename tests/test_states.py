@@ -625,7 +625,7 @@ def test_a_retried_job_does_not_expire():
     assert DelayedJob.objects.get().expires_at is None
 
 
-# What goes with a move.
+# Further statements in a move.
 
 
 def note(text):

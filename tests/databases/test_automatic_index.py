@@ -14,7 +14,7 @@ pytestmark = [
 
 @pytest.fixture
 def analyzed():
-    """A table whose waiting rows are all in one lane, as the planner knows."""
+    """A table with all waiting rows in one lane, and statistics that say so."""
     DelayedJob.objects.bulk_create(DelayedJob(name="a job", payload="{}") for _ in range(4150))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
@@ -29,7 +29,7 @@ def test_no_statement_of_a_claim_builds_an_index(analyzed, limit):
     plans = []
 
     def explain(execute, sql, params, many, context):
-        # On the driver's own connection: a cursor of Django's would come here again.
+        # This uses the driver's own connection: a cursor of Django would call this wrapper again.
         asked = f"EXPLAIN QUERY PLAN {sql}".replace("%s", "?").replace("%%", "%")
         plans.extend(step for *_, step in connection.connection.execute(asked, params or ()))
         return execute(sql, params, many, context)

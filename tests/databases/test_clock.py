@@ -138,7 +138,7 @@ def test_a_wait_across_a_change_of_the_clocks_is_as_long_as_it_says(at_home_in_p
         wait = datetime(year, month + 1, 1, 12, tzinfo=at_home_in_paris).astimezone(UTC) - now
         row = add(due=wait.total_seconds())
         read = DelayedJob.objects.get(pk=row.pk)
-        # In UTC: between two times of one zone, Python subtracts their wall clocks.
+        # They are compared in UTC, because Python subtracts the wall clocks of two times in one zone.
         run_at, created_at = read.run_at.astimezone(UTC), read.created_at.astimezone(UTC)
         assert abs(run_at - created_at - wait) < timedelta(seconds=1)
         offsets.add(run_at.astimezone(at_home_in_paris).utcoffset())

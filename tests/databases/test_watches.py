@@ -1,4 +1,4 @@
-"""What tells an idle worker of new rows."""
+"""How an idle worker learns of new rows."""
 
 import math
 import select

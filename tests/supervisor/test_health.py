@@ -29,7 +29,7 @@ def ask(port, path, method="GET", host="127.0.0.1"):
         return response.status, response.read().decode()
 
 
-# In the process of the tests: the answers after what the main thread has told. None of them asks a database.
+# In the process of the tests, which tell it what the main thread would tell. No test here asks a database.
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def test_a_worker_that_ended_after_a_steady_life_is_replaced_at_once_whatever_ca
     for _ in range(9):
         pause_after(next_worker, clock, lived=STEADY)
     assert pause_after(next_worker, clock, lived) < AT_ONCE + 0.02
-    # From there on, the pauses grow anew.
+    # From there on, the pauses grow again.
     pauses = [pause_after(next_worker, clock, lived=1) for _ in range(6)]
     assert pauses[0] < 2 * AT_ONCE + 0.02
     assert pauses[-1] > 3.7

@@ -1,4 +1,4 @@
-"""What is released, and settled, while a worker performs a long job of a batch."""
+"""What is released and settled while a worker performs a long job of a batch."""
 
 import math
 import mmap
