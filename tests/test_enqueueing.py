@@ -596,6 +596,6 @@ def test_the_jobs_of_one_transaction_are_performed_in_their_order(diary):
 
 
 @pytest.mark.parametrize("misused", [Plain, Plain.set(queue="a"), 5, None])
-def test_delay_jobs_refuses_an_object_that_is_not_a_job(misused):
+def test_enqueue_takes_only_an_instance_of_a_job(misused):
     with pytest.raises(TypeError, match="takes an instance of a Job"):
         enqueue(misused)
