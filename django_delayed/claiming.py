@@ -4,14 +4,14 @@
    is due, and whether its queue is paused. Finding them costs as many steps in one index as there are lanes,
    whatever else is in the table.
 2. The lanes that are due and not paused, and that the worker serves, are sorted: best priority first, then
-   the one whose first row has been due the longest. With `--in-order`, the place of their queue comes before
+   the one with the row that has been due the longest. With `--in-order`, the place of the queue comes before
    both.
 3. `Database.take` locks the first rows of these lanes and writes worker, token and time into them.
 
-So neither scheduled rows, nor rows of other queues, nor failed ones cost a claim anything. It is two
-steps on every database, although PostgreSQL and SQLite could do with one: the second names the lanes, so a
-list of many lanes can be remembered, filters are plain Python, and the same list tells when the next job is
-due. The price is one round trip a batch.
+So scheduled rows, rows of other queues and failed rows cost a claim nothing. A claim takes two statements on
+every database, although PostgreSQL and SQLite could do it in one. As the second one names the lanes, a list
+of many lanes can be remembered, filters are plain Python, and the same list tells when the next job is due.
+The price is one round trip a batch.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from .models import DelayedJob
     from .states import DelayedJobQuerySet
 
-# Lanes that one statement looks into at least, and at most.
+# The lowest and the highest number of lanes that one statement looks into.
 LANES_A_STATEMENT, MOST_LANES_A_STATEMENT = 10, 100
-# Lanes; finding up to 100 costs next to nothing on every database, 1,000 cost 4 ms.
+# Lanes. To find up to 100 takes almost no time on any database; to find 1,000 takes 4 ms.
 REMEMBER_ABOVE = 100
-REMEMBER_FOR = 1.0  # seconds that a longer list is good for
+REMEMBER_FOR = 1.0  # seconds that a longer list is used for
 
-# What a worker, the job itself and the receivers of signals may ask of a row. None of it may be deferred, but
-# a payload that is large: a field that is read later cannot be read when the row is deleted by then.
+# The columns that a worker, the job itself and the receivers of signals may read. None may be deferred, but a
+# large payload: a deferred field cannot be read when the row has been deleted.
 COLUMNS = (
     *("id", "name", "about", "payload", "queue", "priority", "run_at", "attempts", "crashes", "max_attempts"),
     *("last_error", "error_class", "error_message", "error_fingerprint", "locked_at", "locked_by"),
@@ -55,10 +55,10 @@ KNOWN = {"failed_at": None, "finished_at": None, "expires_at": None, "claimable"
 # The next attempt has to fit, too.
 ATTEMPTS = INTEGERS[:-1]
 
-# What drivers and Django raise for a value that no column of its type should have.
+# The errors that drivers and Django raise for a value that a column of its type should not have.
 UNREADABLE = (DataError, ValueError, TypeError, OverflowError, ArithmeticError)
 
-# For each alias: when its lanes were read, on the monotonic clock; the list; for how many seconds it is good.
+# For each alias: when its lanes were read, on the monotonic clock; the list; for how many seconds it is used.
 _remembered: dict[str, tuple[float, list[Lane], float]] = {}
 _NOTHING: tuple[float, list[Lane], float] = (-math.inf, [], 0.0)
 _reported: set[tuple[str, str]] = set()
@@ -76,8 +76,8 @@ def claim(
 ) -> list[DelayedJob]:
     """Claim at most `limit` due rows for this worker. Returns them in the order to perform them.
 
-    Lanes that were read `recent` seconds ago will do, unless nothing is to be found in them. The removal is
-    left undone where no lane is due.
+    It uses a list of lanes that is less than `recent` seconds old, and reads a new one if no row is found in
+    these. The removal is not made if no lane is due.
     """
     ready = [lane for lane in _served(lanes(rows, recent), filters) if lane.due_in <= 0]
     ready.sort(key=filters.rank)
@@ -94,7 +94,7 @@ def claim(
 
 
 def lanes(rows: DelayedJobQuerySet, recent: float = 0.0) -> list[Lane]:
-    """All lanes; a list that was read `recent` seconds ago will do, and a long one for REMEMBER_FOR."""
+    """All lanes. A list less than `recent` seconds old is used again, and a long one for REMEMBER_FOR."""
     read_at, known, good_for = _remembered.get(rows.db, _NOTHING)
     age = time.monotonic() - read_at
     if age < max(good_for, recent):
@@ -109,14 +109,14 @@ def lanes(rows: DelayedJobQuerySet, recent: float = 0.0) -> list[Lane]:
 
 
 def forget_lanes() -> None:
-    """Read the lanes again at the next claim: the table, or the time, is another."""
+    """Read the lanes again at the next claim, because the table or the time has changed."""
     _remembered.clear()
 
 
 def next_due(rows: DelayedJobQuerySet, filters: Filters, recent: float = 0.0) -> float | None:
     """Seconds until the first row for this worker is due (<= 0: it is due), None when none waits.
 
-    What a claim has found `recent` seconds ago will do, unless it knew of a row to take.
+    A list of lanes less than `recent` seconds old is used again, unless a claim has emptied lanes of it.
     """
     return min((lane.due_in for lane in _served(lanes(rows, recent), filters)), default=None)
 
@@ -146,7 +146,7 @@ def _take(rows: DelayedJobQuerySet, claim: Claim, asked: Sequence[Lane]) -> list
 
 
 def _set_aside_unreadable(rows: DelayedJobQuerySet, claim: Claim, asked: Sequence[Lane]) -> None:
-    """Find the rows, of those that this claim wanted or has, over which it failed; each is read by itself."""
+    """Set aside the rows that made this claim fail: each row that it wanted or holds is read by itself."""
     lanes = [Q(queue=lane.queue, priority=lane.priority) for lane in asked]
     wanted = rows.ready().filter(functools.reduce(operator.or_, lanes)).order_by("run_at", "pk")
     held = rows.running().filter(locked_by=claim.worker, lock_token=claim.token)
@@ -161,7 +161,7 @@ def _set_aside_unreadable(rows: DelayedJobQuerySet, claim: Claim, asked: Sequenc
 
 
 def _is_sound_lane(queue: str, priority: Any, due_in: Any, is_paused: Any) -> bool:
-    # SQLite stores a text in a column of numbers or times, when an UPDATE by hand writes one.
+    # SQLite stores a text in a column of numbers or times if an UPDATE by hand writes one.
     if isinstance(priority, int) and isinstance(due_in, float | int):
         return True
     if (queue, str(priority)) not in _reported:
@@ -171,7 +171,7 @@ def _is_sound_lane(queue: str, priority: Any, due_in: Any, is_paused: Any) -> bo
 
 
 def _is_sound(row: DelayedJob) -> bool:
-    """Whether a worker can handle the row: no UPDATE by hand has written a text, or a number without end."""
+    """Whether a worker can handle the row: no UPDATE by hand has written a text, or a number out of range."""
     numbers = (row.priority, row.attempts, row.crashes, row.max_attempts, row.lock_token)
     return (
         {*map(type, numbers)} == {int}
@@ -182,7 +182,7 @@ def _is_sound(row: DelayedJob) -> bool:
 
 
 def _in_order(taken: list[DelayedJob], asked: Sequence[Lane]) -> list[DelayedJob]:
-    # RETURNING has no order of its own.
+    # RETURNING returns rows in no order.
     place = {(lane.queue, lane.priority): number for number, lane in enumerate(asked)}
     return sorted(taken, key=lambda row: (place.get((row.queue, row.priority), 0), row.run_at, row.pk))
 
@@ -190,7 +190,7 @@ def _in_order(taken: list[DelayedJob], asked: Sequence[Lane]) -> list[DelayedJob
 def _forget(alias: str, emptied: Sequence[Lane]) -> None:
     read_at, known, good_for = _remembered.pop(alias, _NOTHING)
     gone = {(lane.queue, lane.priority) for lane in emptied}
-    # When a row of theirs is due next is not known: a list that is used up, or short, is read anew.
+    # It is not known when their next row is due, so a list that is short or used up is read again.
     if good_for and (left := [lane for lane in known if (lane.queue, lane.priority) not in gone]):
         _remembered[alias] = read_at, left, good_for
 

@@ -1,4 +1,4 @@
-"""Fields, an index, an operation, as migrations name them. It never moves and imports nothing of ours."""
+"""The fields, the index and the operation in migrations: they never move, and import nothing of ours."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from django.db.models import Case, CheckConstraint, Index, Model, Q, When
 
 
 class QueueField(models.CharField):  # type: ignore[type-arg]
-    """A name that is compared letter by letter; by default "Mail" and "mail" are one to MySQL and MariaDB.
+    """A name that is compared exactly. By default, "Mail" and "mail" are equal on MySQL and MariaDB.
 
-    They would then be one lane to the index and two to the worker.
+    They would then be one lane in the index and two for the worker.
     """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
@@ -32,7 +32,7 @@ class ClaimableField(models.SmallIntegerField):  # type: ignore[type-arg]
     MySQL and MariaDB have no partial indexes, so there it leads the index.
 
     It is a plain column and not a GeneratedField: with a generated one, MariaDB 10.11 reads the whole index
-    for a list of the lanes, 142 ms instead of 0.1 ms beside a million rows. `pre_save` derives it for `save`,
+    for a list of the lanes, 142 ms instead of 0.1 ms with a million rows. `pre_save` derives it for `save`,
     `create` and `bulk_create`, `after` for an UPDATE; a CHECK refuses whatever else would leave it wrong.
     """
 
@@ -89,7 +89,7 @@ class PartialIndex(Index):
 class StorageParameters(Operation):
     """Storage parameters of a model's table on PostgreSQL, such as its fillfactor; elsewhere there are none.
 
-    A migration that `makemigrations` writes anew lacks it: models have no such parameters.
+    A migration that `makemigrations` writes again lacks it: models have no such parameters.
     """
 
     reversible = True

@@ -1,4 +1,4 @@
-"""What each database does its own way, and what all do alike: repeat a statement after a conflict."""
+"""What each database does in its own way, and what all do alike: repeat a statement after a conflict."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .watches import Looks, Watch
 T = TypeVar("T")
 SQL = tuple[str, list[Any]]
 
-# Of rows that go without a trace when their jobs are performed.
+# The condition for rows that are removed without a trace when their jobs have been performed.
 PLAIN = "extras = 0 AND keep_for IS NULL"
 # A field, and its value in each of several rows.
 Column = tuple[Any, list[Any]]
-# What rows are inserted from: how each column is selected, the FROM, and its parameters.
+# The source of rows to insert: how each column is selected, the FROM, and its parameters.
 Source = tuple[list[str], str, list[Any]]
 
-# Of a statement that meets deadlocks or locks; the pauses between them add up to at most 15 s.
+# Tries of a statement that meets deadlocks or locks. The pauses between them take about 15 s at most.
 TRIES = 12
 
 
@@ -41,9 +41,9 @@ def in_callers_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Whether the caller has a transaction open on the connection, as in a Django TestCase.
 
     Outside of one, we repeat statements, open transactions of our own, set their isolation, and close
-    connections that are broken. Inside of one we do none of that: after a deadlock or a lost connection
-    the transaction is gone with everything that the caller did in it, so the error is for the caller to see,
-    and neither another thread nor another process would see what we wrote.
+    connections that are broken. Inside of one we do none of that. After a deadlock or a lost connection,
+    the transaction is gone with everything that the caller did in it, so the caller has to see the error.
+    And no other thread or process would see what we wrote.
     """
     return connection.in_atomic_block
 
@@ -62,9 +62,9 @@ class Database(ABC):
     RESETS_SESSIONS: ClassVar[bool] = True
     # Whether the statement of a claim can remove a row of an earlier one.
     CLAIM_REMOVES: ClassVar[bool] = False
-    # The function that knows the bytes of a text without reading it.
+    # The SQL function that returns the bytes of a text without reading it.
     BYTES_OF = "octet_length"
-    # What has a statement read the rows of its primary keys alone; it waits for each row that it reads.
+    # Makes a statement read only the rows of its primary keys, as it waits for each row that it reads.
     BY_PRIMARY_KEY = ""
     DELETE_BY_PRIMARY_KEY = "DELETE FROM {table}"
     # How far the clock of every database is set ahead in this process: see `virtual_time`.
@@ -79,7 +79,7 @@ class Database(ABC):
 
     @abstractmethod
     def clock(self, plus: timedelta) -> SQL:
-        """As `now`, by the clock as it is: to be asked by `now` alone."""
+        """As `now`, without virtual time. Only `now` calls it."""
 
     @abstractmethod
     def scan_lanes(self, table: str, paused: str) -> Iterable[tuple[str, int, float, bool]]:
@@ -93,19 +93,19 @@ class Database(ABC):
         """Claim due rows of these lanes, in the order of the lanes. Returns them in no order."""
 
     def by_index(self, rows: models.QuerySet[Any], index: models.Index) -> models.QuerySet[Any]:
-        """These rows, of which some are to be read: in the order of this index, so that they are found by it.
+        """These rows in the order of this index, so that a query for some of them uses the index.
 
-        Without an order, SQLite may scan the table, and so may PostgreSQL until the index is vacuumed: on its
-        way to the first 10,000 it read half a million others.
+        Without an order, SQLite may scan the table, and so may PostgreSQL until the index is vacuumed: to
+        find the first 10,000 rows it read half a million others.
         """
         return rows.order_by(*index.fields)
 
     def newest_first(self, rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        """These rows, which an index has, of which the newest are to be read."""
+        """These rows, the newest first, for a query that finds them by an index and reads only some."""
         return rows.order_by("-id")
 
     def remove_held(self, table: str, worker: str, token: int, ids: Sequence[int]) -> set[int]:
-        """Remove those rows of a claim that leave nothing behind. Returns the ids of the removed."""
+        """Remove those rows of a claim that leave nothing behind. Returns the ids of the removed rows."""
         condition, params = self.held_without_extras(worker, token, ids)
         with self.connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {table} WHERE {condition} RETURNING id", params)
@@ -133,13 +133,13 @@ class Database(ABC):
         return None
 
     def source_of(self, columns: Sequence[Column]) -> Source | None:
-        """What to insert rows from that differ in these columns; None where a list of VALUES does as well."""
+        """The source of an INSERT of rows that differ in these columns; None where VALUES do as well."""
         return None
 
     def oldest_transaction(self) -> OpenTransaction | None:
-        """The one of another session, open the longest, because of which removed rows are kept.
+        """The longest open transaction of another session that makes the database keep removed rows.
 
-        None where no other keeps them, or the database does not tell.
+        None where there is none, or the database does not tell.
         """
         return None
 
@@ -150,7 +150,7 @@ class Database(ABC):
         return Looks(is_one_due)
 
     def wake_with_insert(self) -> str:
-        """Wake idle workers once an INSERT is committed; what that has to return for it, as SQL."""
+        """Wake idle workers once an INSERT is committed. Returns SQL that the INSERT has to return, or ""."""
         self.wake_workers()
         return ""
 
@@ -158,7 +158,7 @@ class Database(ABC):
         """Wake idle workers once what was written is committed, where the database can."""
         return None
 
-    # Of a session that jobs use one after the other
+    # Sessions that jobs use one after the other
 
     def open_session(self, open: Callable[[Any], Any], params: Any) -> Any:
         """The driver's connection that `open` returns for the params."""
@@ -185,7 +185,7 @@ class Database(ABC):
         return self.connection.ops.quote_name(model._meta.db_table)
 
     def repeat_on_conflict(self, operation: Callable[[], T]) -> T:
-        """The operation's result; run again after a conflict, unless in a caller's transaction.
+        """The operation's result. It is run again after a conflict, unless in a caller's transaction.
 
         Raises the conflict after TRIES tries.
         """
@@ -201,7 +201,7 @@ class Database(ABC):
         return operation()
 
     def claimed_columns(self, claim: Claim) -> SQL:
-        """The SET of a claim. A row claimed alone starts now; those of a batch wait for their turn."""
+        """The SET of a claim. A row claimed alone starts now; the rows of a batch wait for their turn."""
         now, params = self.now()
         started, started_params = (now, params) if claim.limit == 1 else ("NULL", [])
         columns = (

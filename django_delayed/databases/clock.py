@@ -16,10 +16,10 @@ from .vendors import database
 
 
 class DatabaseNow(Func):
-    """The database's now plus a timedelta: the one clock by which jobs are due and workers are stale.
+    """The database's now plus a timedelta. Only this clock decides when jobs are due and workers are stale.
 
-    Not Django's `Now()`: on a MySQL or MariaDB server whose zone is not UTC, that is hours off what Django
-    stores.
+    Not Django's `Now()`: on a MySQL or MariaDB server with another zone than UTC, that is hours off what
+    Django stores.
     """
 
     output_field = DateTimeField()
@@ -28,7 +28,7 @@ class DatabaseNow(Func):
         super().__init__()
         self.plus = plus
 
-    # The ORM's compare the arguments of __init__, 20 µs each time.
+    # The methods of the ORM compare the arguments of __init__, which takes 20 µs each time.
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DatabaseNow) and self.plus == other.plus
@@ -59,7 +59,7 @@ def aware(now: datetime) -> datetime:
     """The database's now as a query has just returned it, in UTC."""
     if timezone.is_aware(now):
         return now.astimezone(UTC)
-    # With USE_TZ=False, an hour a year comes twice. The clock of this machine knows which of them it is.
+    # With USE_TZ=False, one hour a year occurs twice. The clock of this machine tells which of the two it is.
     zone, here = timezone.get_default_timezone(), datetime.now(UTC) + Database.ahead
     both = (now.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     return min(both, key=lambda moment: abs(moment - here))
@@ -79,7 +79,7 @@ class VirtualTime:
 
 @contextmanager
 def virtual_time() -> Iterator[VirtualTime]:
-    """A block for tests, in which time passes when it is told to; after it, the clock is right again."""
+    """A block for tests in which `advance` lets time pass. After it, the clock is right again."""
     before = Database.ahead
     try:
         yield VirtualTime()

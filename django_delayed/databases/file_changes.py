@@ -1,4 +1,4 @@
-"""Linux tells when a file is written to: inotify, which Python's standard library has no module for."""
+"""Linux's inotify, which tells when a file is written to. Python's standard library has no module for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IN_NONBLOCK, IN_CLOEXEC = os.O_NONBLOCK, getattr(os, "O_CLOEXEC", 0)
 
 
 class FileChanges:
-    """Writes to files. `fd` can be read when there were some since the last call of `have_come`.
+    """Writes to files. `fd` is readable when there were some since the last call of `have_come`.
 
     Raises OSError where there is no inotify, where no more instances of it are allowed, and for a file that
     does not exist.
@@ -25,7 +25,7 @@ class FileChanges:
         if not hasattr(libc, "inotify_init1"):
             raise OSError("This system has no inotify.")
         self.fd: int = _checked(libc.inotify_init1(IN_NONBLOCK | IN_CLOEXEC))
-        # Not when the process ends: a forked process may have closed it, and its number be another file's.
+        # Not at the end of the process: a fork may have closed it, and its number may be another file's.
         weakref.finalize(self, os.close, self.fd).atexit = False
         for path in paths:
             _checked(libc.inotify_add_watch(self.fd, os.fsencode(path), IN_MODIFY))
@@ -33,7 +33,7 @@ class FileChanges:
     def have_come(self) -> bool:
         """Whether there were writes since the last call."""
         have_come = False
-        # The kernel adds no event that equals the last one unread, so there are few.
+        # The kernel adds no event that equals the last unread one, so there are few.
         with suppress(BlockingIOError):
             while os.read(self.fd, 65536):
                 have_come = True

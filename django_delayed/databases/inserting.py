@@ -1,8 +1,8 @@
-"""Rows written with one INSERT, whose times the database's clock may give.
+"""Rows written with one INSERT. The database's clock may give their times.
 
-Our own SQL and not `bulk_create`: before Django 6.0 that takes no expressions, and on MySQL and MariaDB it
-does not return ids. See benchmarks/README.md for what it costs beside `create()` and `bulk_create()`. To be
-reconsidered when the support of Django 5.2 ends.
+This is our own SQL: before Django 6.0, `bulk_create` takes no expressions, and on MySQL and MariaDB it does
+not return ids. benchmarks/README.md compares its cost with `create()` and `bulk_create()`. Reconsider it when
+support for Django 5.2 ends.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .parts import MOST_ROWS, parts
 from .vendors import database
 
 MOST_BYTES = 4 * 1024 * 1024
-# Bytes of payloads. Servers take 1 MiB or more as one statement, in which the payloads are at most twice as
-# long; so fewer are written without a question to the server.
+# Bytes of payloads. Servers take statements of 1 MiB or more, in which payloads are at most twice as long. So
+# up to this size, payloads are written without asking the server for its limit.
 ALWAYS_FIT = 512 * 1024
 
 R = TypeVar("R", bound=models.Model)
@@ -66,7 +66,7 @@ def _are_small(rows: Sequence[Any]) -> bool:
 
 
 def _size_of(row: Any) -> int:
-    """The most bytes that the row takes in an INSERT, whose first words are counted for each."""
+    """The most bytes that the row takes in an INSERT. The start of the statement is counted for each row."""
     payload = row.payload
     escapes = payload.count('"') + payload.count("\\") + payload.count("'")
     return len(payload) + escapes + 4 * (len(row.name) + len(row.about) + len(row.queue)) + 1500
@@ -92,16 +92,16 @@ def insert(connection: BaseDatabaseWrapper, rows: Sequence[models.Model]) -> Non
 
 
 class Insert:
-    """An INSERT of some rows. A column in which they all agree, as in most of new ones, stands in it once."""
+    """An INSERT of some rows. A column with the same value in all rows, as most have, is prepared once."""
 
     def __init__(self, connection: BaseDatabaseWrapper, rows: Sequence[models.Model]) -> None:
         self.connection = connection
         self.backend = database(connection)
         self.rows = rows
-        # Fields with their one value, and others with all of theirs.
+        # Fields with their only value, and others with a value for each row.
         self.same: list[tuple[Any, Any]] = []
         self.different: list[Column] = []
-        # What the clock gives: names of columns, those together that get one and the same time.
+        # The columns that the clock gives, by name; those that get the same time are together.
         self.times: dict[Any, list[str]] = {}
         given = [row.__dict__ for row in rows]
         for field, name in _fields_of(type(rows[0])):
@@ -114,12 +114,12 @@ class Insert:
                 self.different.append((field, values))
                 if any(type(value) is DatabaseNow for value in values):
                     self.times[name] = [name]
-        # No column has a name that any of the databases would want quoted.
+        # No column has a name that a database needs quoted.
         columns = ", ".join([field.column for field, _ in (*self.same, *self.different)])
         self.into = f"INSERT INTO {self.backend.table_of(type(rows[0]))} ({columns})"
 
     def execute(self, cursor: Any) -> list[Written]:
-        """Run it. Returns for each row what it has now."""
+        """Run it. Returns the id and the times of each row."""
         if not self.connection.features.can_return_rows_from_bulk_insert:
             cursor.execute(*self._values())
             # One INSERT of known length numbers its rows in sequence in every innodb_autoinc_lock_mode.
@@ -134,7 +134,7 @@ class Insert:
         return [(pk, read(times)) for pk, *times in cursor.fetchall()]
 
     def _execute_from(self, cursor: Any, source: Source) -> list[Written]:
-        """The INSERT from a source. All rows have the same times: a driver takes 4 µs to read one."""
+        """The INSERT from a source. All rows have the same times, so they are read once, in 4 µs each."""
         selected, text, data = source
         marks, params = self._cells(self.same)
         times = self._clocked()
@@ -158,7 +158,7 @@ class Insert:
         return f"{self.into} VALUES {', '.join(texts)}", data
 
     def _cells(self, values: Sequence[tuple[Any, Any]]) -> tuple[list[str], list[Any]]:
-        """The values of fields as they stand in the statement, and its parameters."""
+        """The values of fields as they appear in the statement, and its parameters."""
         marks, params = [], []
         for field, value in values:
             kind = type(value)
@@ -183,7 +183,7 @@ class Insert:
         return [names[0] for names in self.times.values()]
 
     def _reader(self) -> Callable[[Sequence[Any]], dict[str, Any]]:
-        """What makes of the times of a row, as the driver returns them, the values of its fields."""
+        """A function that makes the values of a row's fields from the times that the driver returns."""
         model = type(self.rows[0])
         field: Any = model._meta.get_field("run_at")
         column = field.get_col(model._meta.db_table)

@@ -1,6 +1,6 @@
 """Instances of models that are made without their constructor.
 
-That takes as long as to perform a job that does nothing.
+The constructor takes as long as a job that does nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from django.db.models.signals import post_init, pre_init
 
 
 def is_init_heard(model: Any) -> bool:
-    """Whether a receiver hears of each instance of the model: then its constructor is to be called."""
+    """Whether a receiver is told of each instance of the model: then its constructor has to be called."""
     return any(signal.receivers and signal.has_listeners(model) for signal in (pre_init, post_init))
 
 

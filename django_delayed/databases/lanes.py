@@ -54,22 +54,22 @@ class Filters:
         )
 
     def rank(self, lane: Lane) -> tuple[float, ...]:
-        """By what the lanes are sorted: their priority, then how long their first row has been due.
+        """The key to sort lanes by: the priority, then how long the first row has been due.
 
-        With `in_order`, by the place of their queue before that.
+        With `in_order`, the place of the queue comes before both.
         """
         urgency = (lane.priority, lane.due_in)
         return (_place(lane.queue, self.queues), *urgency) if self.in_order else urgency
 
 
 def is_pattern(name: str) -> bool:
-    """Whether it is a pattern of names, which no queue can have."""
+    """Whether it is a pattern of names. No queue can have such a name."""
     return not WILDCARDS.isdisjoint(name)
 
 
 @lru_cache(maxsize=1000)
 def is_named(queue: str, patterns: tuple[str, ...]) -> bool:
-    """Whether the patterns name the queue: one of them, or all are exceptions, and no exception does."""
+    """Whether a pattern names the queue (or all patterns are exceptions), and no exception names it."""
     named = [pattern for pattern in patterns if not pattern.startswith("!")]
     excepted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
     return (not named or any(fnmatchcase(queue, pattern) for pattern in named)) and not any(
@@ -79,21 +79,21 @@ def is_named(queue: str, patterns: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=1000)
 def _place(queue: str, patterns: tuple[str, ...]) -> int:
-    """The number of the first of these patterns that names the queue; that of them all if none does."""
+    """The index of the first of these patterns that names the queue; their number if none does."""
     named = [pattern for pattern in patterns if not pattern.startswith("!")]
     return next((place for place, one in enumerate(named) if fnmatchcase(queue, one)), len(named))
 
 
 def _new_token() -> int:
-    # The range of a BIGINT; 0 stands for a row that was never claimed.
+    # The range of a BIGINT; 0 means a row that was never claimed.
     return secrets.randbelow(2**63 - 1) + 1
 
 
 @dataclass
 class Removal:
-    """A row that the worker has by an earlier claim, for the statement of the next one to remove.
+    """A row of an earlier claim of the worker, which the statement of the next claim removes.
 
-    `is_done` says afterwards whether it has; None if that is not known, as the statement had no answer.
+    `is_done` says afterwards whether it was removed; None if that is not known, as there was no answer.
     """
 
     id: int
@@ -106,9 +106,9 @@ class Claim:
     """At most `limit` rows for the worker of this id, and the columns of them to read.
 
     A payload of more than LARGEST_PAYLOAD is left in the table: None is read in its place.
-    `token` is random and the same for all rows of the claim: it guards every move of theirs, and no later
+    `token` is random and the same for all rows of the claim. It guards every move of these rows: no later
     claim has the same one, not even by the same worker.
-    `removal` is for databases whose CLAIM_REMOVES says that they can.
+    `removal` is only for databases with CLAIM_REMOVES.
     """
 
     worker: str

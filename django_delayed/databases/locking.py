@@ -20,11 +20,11 @@ def upsert(
     rows: Sequence[Sequence[Any]],
     changed: Sequence[str],
 ) -> None:
-    """Write rows of all columns of the model, in its order; of those that are there, change these columns.
+    """Write rows, with all columns of the model in its order. In rows that exist, change only `changed`.
 
-    Each row is locked, also one in which nothing is changed, in the order in which they are given.
+    Each row is locked, in the order in which they are given, even if nothing in it is changed.
     """
-    # Not INSERT … IGNORE: by that, two transactions on MySQL lock one row, and neither can change it.
+    # Not INSERT … IGNORE: with that, two transactions on MySQL both lock one row, and neither can change it.
     fields: list[Any] = list(model._meta.concrete_fields)
     key: Any = model._meta.pk
     columns = ", ".join(field.column for field in fields)
@@ -55,7 +55,7 @@ def lock_rows(
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {selected} FROM {backend.table_of(model)} {backend.BY_PRIMARY_KEY}"
-            # MariaDB keeps the one row locked that a single key leads to, although it is not wanted.
+            # NULL, as MariaDB keeps the row of a single key locked even if it does not meet the condition.
             f" WHERE {key.column} IN (NULL, {', '.join(['%s'] * len(keys))})"
             f" {condition and f'AND {condition}'}"
             f" ORDER BY {key.column} {locking if connection.features.has_select_for_update else ''}",

@@ -14,9 +14,9 @@ from .base import SQL, Database, OpenTransaction, in_callers_transaction
 from .lanes import Claim, Lane
 from .reading import read_rows
 
-# PROCESS, which a user needs to see transactions.
+# The user lacks PROCESS, the privilege to see transactions.
 NO_PRIVILEGE = frozenset({1142, 1227})
-# Of the sessions that were asked; none can change its own.
+# For each session that was asked. A session cannot change its limit.
 _longest_statements: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
@@ -24,7 +24,7 @@ class MySQL(Database):
     """MariaDB 10.6 and later, MySQL 8.0.16 and later."""
 
     RESETS_SESSIONS = False
-    # Of a small table, it would read all.
+    # Without the hint, it would read all rows of a small table.
     BY_PRIMARY_KEY = "FORCE INDEX (PRIMARY)"
     DELETE_BY_PRIMARY_KEY = "DELETE one FROM {table} AS one FORCE INDEX (PRIMARY)"
     # Record changed since last read, lock wait timeout, deadlock, table definition changed.
@@ -45,9 +45,9 @@ class MySQL(Database):
     def scan_lanes(self, table: str, paused: str) -> Iterable[tuple[str, int, float, bool]]:
         now, params = self.now()
         with self.connection.cursor() as cursor:
-            # `claimable` has to stand in GROUP BY: without it the whole index is read, 142 ms against 0.1 ms.
+            # `claimable` has to be in GROUP BY: without it the whole index is read, 142 ms against 0.1 ms.
             cursor.execute(
-                # A zero date has no distance from now, and is due.
+                # A zero date has no distance from now, and counts as due.
                 "SELECT queue, priority,"
                 f" COALESCE(TIMESTAMPDIFF(MICROSECOND, {now}, first), 0) / 1000000,"
                 f" {self.is_paused(paused)} FROM"
@@ -87,7 +87,7 @@ class MySQL(Database):
 
     @contextmanager
     def _read_committed(self) -> Iterator[None]:
-        # At REPEATABLE READ the open transaction of a poll keeps producers from inserting at the head.
+        # At REPEATABLE READ, the transaction of a claim keeps others from inserting at the head of a lane.
         # SET TRANSACTION, not SET SESSION: it holds for the next transaction only.
         if in_callers_transaction(self.connection):
             yield
@@ -99,29 +99,29 @@ class MySQL(Database):
             yield
 
     def by_index(self, rows: models.QuerySet[Any], index: models.Index) -> models.QuerySet[Any]:
-        # It takes an index anyway. To find them in an order, it reads and sorts all of them.
+        # It uses an index anyway. For an order, it would read and sort all of them.
         return rows
 
     def newest_first(self, rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        # For the order of the primary key it may walk along that, past all rows that are not wanted: whether
-        # it does changed from one ANALYZE TABLE to the next, and took 0.1 or 6 s among a million rows.
+        # For the order of the primary key, it may scan that key, past all rows that are not wanted. Whether
+        # it does changed from one ANALYZE TABLE to the next: 0.1 or 6 s among a million rows.
         return rows.order_by((models.F("id") + 0).desc())
 
     def remove_held(self, table: str, worker: str, token: int, ids: Sequence[int]) -> set[int]:
-        # A DELETE waits for each row that it reads, whosever that is, and of a small table it would read all.
-        # So its index is named, in a form that has no RETURNING on MariaDB either.
+        # A DELETE waits for each row that it reads, whoever has locked it, and it would read all rows of a
+        # small table. So it names its index. In this form it has no RETURNING, on MariaDB either.
         condition, params = self.held_without_extras(worker, token, ids)
         with self.connection.cursor() as cursor:
             cursor.execute(f"DELETE job FROM {table} AS job FORCE INDEX (PRIMARY) WHERE {condition}", params)
             if cursor.rowcount in (0, len(ids)):
                 return set(ids) if cursor.rowcount else set()
             cursor.execute(f"SELECT id FROM {table} WHERE id IN ({', '.join(['%s'] * len(ids))})", ids)
-            # One that was gone before counts as removed here: that cannot be told, and its job was performed.
+            # A row that was gone before counts as removed: it looks the same, and its job was performed.
             return set(ids).difference(pk for (pk,) in cursor.fetchall())
 
     def oldest_transaction(self) -> OpenTransaction | None:
-        # The table has times of the server's own zone. It lists the transactions of all databases, because of
-        # each of which rows are kept in all.
+        # The table has times in the server's own zone. It lists the transactions of all databases: each of
+        # them keeps removed rows in all databases.
         try:
             with self.connection.cursor() as cursor:
                 cursor.execute(
@@ -139,7 +139,7 @@ class MySQL(Database):
         return OpenTransaction(f"connection {found[0]}", timedelta(microseconds=max(0, found[1])))
 
     def longest_statement(self) -> int | None:
-        # The server answers a longer one by closing the connection, and the transaction is lost.
+        # The server answers a longer one by closing the connection, which loses the transaction.
         self.connection.ensure_connection()
         session: Any = self.connection.connection
         if session not in _longest_statements:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Of rows in one statement: SQLite takes 32,766 variables.
+# Rows in one statement: SQLite takes 32,766 variables.
 MOST_ROWS = 1000
 
 

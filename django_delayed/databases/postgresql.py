@@ -35,7 +35,7 @@ class PostgreSQL(Database):
 
     # Serialization failure, deadlock, lock not available.
     CONFLICTS = frozenset({"40001", "40P01", "55P03"})
-    # Beside those that are a ProgrammingError: a role or a password that is refused, a limit of the program.
+    # Beside those that are a ProgrammingError: a refused role or password, a limit of the server exceeded.
     PERMANENT = frozenset({"28000", "28P01", "54000", "54001", "54011", "54023"})
     CLAIM_REMOVES = True
 
@@ -46,7 +46,7 @@ class PostgreSQL(Database):
         return "statement_timestamp() + make_interval(secs => %s)", [plus.total_seconds()]
 
     def scan_lanes(self, table: str, paused: str) -> Iterable[tuple[str, int, float, bool]]:
-        # A loose index scan: each step seeks the first entry behind the lane before it. The bounds are for
+        # A loose index scan: each step seeks the first entry after the previous lane. The bounds are for
         # -infinity and infinity, which have no distance from now.
         head = f"SELECT queue, priority, run_at FROM {table} WHERE claimable = 1"
         order = "ORDER BY queue, priority, run_at LIMIT 1"
@@ -69,7 +69,7 @@ class PostgreSQL(Database):
         returned = self.columns_read(claim.columns, "job.")
         names = [part for lane in lanes for part in (lane.queue, lane.priority)]
         now, now_params = self.now()
-        # MATERIALIZED is a fence: a planner free to inline the LIMIT may run it twice and lock too many rows.
+        # MATERIALIZED keeps the planner from inlining the LIMIT: it may run it twice and lock too many rows.
         picked = (
             f"picked AS MATERIALIZED (SELECT due.id FROM (VALUES {values}) lane (queue, priority)"
             f" CROSS JOIN LATERAL (SELECT id FROM {table} WHERE claimable = 1 AND queue = lane.queue"
@@ -90,7 +90,7 @@ class PostgreSQL(Database):
     ) -> list[Any]:
         table = self.table_of(rows.model)
         held, held_params = self.held_without_extras(claim.worker, removal.token, [removal.id])
-        # The row that is removed is none of those that wait. The LEFT JOIN has a row where none was taken.
+        # The removed row is none of the waiting ones. The LEFT JOIN returns a row even if none was taken.
         statement = (
             f"WITH removed AS (DELETE FROM {table} WHERE {held} RETURNING id), {taken}"
             " SELECT taken.*, counted.number FROM (SELECT count(*) AS number FROM removed) counted"
@@ -104,14 +104,14 @@ class PostgreSQL(Database):
         return make_rows(rows, claim.columns, [values[:-1] for values in fetched if values[0] is not None])
 
     def held_without_extras(self, worker: str, token: int, ids: Sequence[int]) -> SQL:
-        # One parameter for all ids: the statement is the same for each number of them.
+        # One parameter for all ids: the statement is the same for any number of them.
         held = f"id = ANY(%s) AND locked_by = %s AND lock_token = %s AND {PLAIN}"
         return held, [list(ids), worker, token]
 
     @contextmanager
     def _ordered_by_the_index(self, limit: int) -> Iterator[None]:
-        # After a sudden flood of jobs, before ANALYZE, the planner believes a lane to be short and sorts all
-        # of it, 14 ms for 50,000 rows. With LIMIT 1 it never does.
+        # If many jobs were enqueued since the last ANALYZE, the planner assumes a short lane and sorts all of
+        # it, which takes 14 ms for 50,000 rows. With LIMIT 1 it never does.
         if limit == 1 or in_callers_transaction(self.connection):
             yield
             return
@@ -123,8 +123,8 @@ class PostgreSQL(Database):
     def source_of(self, columns: Sequence[Column]) -> Source | None:
         if not columns:
             return None
-        # As JSON, which C code writes and reads. psycopg makes an array in Python: 24 µs an element, and the
-        # INSERT of a row takes 11 in all.
+        # As JSON, which C code writes and reads. psycopg makes an array in Python, at 24 µs an element; the
+        # INSERT of a row takes 11 µs in all.
         try:
             params = [_column_encoder.encode(values) for _, values in columns]
         except TypeError:
@@ -141,8 +141,8 @@ class PostgreSQL(Database):
         return selected, f"ROWS FROM ({functions}) AS given ({', '.join(names)})", params
 
     def oldest_transaction(self) -> OpenTransaction | None:
-        # VACUUM asks only for those of this database, and no autovacuum keeps another from removing rows.
-        # Of sessions of other roles, an ordinary role sees nothing.
+        # VACUUM considers only transactions of this database, and an autovacuum keeps no other from removing
+        # rows. An ordinary role sees nothing of the sessions of other roles.
         with self.connection.cursor() as cursor:
             cursor.execute(
                 "SELECT session, EXTRACT(EPOCH FROM clock_timestamp() - began)::float FROM"
@@ -217,16 +217,16 @@ class PostgreSQL(Database):
 
     def has_lost_session(self) -> bool:
         session: Any = self.connection.connection
-        # Nothing was asked: there is something to read when the server has closed the session.
+        # No statement is pending, so there is something to read only if the server has closed the session.
         return session.closed or bool(select.select([session], [], [], 0)[0])
 
     def _is_as_opened(self, session: Any) -> bool:
-        """Whether nothing was set on psycopg's object, of which the server does not know."""
+        """Whether nothing was set on psycopg's object that the server does not know about."""
         driver: Any = self.connection.Database  # type: ignore[attr-defined]
         # psycopg2 has other attributes.
         return self._is_psycopg3 and (
             session.isolation_level == self.connection.settings_dict["OPTIONS"].get("isolation_level")
-            # Before psycopg 3.3, it does not notice that the statement discards what it has prepared.
+            # Before 3.3, psycopg does not notice that DISCARD ALL removes its prepared statements.
             and session.prepare_threshold is None
             and session.read_only is None
             and session.deferrable is None

@@ -1,4 +1,4 @@
-"""The rows that a statement of ours returns, as instances of their model."""
+"""The rows that our own statements return, as instances of their model."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from django.db.models.base import ModelState
 
 from .instances import bare_instance, is_init_heard
 
-# The attribute of a connection for what was looked up. It refers to the connection, and ends with it there.
+# The attribute of a connection for its converters. They refer to the connection, so they end with it.
 CONVERTERS = "_django_delayed_converters"
 
 
 def read_rows(
     rows: models.QuerySet[Any], columns: Sequence[str], statement: str, params: Sequence[Any]
 ) -> list[Any]:
-    """What the statement returns, which has the columns of these fields, in their order.
+    """The rows that a statement returns. It has to select the columns of these fields, in their order.
 
-    As `rows.raw()`, which looks all of this up anew for each statement and takes twice as long for each row.
-    The other fields are deferred.
+    The other fields are deferred. `rows.raw()` does the same, but looks up the converters for each statement
+    and takes twice as long for each row.
     """
     with connections[rows.db].cursor() as cursor:
         cursor.execute(statement, params)
@@ -31,7 +31,7 @@ def read_rows(
 def make_rows(
     rows: models.QuerySet[Any], columns: Sequence[str], fetched: Sequence[Sequence[Any]]
 ) -> list[Any]:
-    """As `read_rows`, of what a statement has returned."""
+    """As `read_rows`, from what a statement has returned."""
     if not fetched:
         return []
     return list(map(_maker(rows, columns), _convert(fetched, rows, columns, connections[rows.db])))

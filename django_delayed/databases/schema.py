@@ -1,4 +1,4 @@
-"""Whether the tables are as the migrations make them."""
+"""Checks that the tables are as the migrations make them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def unapplied_migrations(connection: BaseDatabaseWrapper, app_label: str) -> lis
 
 
 def missing_parts(connection: BaseDatabaseWrapper, made: Iterable[type[models.Model]]) -> Iterator[str]:
-    """What the tables of these models lack, a sentence for each table, column and index."""
+    """The parts that the tables of these models lack, a sentence for each table, column and index."""
     introspection = connection.introspection
     with connection.cursor() as cursor:
         tables = set(introspection.table_names(cursor))

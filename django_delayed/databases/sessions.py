@@ -29,16 +29,16 @@ def is_in_memory(connection: BaseDatabaseWrapper) -> bool:
 
 
 def has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Whether something was begun on the connection that is neither committed nor rolled back."""
+    """Whether the connection has a transaction that is neither committed nor rolled back."""
     if connection.connection is None:
         return False
-    # A statement may have begun one of which Django does not know.
+    # A statement may have begun one that Django does not know about.
     unknown = connection.vendor in VENDORS and database(connection).has_open_transaction()
     return connection.in_atomic_block or not connection.get_autocommit() or unknown
 
 
 def reset_session(connection: BaseDatabaseWrapper) -> bool:
-    """Undo all that was set on the open session, and free its locks. False: it has to be closed instead."""
+    """Undo all that was set on the open session, and free its locks. False if it has to be closed instead."""
     if connection.errors_occurred or has_open_transaction(connection) or _is_old(connection):
         return False
     try:
@@ -71,11 +71,11 @@ def reopened(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
         del new.get_new_connection
         if session is None:
             return database(new).open_session(open_session, params)
-        # The session is as old as it is, however often it is reused: CONN_MAX_AGE means its age.
+        # CONN_MAX_AGE counts from when the session was opened, however often it is reused.
         new.close_at = connection.close_at
         return session
 
-    # connect() then does to the session all that it does to a new one: time zone, role, connection_created.
+    # connect() then treats the session as a new one: time zone, role, connection_created.
     new.get_new_connection = get_session  # type: ignore[method-assign,assignment]
     return new
 
@@ -111,8 +111,8 @@ def close_old(connection: BaseDatabaseWrapper) -> None:
 def without_pools() -> Iterator[None]:
     """A block in which new connections do not come from psycopg's pool.
 
-    A worker needs one connection for the queue and one for its job. From a pool of one it would get no
-    second; a larger pool opens more than it needs, and hands a session on with all that a job has set on it.
+    A worker needs one connection for the queue and one for its job. A pool of one would not give it a second.
+    A larger pool opens more than it needs, and hands a session on with all that a job has set on it.
     """
     pooled = {alias: given for alias, given in connections.settings.items() if "pool" in given["OPTIONS"]}
     for alias, given in pooled.items():

@@ -1,4 +1,4 @@
-"""A session of SQLite that one job uses after the other, as long as none has set anything on it."""
+"""A session of SQLite that jobs use one after the other, as long as none has set anything on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 # Parts of statements that set something on their session.
 SETTING = frozenset({sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH})
-# Methods that do.
+# Methods that set something on their session.
 SETTERS = (
     *("create_function", "create_aggregate", "create_window_function", "create_collation"),
     *("set_authorizer", "set_progress_handler", "set_trace_callback"),
@@ -19,13 +19,13 @@ SETTERS = (
 class WatchedSession(sqlite3.Connection):
     """A session that notes whether anything was set on it: SQLite has no statement that undoes that.
 
-    To open it anew for each job takes about a millisecond, most of it to read the schema again.
+    Opening one for each job takes about a millisecond, mostly to read the schema again.
     """
 
     def watch(self) -> None:
         """Note what is set from now on."""
         self._was_set = False
-        # It is asked about each part of a statement, and not at all about one that was prepared before.
+        # It is called for each part of a statement, and not at all for a statement that was prepared before.
         super().set_authorizer(self._note)
 
     def _note(self, action: int, first: str | None, second: str | None, schema: str | None, _: object) -> int:

@@ -18,14 +18,14 @@ def is_in_testcase(connection: BaseDatabaseWrapper) -> bool:
 
 
 def open_transactions(queue: str) -> set[str]:
-    """The aliases on which the caller has a transaction open; `queue` is that of the queue."""
+    """The aliases on which the caller has a transaction open; `queue` is the alias of the queue."""
     inside = [connection for connection in connections.all(True) if connection.in_atomic_block]
     aliases = {connection.alias for connection in inside}
     begun = {connection.alias for connection in inside if not all(_are_of_testcase(connection))}
     if begun or len(aliases) < 2:
         return begun or aliases
-    # Around a TestCase there is one on each of its databases, never to be committed. One of them stands for
-    # all: that whose callbacks a test runs which captures those of its data.
+    # A TestCase opens one on each of its databases, and never commits it. One alias stands for all: the one
+    # on which a test captures and runs the callbacks of its data.
     return {DEFAULT_DB_ALIAS} if DEFAULT_DB_ALIAS in aliases else aliases - {queue}
 
 
@@ -48,14 +48,14 @@ def when_committed(queue: str, function: Callable[[], object]) -> None:
 def beside_transaction(alias: str) -> Iterator[None]:
     """A block in which statements are not part of the transaction that the caller may have open.
 
-    Raises ImproperlyConfigured where that cannot be.
+    Raises ImproperlyConfigured where that is not possible.
     """
     connection = connections[alias]
     if connection.get_autocommit() and not connection.in_atomic_block:
         yield
         return
     if not connection.features.has_select_for_update:
-        # It locks as a whole: we would wait for ourselves.
+        # A writer locks the whole database, so we would wait for ourselves.
         raise ImproperlyConfigured(
             f"DJANGO_DELAYED['ENQUEUE'] = 'immediate' needs a second connection that writes while a "
             f"transaction is open; {connection.display_name} has one writer at a time."
@@ -69,6 +69,6 @@ def beside_transaction(alias: str) -> Iterator[None]:
 
 
 def _are_of_testcase(connection: BaseDatabaseWrapper) -> list[bool]:
-    """Of each open block, the outermost first, whether it is one around a test."""
+    """For each open block, the outermost first, whether it is one around a test."""
     blocks: Any = connection.atomic_blocks
     return [block._from_testcase for block in blocks]

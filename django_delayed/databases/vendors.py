@@ -1,4 +1,4 @@
-"""Which class speaks to which database."""
+"""Which class is for which database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tells an idle worker of new rows before its sleep is over. A sign that is lost costs one sleep."""
+"""What tells an idle worker of new rows before its sleep is over. If it misses some, they wait one sleep."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ LOOK_AT_VERSION_EVERY = 0.02
 # From the first write to SQLite's file to the end of the transaction, in seconds. After a longer one, the
 # commit is noticed at the next look.
 COMMITS_WITHIN = 0.2
-# A process notifies at most this often, in seconds: each commit that does takes a lock of the whole server,
-# which halves the rate of commits.
+# Seconds between two notifications of a process, at least. Each commit that notifies takes a lock of the
+# whole server, which halves the rate of commits.
 NOTIFY_EVERY = 0.05
 CHANNEL = "django_delayed"
-# For a notification to arrive, in seconds.
+# Seconds that a notification may take to arrive.
 ARRIVES_WITHIN = 1.0
 
 
 class Watch(ABC):
     """A watch of the queue over one connection.
 
-    `pause` is the longest time in seconds until the next call of `has_news`, and `fd`, if there is one, can
-    be read when there are news.
+    `pause` is the longest time in seconds until the next call of `has_news`, and `fd`, if there is one, is
+    readable when there is news.
     """
 
     fd: int | None = None
@@ -65,7 +65,7 @@ class Looks(Watch):
         self._was_due = is_one_due
 
     def has_news(self) -> bool:
-        # A row that another transaction has locked stays due, and is no news.
+        # A row that another transaction has locked stays due. That is not news.
         before, self._was_due = self._was_due, self._is_one_due()
         return self._was_due and not before
 
@@ -73,8 +73,8 @@ class Looks(Watch):
 class DataVersion(Watch):
     """Asks SQLite whether another connection has committed anything, which takes microseconds.
 
-    Where the system tells of writes to the file, it is asked after each of them, and seldom otherwise: some
-    writes come from another machine.
+    Where the system tells of writes to the file, it is asked after each of them, and rarely otherwise, as
+    some writes may come from another machine.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -136,7 +136,7 @@ class Notifications(Watch):
         self._read()
         if self._has_heard:
             self._has_heard = False
-            # What is enqueued just after a notification sends none.
+            # An enqueue just after a notification sends none.
             self._look_again_at = time.monotonic() + 2 * NOTIFY_EVERY
             return True
         if time.monotonic() < self._look_again_at:
@@ -157,7 +157,7 @@ class Notifications(Watch):
                 other.close()
             select.select([self.fd], [], [], ARRIVES_WITHIN)
             self._read()
-            # Before the next statement: its answer brings what a pooler has held back.
+            # Look before the next statement, as its answer brings what a pooler has held back.
             arrived = self._has_heard
             self._session.execute(f"UNLISTEN {channel if arrived else '*'}")
         return arrived
@@ -176,7 +176,7 @@ _notified_at = -math.inf  # on the monotonic clock
 
 
 def take_turn() -> bool:
-    """Whether this process has not notified for NOTIFY_EVERY; if so, it is to do that now."""
+    """Whether the last notification of this process is NOTIFY_EVERY old; if so, the caller notifies now."""
     global _notified_at
     now = time.monotonic()
     if now - _notified_at < NOTIFY_EVERY:

@@ -523,7 +523,7 @@ class Migration(migrations.Migration):
             {
                 # Room for the version of a row that a claim writes, on the page where the row is.
                 "fillfactor": 70,
-                # Not after a fifth of a table that may hold a million rows which wait or are kept.
+                # By default it would be a fifth of a table that may hold a million waiting or kept rows.
                 "autovacuum_vacuum_scale_factor": 0.01,
                 "autovacuum_vacuum_threshold": 1000,
                 "autovacuum_analyze_scale_factor": 0.02,
