@@ -23,8 +23,8 @@ class DjangoDelayedConfig(AppConfig):
         from .execution import inline
 
         writing.inline = inline
-        # Where the settings import this package, as for cron(), the logger is older than LOGGING, which by
-        # default disables all that it does not name.
+        # Settings that import this package, for cron() for example, create the logger before LOGGING is
+        # applied, which by default disables every logger that it does not name.
         logging.getLogger("django_delayed").disabled = False
         if settings.is_overridden("TASKS"):  # type: ignore[misc]
             # A worker has to know the jobs of tasks. On Django 5.2, TASKS may be something else.

@@ -1,4 +1,4 @@
-"""What can go wrong with a job, by name."""
+"""The errors of jobs."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ class DelayedError(Exception):
 
 
 class SerializationError(DelayedError, ValueError):
-    """Part of a call cannot be written down; raised where the call is made, before any SQL."""
+    """Part of a job cannot be written down. Raised where the job is enqueued, before any SQL."""
 
 
 class DeserializationError(DelayedError):
@@ -18,7 +18,7 @@ class DeserializationError(DelayedError):
 
 
 class UnknownCode(DeserializationError):
-    """A row names code, or has a form, that this process does not know; a worker of another version may.
+    """A row names code, or has a form, that this process does not know, but a worker of another version may.
 
     Within UNKNOWN_GRACE of its enqueue the job waits for such a worker; after that it fails.
     """
@@ -33,14 +33,14 @@ class MailRefused(DelayedError):
 
 
 class UnknownType(DelayedError):
-    """A row has a value of a type that this process has not registered; another one may have.
+    """A row has a value of a type that this process has not registered, but another one may have.
 
     Within UNKNOWN_GRACE of its enqueue the job waits for such a worker; after that it is tried again.
     """
 
 
 class DuplicateJob(DelayedError):
-    """A job is not enqueued, as one with the same key is: raised in the hooks around its enqueue alone.
+    """A job is not enqueued, as an equal one holds its key. Raised only in the hooks around its enqueue.
 
     `delayed_job_id` is the id of the row that holds the key, None for another job of the same enqueue.
     """
@@ -52,15 +52,15 @@ class DuplicateJob(DelayedError):
 
 
 class DontPerform(DelayedError):
-    """Raised by a `before_perform`, as in Resque: the job is finished, and not performed."""
+    """Raised by a `before_perform`, as in Resque: the job counts as finished, and is not performed."""
 
 
 class JobExpired(DelayedError):
-    """The job was not begun in time, as its `expires` says: it is discarded."""
+    """The job was not begun within its `expires`, so it is discarded."""
 
 
 class WorkerCrashed(DelayedError):
-    """Recorded for a job whose worker's process died while it performed the job."""
+    """Recorded for a job when the process of its worker died while it performed the job."""
 
 
 class JobCancelled(DelayedError):
@@ -68,7 +68,7 @@ class JobCancelled(DelayedError):
 
 
 class EventLoopRunning(DelayedError, SynchronousOnlyOperation):
-    """A job is enqueued or performed in async code by a function that is not async; it is not done."""
+    """A function that is not async was called in async code to enqueue or perform a job. It did nothing."""
 
 
 class JobTimeout(BaseException):
@@ -79,7 +79,7 @@ class JobTimeout(BaseException):
 
 
 class JobSnoozed(BaseException):
-    """Raised by `Job.snooze`: ends the attempt, through whatever the job does with an `Exception`."""
+    """Raised by `Job.snooze`: ends the attempt, whatever the job does with an `Exception`."""
 
     def __init__(self, wait: timedelta) -> None:
         super().__init__(f"The job comes again after {wait}.")
@@ -87,7 +87,7 @@ class JobSnoozed(BaseException):
 
 
 class JobRetried(BaseException):
-    """Raised by `Job.retry_job`: ends the attempt as a failed one. `wait`: None for that of any error."""
+    """Raised by `Job.retry_job`: ends the attempt as a failed one. `wait` is None for the usual wait."""
 
     def __init__(self, wait: timedelta | None) -> None:
         super().__init__("The job asked to be tried again.")
@@ -95,4 +95,4 @@ class JobRetried(BaseException):
 
 
 class JobInterrupted(BaseException):
-    """Raised inside a job whose worker was told to stop at once; the attempt is not counted."""
+    """Raised inside a job when its worker is told to stop at once; the attempt is not counted."""

@@ -1,4 +1,4 @@
-"""The options of a job, the same wherever one is enqueued: checked, merged, and their functions called."""
+"""The options of a job, the same for every enqueue: checked, merged, and their functions called."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WHEN = {"run_at", "wait"}  # two ways to say it
 
 
 def check_options(given: Mapping[str, Any]) -> Options:
-    """The options under their one name, each literal checked; None counts as not given.
+    """The options, with wait_until renamed to run_at, each literal checked; None counts as not given.
 
     Raises TypeError or ValueError.
     """
@@ -56,10 +56,10 @@ def check_columns(**given: Any) -> Options:
 
 
 def choose_options(layers: Iterable[Options], target: Any) -> Options:
-    """Each option as the uppermost layer gives it that has it; the uppermost layer is the last.
+    """Each option from the uppermost layer that has it; the uppermost layer is the last.
 
-    Only functions whose option counts are called, and what they return is checked like a literal. A `wait`
-    in one layer replaces a `run_at` below it and the other way round.
+    A function is called only if its option is chosen, and its result is checked like a literal. A `wait` in
+    one layer replaces a `run_at` below it and the other way round.
     """
     chosen: Options = {}
     for layer in reversed([*layers]):

@@ -1,4 +1,4 @@
-"""The fixture of pytest; its entry point loads this module before there are settings."""
+"""The fixture for pytest. Its entry point loads this module before there are settings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The addresses for users of the project: `path("jobs/", include("django_delayed.urls"))`.
 
-Those for monitoring are apart from them: `path("jobs/", include(metrics_urls))`.
+Those for monitoring are separate: `path("jobs/", include(metrics_urls))`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""handle_asynchronously: a method whose every call becomes a job."""
+"""handle_asynchronously: every call of a method becomes a job."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# What enqueues a call elsewhere.
+# The methods that enqueue a call in other task queues.
 OF_OTHER_SYSTEMS = {"delay", "apply_async", "perform_later", "perform_async", "enqueue"}
 
 
 class Decorator(Protocol):
-    """What `handle_asynchronously` with options is to a type checker."""
+    """What `handle_asynchronously(**options)` returns, for type checkers."""
 
     @overload
     def __call__(self, method: Callable[Concatenate[Any, P], R], /) -> AsynchronousMethod[P, R]: ...
@@ -55,9 +55,9 @@ def handle_asynchronously(method: Any = None, **options: Any) -> Any:
 
 
 class AsynchronousMethod(Generic[P, R]):
-    """A method whose calls become jobs; knows the class that defines it.
+    """A method that makes jobs of its calls; knows the class that defines it.
 
-    It has the attributes of the method, those that other decorators have set on it too.
+    It has the attributes of the method, including those that other decorators have set.
     """
 
     undelayed: Any = None
@@ -70,7 +70,7 @@ class AsynchronousMethod(Generic[P, R]):
         check_kind(method.__qualname__, method, may_be_async=True)
         if method.__name__.startswith("_"):
             raise TypeError(f"{method.__qualname__} is private; a job may only name public methods.")
-        # First: an attribute of the method may have the name of one of ours.
+        # This comes first: an attribute of the method may have the name of one of ours.
         functools.update_wrapper(self, method)  # type: ignore[arg-type]
         self.__qualname__: str = method.__qualname__
         self.undelayed = method
@@ -82,7 +82,7 @@ class AsynchronousMethod(Generic[P, R]):
         self.owner, self.name = owner, name
 
     def __get__(self, instance: Any, owner: type) -> BoundAsynchronousMethod[P, R]:
-        # Without an owner it stands inside a @classmethod, or was not defined in a class body.
+        # Without an owner, it is inside a @classmethod, or was not defined in a class body.
         if self.owner is None:
             raise self._misplaced()
         return BoundAsynchronousMethod(self, owner if instance is None else instance)
@@ -98,7 +98,7 @@ class AsynchronousMethod(Generic[P, R]):
         )
 
     def delayed(self, target: Any, layers: Layers) -> DelayedCall[P]:
-        """The call on this target, with options that win over the decorator's."""
+        """The call on this target, with options that override the decorator's."""
         call: DelayedCall[Any] = delayed(Call(target, self.name, self.owner, self), (self.options, *layers))
         return call
 
@@ -106,8 +106,8 @@ class AsynchronousMethod(Generic[P, R]):
 class BoundAsynchronousMethod(Generic[P, R]):
     """A method with its instance or class: calling it enqueues, `.now(…)` calls it.
 
-    To `inspect`, to Django's signals and to packages that look for methods with a mark, it is the method or
-    the function that it would be without the decorator.
+    `inspect`, Django's signals and packages that look for marked methods see the method or the function that
+    it would be without the decorator.
     """
 
     # A template that names it must not enqueue a job.
@@ -123,7 +123,7 @@ class BoundAsynchronousMethod(Generic[P, R]):
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        # inspect.ismethod() and inspect.isfunction() ask isinstance(), and packages find methods by them.
+        # inspect.ismethod() and inspect.isfunction() call isinstance(), and packages find methods with them.
         return MethodType if "__self__" in vars(self) else FunctionType
 
     def __getattr__(self, name: str) -> Any:
@@ -142,5 +142,5 @@ class BoundAsynchronousMethod(Generic[P, R]):
         return self.method.delayed(self.target, layers)
 
     def now(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the method here and at once; returns what it returns."""
+        """Call the method here and at once. Returns what it returns."""
         return bind(self.target, self.method.undelayed)(*args, **kwargs)

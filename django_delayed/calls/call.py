@@ -39,7 +39,7 @@ class Call:
     """What is called: a function, or the public method of a model instance or of a class.
 
     `owner` is the class that defines a method decorated with `handle_asynchronously`: exactly that method is
-    called, not an override. `defined` is the method as its class has it; without it, it is looked up, once.
+    called, not an override. `defined` is the method as its class has it; without it, the method is looked up.
     Raises AttributeError or TypeError for a method that no job may call.
     """
 

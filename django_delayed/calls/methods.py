@@ -1,4 +1,4 @@
-"""The functions and methods that a job may call; found without running anything of the target."""
+"""The functions and methods that a job may call. They are found without running code of the target."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNBOUND = (classmethod, staticmethod, partialmethod)
 
 def class_of(target: Any) -> type:
     """The class to look for a method in: the target itself, or that of the instance."""
-    # Not type(): request.user is a SimpleLazyObject, and says by __class__ what it stands for.
+    # Not type(): request.user is a SimpleLazyObject, and its __class__ is the class of the user.
     return target if isinstance(target, type) else target.__class__
 
 
@@ -48,7 +48,7 @@ def check_public(cls: type, name: str) -> None:
 
 def undelayed(defined: Any) -> Any:
     """The method itself, where `handle_asynchronously` decorates it."""
-    # The class is asked: functools.wraps copies the attributes of an instance to whatever wraps it.
+    # Look at the class: functools.wraps copies the attributes of an instance to its wrapper.
     return defined.undelayed if hasattr(type(defined), "undelayed") else defined
 
 
@@ -64,7 +64,7 @@ def bind(target: Any, method: Any) -> Callable[..., Any]:
 
 
 def check_target(target: Any, name: str, method: Any) -> None:
-    """Raise TypeError for a target that no worker could fetch, or that the method is not for."""
+    """Raise TypeError for a target that no worker could fetch, or that does not fit the method."""
     if isinstance(target, type) and not isinstance(method, (classmethod, staticmethod)):
         raise TypeError(
             f"{target.__qualname__}.{name} is a method of instances; call it on one, as in "
@@ -77,10 +77,10 @@ def check_target(target: Any, name: str, method: Any) -> None:
 
 
 def check_code(target: Any, name: str, method: Any) -> None:
-    """Raise TypeError for a method whose code is defined where no job may call any.
+    """Raise TypeError for a method with code from a module that jobs may not call.
 
-    A class may have it by inheritance, or as `run = staticmethod(os.system)`. A model has methods of Django's
-    too, such as `save`, and `email_user` of a user.
+    A class may inherit such a method, or define it as `run = staticmethod(os.system)`. Django's own methods
+    of a model are allowed, such as `save`, or `email_user` of a user.
     """
     code = _innermost(method)
     module = code.__module__ if inspect.isfunction(code) else type(code).__module__
@@ -94,7 +94,7 @@ def check_code(target: Any, name: str, method: Any) -> None:
 
 
 def _innermost(method: Any) -> Any:
-    """The function that a method, a decorated one too, calls in the end."""
+    """The function that a method calls in the end, also if it is decorated."""
     for _ in range(100):
         if isinstance(method, (classmethod, staticmethod)):
             method = method.__func__

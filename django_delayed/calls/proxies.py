@@ -1,4 +1,4 @@
-"""delay() and DelayMixin: stand-ins whose method calls become jobs."""
+"""delay() and DelayMixin: stand-ins that make jobs of method calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound=models.Model)
 
 
-# To a type checker, the stand-in is what it stands for: it knows the methods, and their arguments.
+# For a type checker, the stand-in has the type of its target: it knows the methods and their arguments.
 @overload
 def delay(target: type[T], **options: Unpack[JobOptions]) -> type[T]: ...  # type: ignore[overload-overlap]
 @overload
@@ -27,14 +27,14 @@ def delay(target: M, **options: Unpack[JobOptions]) -> M: ...
 @overload
 def delay(target: Callable[P, Any], **options: Unpack[JobOptions]) -> DelayedCall[P]: ...
 def delay(target: Any, **options: Any) -> Any:
-    """A stand-in for `target` whose calls become jobs; each call returns the DelayedJob.
+    """A stand-in for `target` that makes a job of each call; each call returns the DelayedJob.
 
     `delay(function)(…)`, `delay(instance.method)(…)`, `delay(instance).method(…)`,
     `delay(Class).class_method(…)`. Options are those of `enqueue`. Raises TypeError for any other target,
     TypeError or ValueError for wrong options.
     """
     layers: Layers = (check_options(options),)
-    # First: it passes for a method.
+    # This comes first, as inspect.ismethod() is true for it too.
     if isinstance(target, BoundAsynchronousMethod):
         return target.delayed(layers)
     if inspect.ismethod(target):
@@ -73,7 +73,7 @@ def delayed_method(target: Any, name: str, layers: Layers) -> DelayedCall[...]:
 class DelayProxy:
     """A stand-in for a model instance or a class: calling a method on it enqueues that call.
 
-    `find` returns the call of a name, waiting for its arguments.
+    `find` returns the call of the method with a name, which waits for its arguments.
     """
 
     # A template that names it must not enqueue a job.
@@ -103,7 +103,7 @@ class DelayProxy:
 
 
 class _Delay:
-    """`delay` of the mixin: called on an instance it is about that instance, on the class about the class."""
+    """`delay` of the mixin: on an instance it delays calls on that, on the class calls on the class."""
 
     @overload
     def __get__(self, instance: None, owner: type[T]) -> _DelayOf[type[T]]: ...
@@ -126,7 +126,7 @@ class _DelayOf(Generic[T]):
         proxy: Any = DelayProxy(self._target, (check_options(options),))
         return proxy
 
-    # A type checker reports such a name as one that is not there.
+    # Hidden from type checkers, so that they report such a name as missing.
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> None:
@@ -141,5 +141,5 @@ class DelayMixin:
     delay = _Delay()
 
 
-# The migrations of users' models name their bases; this is the path that has to stay.
+# The migrations of users' models name their base classes, so this path must not change.
 DelayMixin.__module__ = "django_delayed"

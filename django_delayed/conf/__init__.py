@@ -1,4 +1,4 @@
-"""What can be configured, and the types of it: for settings and for options alike."""
+"""What can be configured, and the types of values, for settings and for options."""
 
 from .defaults import FIELDS, Settings, problems, settings
 from .values import (

@@ -153,7 +153,7 @@ def _aliases(value: Any, name: str) -> Mapping[str, str]:
 class Settings:
     """The settings in force. Durations are timedeltas; in DJANGO_DELAYED, a bare number is seconds."""
 
-    # delayed_job's; with its 5 + N**4 seconds between them, 20.4 days in all.
+    # As in delayed_job. With its 5 + N**4 seconds between them, they take 20.4 days in all.
     MAX_ATTEMPTS: int = _setting(25, count)
     MAX_RUN_TIME: timedelta = _setting(timedelta(hours=4), positive_duration)
     SLEEP_DELAY: timedelta = _setting(timedelta(seconds=5), bounded_duration)
@@ -183,7 +183,7 @@ class Settings:
     LEASE: timedelta = _setting(timedelta(seconds=60), positive_duration)
     # None: there are no pages of metrics.
     METRICS_TOKEN: str | None = _setting(None, _optional_token)
-    # None: as DEBUG says.
+    # None: the value of DEBUG.
     RELOAD: bool | None = _setting(None, _optional_boolean)
 
 
@@ -205,7 +205,7 @@ def _check(name: str, value: Any) -> Any:
 
 
 def problems() -> Iterator[str]:
-    """What is wrong in DJANGO_DELAYED, a sentence for each setting."""
+    """The errors in DJANGO_DELAYED, a sentence for each setting."""
     for name, value in _given().items():
         try:
             _check(name, value)
@@ -214,7 +214,7 @@ def problems() -> Iterator[str]:
 
 
 class _LazySettings:
-    """`settings.MAX_ATTEMPTS` and so on; read when the first is needed, again after `setting_changed`."""
+    """`settings.MAX_ATTEMPTS` and so on, read when one is needed, and again after `setting_changed`."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in FIELDS:

@@ -1,4 +1,4 @@
-"""The types that settings and options have: each is checked by one function, which says what is wrong."""
+"""The types of settings and options. One function checks each type, and says what is wrong."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 # Every database can add it to its clock, and subtract it.
 CENTURY = timedelta(days=36_525)
-# What an integer column holds on every database.
+# The numbers that an integer column holds on every database.
 INTEGERS = range(-(2**31), 2**31)
 # A class or function as a row names it.
 CODE_NAME = re.compile(r"[\w.]+:[\w.]+")
 # Which of the ticks that a schedule has missed become jobs.
 CATCH_UP = ("latest", "none", "all")
-# What a header "Authorization: Bearer …" may have; a shorter one could be found by trying.
+# The tokens that a header "Authorization: Bearer …" may have. A shorter one could be guessed.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
-# What stands for other characters in a pattern of names.
+# The characters that stand for others in a pattern of names.
 WILDCARDS = frozenset("*?[")
 
 
 def duration(value: timedelta | float, name: str) -> timedelta:
-    """A timedelta >= 0 from one or from seconds. Raises TypeError or ValueError about `name`."""
+    """A timedelta >= 0, from a timedelta or seconds. Raises TypeError or ValueError about `name`."""
     span = _timedelta(value, name)
     if span < timedelta(0):
         raise ValueError(f"{name} must not be negative, got {span!r}.")
@@ -67,14 +67,14 @@ def queue_name(value: Any, name: str) -> str:
 
 
 def bounded_duration(value: Any, name: str) -> timedelta:
-    """As `duration`, of a century at most."""
+    """As `duration`, but at most a century."""
     if (length := duration(value, name)) > CENTURY:
         raise ValueError(f"{name} must be at most {CENTURY.days:,} days.")
     return length
 
 
 def positive_duration(value: Any, name: str) -> timedelta:
-    """A timedelta > 0, as `duration`, of a century at most."""
+    """As `duration`, but > 0 and at most a century."""
     if not (span := bounded_duration(value, name)):
         raise ValueError(f"{name} must be longer than 0 seconds.")
     return span
@@ -88,7 +88,7 @@ def count(value: Any, name: str) -> int:
 
 
 def token(value: Any, name: str) -> str:
-    """A secret that a header can have. Raises TypeError or ValueError, in which it does not stand."""
+    """A secret that a header can have. Raises TypeError or ValueError, without the secret in the message."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {type(value).__name__}.")
     if not _TOKEN.fullmatch(value):

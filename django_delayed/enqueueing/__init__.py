@@ -1,4 +1,4 @@
-"""Jobs are written down: from a Job to its row, one or many with one INSERT, in which transaction."""
+"""Write jobs down: from a Job to its row, one or many with one INSERT, and in which transaction."""
 
 from .async_forms import aenqueue, aenqueue_all
 from .jobs import enqueue, enqueue_all, enqueue_at_once, enqueue_in_transaction, enqueue_many

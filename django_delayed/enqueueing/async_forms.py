@@ -1,4 +1,4 @@
-"""Jobs that are written down by async code: in the thread in which Django makes its queries."""
+"""Enqueue jobs from async code, in the thread in which Django makes its queries."""
 
 from __future__ import annotations
 

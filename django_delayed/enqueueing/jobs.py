@@ -1,4 +1,4 @@
-"""Jobs that are written down: one, all or none, or any number of them."""
+"""Enqueue jobs: one, several in one transaction, or any number of them."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def enqueue(job: Job, **options: Unpack[JobOptions]) -> DelayedJob | None:
     Options: `queue`, `priority` (lower runs first), `run_at` or `wait_until` (an aware datetime), `wait` (a
     timedelta or seconds), `max_attempts`, `max_run_time` (a timedelta or seconds), `unique`. Each is a value
     or a function that returns one. Returns the row; None when the job's `before_enqueue` returned False, when
-    the job is unique and an equal one waits, and while the failure of a job is reported that was enqueued by
-    such a report itself. Raises TypeError, ValueError or SerializationError, before any SQL, for a job that
-    no worker could perform, and EventLoopRunning in async code, where `aenqueue` is to be awaited.
+    the job is unique and an equal one waits, and when the job would report the failure of a report. Raises
+    TypeError, ValueError or SerializationError, before any SQL, for a job that no worker could perform, and
+    EventLoopRunning in async code, where `aenqueue` has to be awaited.
     """
     return _enqueue([job], check_options(options) if options else {}, settings.ENQUEUE)[0]
 
@@ -49,7 +49,7 @@ def enqueue_at_once(job: Job) -> DelayedJob | None:
 
 
 def enqueue_in_transaction(job: Job) -> DelayedJob | None:
-    """As `enqueue`, with the caller's own rows and for a worker, whatever ENQUEUE and DELAY_JOBS say."""
+    """As `enqueue`, in the caller's transaction and for a worker, whatever ENQUEUE and DELAY_JOBS say."""
     return _enqueue([job], {}, "transaction", for_worker=True)[0]
 
 
@@ -65,10 +65,10 @@ def enqueue_all(jobs: Iterable[Job], **options: Unpack[JobOptions]) -> list[Dela
 def enqueue_many(jobs: Iterable[Job], *, chunk: int = 1000, **options: Unpack[JobOptions]) -> int:
     """Write any number of jobs down, `chunk` at a time: a million take as much memory as one chunk.
 
-    Each chunk is in a transaction of its own, or in the one that the caller has open. After an error, of the
-    iterable too, the chunks before it stay, and nothing of this one is written. Options and errors are those
-    of `enqueue`. Returns how many were enqueued, as those are of which `enqueue_all` returns a row. Where a
-    job waits for a commit, as the setting ENQUEUE may say, all of them are kept in memory until then.
+    Each chunk is in a transaction of its own, or in the one that the caller has open. After an error, also
+    one of the iterable, the chunks before it stay, and nothing of this one is written. Options and errors are
+    those of `enqueue`. Returns how many were enqueued: the jobs for which `enqueue_all` would return a row.
+    If the setting ENQUEUE makes jobs wait for a commit, all of them are kept in memory until then.
     """
     checked = check_options(options)
     size = count(chunk, "chunk")
@@ -84,14 +84,14 @@ def enqueue_many(jobs: Iterable[Job], *, chunk: int = 1000, **options: Unpack[Jo
 
 
 def _check_many(function: str, jobs: Any) -> Iterable[Job]:
-    # Each letter of a text would be taken for a job, and the error would be about that.
+    # Otherwise each letter of a text would be taken for a job, and the error would be about that.
     if not isinstance(jobs, Iterable) or isinstance(jobs, str | bytes):
         raise TypeError(f"{function}() takes many jobs, as in {function}([MyJob(…), …]), not {jobs!r:.200}.")
     return jobs
 
 
 def _chunks(jobs: Iterable[Job], size: int) -> Iterator[Iterable[Job]]:
-    """The jobs, `size` at a time; without end: behind the last one, chunks are empty."""
+    """The jobs, `size` at a time. It never ends: after the last job, the chunks are empty."""
     remaining = iter(jobs)
     while True:
         yield islice(remaining, size)
@@ -103,7 +103,7 @@ def _enqueue(
     if is_refused():
         return [None for _ in jobs]
     pairs: list[tuple[Job, DelayedJob | None]] = []
-    # The hooks of a job and what makes the next one may activate another language in between.
+    # The hooks of a job, or the iterable that makes the next one, may activate another language.
     context = current_context()
     try:
         pairs.extend((job, build_row(job, options, context)) for job in jobs)

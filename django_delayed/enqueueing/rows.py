@@ -28,7 +28,7 @@ NOW: Any = DatabaseNow()
 def build_row(job: Job, options: Options, context: Callable[[], Context]) -> DelayedJob | None:
     """The unsaved row of a job; None when one of its hooks does not want it.
 
-    `context` returns the one that is active.
+    `context` returns the active context.
     """
     if isinstance(job, type) or not hasattr(job, "before_enqueue"):
         raise TypeError(f"enqueue() takes an instance of a Job, as in enqueue(MyJob(…)), not {job!r:.200}.")
@@ -64,7 +64,7 @@ def _row_of(job: Job, options: Options, context: Callable[[], Context]) -> Delay
 
 
 def _new_row(values: dict[str, Any]) -> DelayedJob:
-    """What the model makes of these values, and `run_at` and `created_at` are among them."""
+    """The row that the model makes of these values, which include `run_at` and `created_at`."""
     model = _model()
     if is_init_heard(model):
         made: DelayedJob = model(**values)
@@ -79,7 +79,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def all_rows() -> DelayedJobQuerySet:
-    """All delayed jobs, in the database of the queue, as in `models`, which the front may not import."""
+    """All delayed jobs, in the database of the queue: as in `models`, which the front may not import."""
     rows: DelayedJobQuerySet = _model().objects.using(settings.DATABASE)
     return rows
 

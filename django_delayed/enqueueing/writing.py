@@ -44,15 +44,15 @@ class Inline(Protocol):
         """Perform the job at once. Raises its error."""
 
 
-# What performs jobs lies above this module: the app puts it here when it is ready.
+# The code that performs jobs is in a layer above this module, so the app puts it here when it is ready.
 inline: Inline | None = None
 
 
 def place(pairs: Pairs, mode: str | None, for_worker: bool) -> Duplicates:
     """Insert the rows, but perform at once the jobs that DELAY_JOBS does not delay.
 
-    It is not asked about those that are `for_worker`. Returns which are duplicates of unique jobs, as far as
-    that is known now.
+    With `for_worker`, DELAY_JOBS is ignored. Returns the duplicates of unique jobs, as far as they are known
+    now.
     """
     at_once: Pairs = ()
     if settings.DELAY_JOBS is not True and not for_worker:
@@ -61,7 +61,7 @@ def place(pairs: Pairs, mode: str | None, for_worker: bool) -> Duplicates:
         pairs = [pair for pair, is_delayed in asked if is_delayed]
     duplicates: Duplicates = {}
     if pairs:
-        # Now, and not when a transaction has committed: the caller is there to see the error.
+        # Now, and not when a transaction has committed, so that the caller sees the error.
         check_sizes(connections[settings.DATABASE], [row for _, row in pairs])
         duplicates = _MODES[mode](pairs) or duplicates
     for job, row in at_once:
@@ -90,9 +90,9 @@ def _insert(pairs: Pairs) -> Duplicates | None:
 def _insert_with_the_data(pairs: Pairs) -> Duplicates | None:
     """Insert in the caller's transaction where the queue takes part in it, and on its commit otherwise."""
     alias = settings.DATABASE
-    # Of several transactions, that on "default" is taken for the one of the data.
+    # Of several transactions, the one on "default" is taken for that of the data.
     is_beside_data = alias == DEFAULT_DB_ALIAS and connections[alias].in_atomic_block
-    # With one database there is no other to look for.
+    # With one database, there is no other one to look at.
     if is_beside_data or len(connections.settings) == 1 or open_transactions(alias) <= {alias}:
         return _insert(pairs)
     return _insert_on_commit(pairs)
@@ -107,7 +107,7 @@ def _insert_on_commit(pairs: Pairs) -> Duplicates:
 
 
 def _insert_immediately(pairs: Pairs) -> Duplicates | None:
-    """Insert so that the job outlives a rollback of the caller."""
+    """Insert outside of the caller's transaction, so that the job stays after a rollback."""
     with beside_transaction(settings.DATABASE):
         duplicates = _write([row for _, row in pairs])
     _notify(pairs, duplicates)
@@ -138,7 +138,7 @@ def _write(rows: list[DelayedJob]) -> Duplicates | None:
 
 
 def _write_unique(connection: BaseDatabaseWrapper, rows: list[DelayedJob]) -> Duplicates:
-    """Write rows some of which want keys, in one transaction; those that get none are not written."""
+    """Write the rows in one transaction, but not those that want a key and get none."""
     given = [dict(row.__dict__) for row in rows]
 
     def write() -> Duplicates:
@@ -159,7 +159,7 @@ def _notify(pairs: Pairs, duplicates: Duplicates | None) -> None:
     if duplicates:
         _leave_out(pairs, duplicates)
         pairs = [(job, row) for job, row in pairs if id(row) not in duplicates]
-    # The last first: a hook around an enqueue may put back what it found, as translation.override() does.
+    # In reverse order: a hook around an enqueue may put back what it found, as translation.override() does.
     for job, row in reversed(pairs):
         job.enqueued(row)
     for job, row in pairs:

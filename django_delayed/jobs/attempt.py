@@ -1,4 +1,4 @@
-"""What a job may ask of who performs it."""
+"""What a job may ask of the code that performs it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Attempt(Protocol):
         """Whether the job is to end early."""
 
     def begin_long(self, should_stop: Callable[[], bool]) -> Cursors:
-        """The cursors of earlier attempts, for a job that iterates or has steps; to be called once.
+        """The cursors of earlier attempts, for a job that iterates or has steps. It is called once.
 
-        `should_stop` is that of the job.
+        `should_stop` is the job's method.
         """
 
     def report(self, said: Said) -> None:
-        """The job says how far it is; from any of its threads."""
+        """Note how far the job is. Any of its threads may call this."""
 
 
 def check_long(job: Job, function: str) -> None:

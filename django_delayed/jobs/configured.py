@@ -21,7 +21,7 @@ J_co = TypeVar("J_co", covariant=True)
 
 
 class Performs(Protocol[P, R_co]):
-    """What a type checker asks of a Job: a `perform` that takes P and returns R."""
+    """A Job for type checkers: it has a `perform` that takes P and returns R."""
 
     def perform(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """The work."""

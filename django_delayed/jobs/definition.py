@@ -13,7 +13,7 @@ from .hooks import Hooks
 from .rules import check_rules, is_error
 from .signatures import check_kind
 
-# What each is called with.
+# The arguments that each is called with.
 HOOKS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("before_enqueue", "after_enqueue", "before_perform", "after_perform"), ()),
     **dict.fromkeys(("before_dequeue", "after_dequeue"), ()),
@@ -54,7 +54,7 @@ def check_definition(cls: Any, base: type, hooks: Hooks) -> None:
 
 
 class NoDelay:
-    """`delay` of a Job, which has none: it says what to write."""
+    """`delay` of a Job, which has none: the error says what to write."""
 
     def __get__(self, job: Any, owner: type) -> NoReturn:
         name = owner.__qualname__
@@ -65,7 +65,7 @@ class NoDelay:
 
 
 class NotInitialized:
-    """The args and kwargs of a Job whose __init__ is another than ours, as that of @dataclass is."""
+    """The args and kwargs of a Job that has another __init__ than ours, such as that of @dataclass."""
 
     def __get__(self, job: Any, owner: type) -> Any:
         if job is None:
@@ -113,12 +113,12 @@ def _check_hook(cls: Any, kind: str, name: str) -> None:
 
 
 def _check_signature(cls: Any, kind: str, name: str) -> None:
-    """Raise TypeError for a hook that cannot be called: a worker would find that out when it is needed."""
+    """Raise TypeError for a hook that cannot be called: otherwise the worker that calls it would fail."""
     given = CALLED_WITH[kind]
     try:
         _try_call(cls, name, given)
     except ValueError:
-        # A function of C may not say what it takes.
+        # A function written in C may have no signature.
         return
     except TypeError as error:
         written = f"{name}({', '.join(('self', *given))})"
@@ -126,7 +126,7 @@ def _check_signature(cls: Any, kind: str, name: str) -> None:
 
 
 def _try_call(cls: Any, name: str, given: tuple[str, ...]) -> None:
-    """Raise TypeError if the method does not take these arguments, ValueError if it does not tell."""
+    """Raise TypeError if the method does not take these arguments, ValueError if it has no signature."""
     # From the class, a plain function is not bound yet.
     is_plain = inspect.isfunction(inspect.getattr_static(cls, name))
     inspect.signature(getattr(cls, name)).bind(*(("self",) if is_plain else ()), *given)

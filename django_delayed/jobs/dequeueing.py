@@ -29,7 +29,7 @@ def dequeue(job_class: type[Job], /, *args: Any, **kwargs: Any) -> int:
 
     Without arguments, all waiting jobs of the class. The `before_dequeue` of the Job runs first, and if it
     returns False nothing is removed; `after_dequeue` runs if something was. Jobs that run, have failed or are
-    kept stay. Raises TypeError for what is no Job class and for arguments that do not fit its `perform`,
+    kept stay. Raises TypeError for anything but a Job class and for arguments that do not fit its `perform`,
     SerializationError for arguments that no row can have.
     """
     if not isinstance(job_class, type) or not issubclass(job_class, Job):
@@ -59,7 +59,7 @@ def _without_arguments(job_class: type[Job]) -> Job:
 
 
 def _names_of(job_class: type[Job]) -> set[str]:
-    """What rows of the class are called: as it is called now, or as it was when they were written."""
+    """The names that rows of the class may have: its present name and its former ones."""
     own = name_of(job_class)
     former = [old for old in settings.ALIASES if _leads_to(old, job_class)]
     return {name.partition(":")[2][:255] for name in (own, *job_class.aliases, *former)}
@@ -91,5 +91,5 @@ def _holds(row: DelayedJob, job_class: type[Job], wanted: dict[str, str] | None)
 
 
 def _as_text(payload: dict[str, Any]) -> dict[str, str]:
-    """Each part of the payload as JSON: 1, 1.0 and True are equal in Python, and other arguments."""
+    """Each part of the payload as JSON: 1, 1.0 and True are equal in Python, but different arguments."""
     return {name: json.dumps(part, sort_keys=True) for name, part in payload.items()}

@@ -34,17 +34,17 @@ _running: list[EventLoop[Any]] = []  # in the main thread, the outermost first
 
 
 def is_async(function: Any) -> bool:
-    """Whether calling it makes a coroutine, as far as that can be seen."""
+    """Whether a call of it makes a coroutine, as far as that can be seen."""
     return inspect.iscoroutinefunction(inspect.unwrap(getattr(function, "__func__", function)))
 
 
 def awaited(returned: Any) -> Any:
-    """What the coroutine returns, if this is one; it runs in a loop of its own. Anything else as it is."""
+    """The result of a coroutine, which runs in a loop of its own; anything else as it is."""
     return EventLoop(returned).run() if type(returned) is CoroutineType else returned
 
 
 def cancel_innermost(since: float) -> bool:
-    """Cancel the coroutine for which the main thread waits, if that began since then; False if not."""
+    """Cancel the coroutine that the main thread waits for, if it began after `since`; False if not."""
     if not _running or _running[-1].began < since:
         return False
     _running[-1].cancel()
@@ -61,14 +61,14 @@ class EventLoop(Generic[T]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._thread: threading.Thread | None = None
-        # Of the bridge, in the thread of the job.
+        # The frame of the bridge, in the thread of the job.
         self._frame: FrameType | None = None
         self._home = threading.get_ident()
         self._returned: Any = None
         self._error: BaseException | None = None
 
     def run(self) -> T:
-        """What the coroutine returns. Raises its error, and EventLoopRunning where a loop runs already."""
+        """The coroutine's result. Raises its error, and EventLoopRunning where a loop runs already."""
         if running_loop():
             self._coroutine.close()
             raise EventLoopRunning(
@@ -93,20 +93,20 @@ class EventLoop(Generic[T]):
             del error
 
     def cancel(self) -> None:
-        """Have CancelledError raised in the coroutine; from any thread, and in the handler of a signal."""
+        """Raise CancelledError in the coroutine. Any thread may call this, and a signal handler too."""
         self._is_cancelled = True
         if self._loop and self._task:
-            # It may be closed meanwhile.
+            # The loop may be closed meanwhile.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._task.cancel)
 
     def _wait(self) -> None:
-        # A loop of an outer job, in which a job is performed inline, must not be used: it ends later.
+        # Not the loop of an outer job that performs this one inline: it ends later.
         bridge = async_to_sync(self._perform, force_new_loop=True)
         try:
             bridge()
         except BaseException as error:
-            # Of a signal: JobTimeout or JobInterrupted. Those of the coroutine are kept.
+            # A signal has raised it: JobTimeout or JobInterrupted. Errors of the coroutine are in _error.
             self._close()
             raise error.with_traceback(self._error.__traceback__ if self._error else None) from None
         finally:
@@ -125,11 +125,11 @@ class EventLoop(Generic[T]):
             self._error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
 
     def _close(self) -> None:
-        """Have the coroutine end, and its loop closed. What blocks its thread cannot be interrupted."""
+        """End the coroutine and close its loop. Code that blocks its thread cannot be interrupted."""
         self.cancel()
         stop_at = time.monotonic() + STOP_EVERY
         while self._loop and not self._loop.is_closed():
-            # The alarm repeats.
+            # The alarm repeats, and raises these again.
             with suppress(JobTimeout, JobInterrupted):
                 time.sleep(POLL)
                 if time.monotonic() > stop_at:
@@ -138,8 +138,8 @@ class EventLoop(Generic[T]):
                         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _join(self) -> None:
-        # Whoever looks for threads that a job has left running must not find this one. It ends when nothing
-        # refers to its executor, and the traceback of an error does so through the frame.
+        # This thread must not count as one that the job has left running. It ends when nothing refers to its
+        # executor, but the traceback of an error does so through the frame.
         if self._frame:
             self._frame.clear()
             self._frame = None

@@ -1,10 +1,10 @@
 """The hooks of a job around its perform() and its enqueue, in their order. Writes nothing.
 
-A Job has one method of each name, and any number of further ones under the decorators here. Of a kind, the
-method of that name comes first, then those of base classes, each in the order in which it was written.
+A Job has one method of each name, and any number of further ones with the decorators here. Of each kind, the
+method of that name comes first, then the others: those of base classes first, in the order of the source.
 
 Write `from django_delayed.jobs import hooks` and `@hooks.before_perform`: in a class that has a method of
-that name, the name without the module is that method's.
+that name, the name without the module would mean the method.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from .job import Job
 
 M = TypeVar("M", bound=Callable[..., Any])
-# By its kind: the names of the methods that are hooks beside the one of that name.
+# For each kind, the names of the methods that are hooks in addition to the one of that name.
 Hooks = Mapping[str, Sequence[str]]
 
-# Of which there are decorators.
+# The kinds that have a decorator.
 KINDS = frozenset(
     f"{when}_{what}" for when in ("before", "around", "after") for what in ("enqueue", "perform")
 )
 
 _ENDED = object()
 _NOT_PERFORMED = object()
-# The attribute of a method that says of which kinds of hook it is.
+# The attribute of a method that says which kinds of hook it is.
 _MARK = "_django_delayed_hook"
 
 
@@ -74,11 +74,11 @@ def _mark(method: M, kind: str) -> M:
 
 
 def kinds_of(method: Any) -> tuple[str, ...]:
-    """Of which kinds of hook the method is by its decorators."""
+    """Which kinds of hook the decorators of the method make it."""
     # Statically: it may be any attribute of a class, such as a lazy object, which getattr() would evaluate.
     kinds: tuple[str, ...] = inspect.getattr_static(method, _MARK, ())
     if issubclass(type(method), classmethod | staticmethod):
-        # It has not the attributes of the function below it.
+        # It lacks the attributes of the function below it.
         kinds += kinds_of(method.__func__)
     return kinds
 
@@ -86,14 +86,14 @@ def kinds_of(method: Any) -> tuple[str, ...]:
 def collect_hooks(cls: type[Job], base: type[Job]) -> Hooks:
     """The methods of a class that are hooks by their decorators, those of its base classes first.
 
-    Empty for a class that has no more than the method of each name, no around_enqueue, neither `expires` nor
-    `result`, and no async perform.
+    Empty for a class that has only the method of each name, and no around_enqueue, no `expires`, no `result`
+    and no async perform.
     """
     found: dict[str, dict[str, None]] = {}
     theirs = [c for c in reversed(cls.__mro__) if not issubclass(base, c)]
     for name, method in ((name, method) for c in theirs for name, method in vars(c).items()):
         for kind in kinds_of(method):
-            # The method of that name is one without a decorator, too.
+            # A method of that name is a hook without a decorator, too.
             if name != kind:
                 found.setdefault(kind, {})[name] = None
     if cls.expires is not None:
@@ -111,7 +111,7 @@ def collect_hooks(cls: type[Job], base: type[Job]) -> Hooks:
 
 
 def run_with_hooks(job: Job) -> Any:
-    """What `perform` returns; None when it was not called, or `around_perform` handled its error."""
+    """The result of `perform`; None when it was not called, or `around_perform` handled its error."""
     try:
         job.before_perform()
         around = job.around_perform()
@@ -137,7 +137,7 @@ def run_with_many_hooks(job: Job, hooks: Hooks) -> Any:
         result = _run_inside(job, _names("around_perform", hooks))
         if result is _NOT_PERFORMED:
             return None
-        # Of the class: a job may have an attribute of its own by that name.
+        # From the class: a job may have an attribute of its own with that name.
         if type(job).result:
             result = keep_result(job, result)
         _call(job, "after_perform", hooks)
@@ -166,7 +166,7 @@ def _names(kind: str, hooks: Hooks) -> tuple[str, ...]:
 
 
 def _run_inside(job: Job, arounds: Sequence[str]) -> Any:
-    """What `perform` returns inside these hooks, the first outermost."""
+    """The result of `perform` inside these hooks, the first one outermost."""
     if not arounds:
         return awaited(job.perform(*job.args, **job.kwargs))
     name, *inner = arounds
@@ -194,7 +194,7 @@ class Enqueue:
         self._around: list[tuple[str, Generator[None, None, None]]] = []
 
     def begin(self) -> bool:
-        """Run what comes before; False if one of the hooks does not want the job enqueued."""
+        """Run the hooks before the enqueue; False if one of them does not want it."""
         try:
             return self._begin()
         except BaseException as error:
@@ -213,13 +213,13 @@ class Enqueue:
         return True
 
     def leave(self) -> None:
-        """Let the hooks around end, when the job is written down."""
+        """End the hooks around the enqueue, when the job is written down."""
         while self._around:
             name, around = self._around.pop()
             _expect_end(self._job, name, next, around)
 
     def finish(self) -> None:
-        """Run what comes after."""
+        """Run the hooks after the enqueue."""
         _call(self._job, "after_enqueue", self._hooks)
 
     def fail(self, error: BaseException) -> None:

@@ -72,7 +72,7 @@ class Job:
     __max_run_time: float | None = None  # the option, in seconds
     __attempt: Attempt | None = None
     __cursors: Cursors | None = None
-    __hooks: ClassVar[Hooks] = {}  # beside those below
+    __hooks: ClassVar[Hooks] = {}  # in addition to those below
     __enqueue: Enqueue | None = None
 
     def __init__(self, /, *args: Any, **kwargs: Any) -> None:
@@ -86,7 +86,7 @@ class Job:
             set_tag(cls, tag)
         cls.__hooks = collect_hooks(cls, Job)
         check_definition(cls, Job, cls.__hooks)
-        # Not those that it inherits: these are its parent's.
+        # Not the inherited ones: these are its parent's.
         set_former_names(cls, vars(cls).get("aliases", ()))
 
     def __repr__(self) -> str:
@@ -206,7 +206,7 @@ class Job:
 
     @property
     def executions(self) -> int:
-        """Which attempt this is, from 1 on."""
+        """The number of this attempt, from 1 on."""
         return max(1, self.__row.attempts) if self.__row else 1
 
     def should_stop(self) -> bool:
@@ -223,10 +223,10 @@ class Job:
     def iterate(self, queryset: Any, *, chunk: int | None = None) -> Iterator[Any]:
         """The rows of the queryset by their primary key; an attempt goes on where the one before has ended.
 
-        After an item, the attempt ends, uncounted, if its worker is being stopped. With `chunk`, lists of so
-        many rows: each is a `with` block that is one transaction, and it is done when that is committed.
-        Raises TypeError or ValueError for a queryset that cannot be gone through so. Raises RuntimeError for
-        a second iteration over a model without a step of its own, in async code, and if `atomic` is True.
+        After an item, the attempt ends, uncounted, if its worker is being stopped. With `chunk`, lists of
+        that many rows: each is a `with` block with one transaction, and is done when that is committed.
+        Raises TypeError or ValueError for a queryset that cannot be iterated so. Raises RuntimeError for a
+        second iteration over a model without a step of its own, in async code, and if `atomic` is True.
         """
         if chunk is not None:
             check_chunk(chunk)
@@ -236,7 +236,7 @@ class Job:
     def step(self, name: str) -> Step:
         """A part of the work, as a `with` block; in later attempts its `is_done` is True.
 
-        Raises TypeError or ValueError for what is no name, RuntimeError in async code or if atomic.
+        Raises TypeError or ValueError for an invalid name, RuntimeError in async code or if atomic.
         """
         return Step(self.__begin_long("step"), name)
 
@@ -252,7 +252,7 @@ class Job:
 
         It is written once a second at most, and at the end, so a loop may call it often. Any thread of the
         job may call it. It has no effect where no worker performs the job. Raises TypeError or ValueError for
-        what is no number from 0 on, or no text.
+        anything but numbers from 0 on and a text.
         """
         said = check_said(done, total, note)
         if self.__attempt is not None:
@@ -272,12 +272,12 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What people read in the log and the admin."""
+        """The name of the job in the log and the admin."""
         return type(self).__qualname__
 
     @property
     def target(self) -> Any:
-        """What the function of an option is called with."""
+        """The argument for functions of options."""
         return self
 
     @property
@@ -288,7 +288,7 @@ class Job:
     @classmethod
     def class_options(cls) -> Options:
         """The options that the class gives, checked. Raises TypeError or ValueError."""
-        # From the class: from an instance, a function would come bound. Checked again when one was replaced.
+        # From the class: an instance would bind a function. Checked again when one was replaced.
         queue, priority, unique, options = cls._checked
         if queue is not cls.queue or priority is not cls.priority or unique is not cls.unique:
             queue, priority, unique = cls.queue, cls.priority, cls.unique
@@ -299,7 +299,7 @@ class Job:
     def row_values(
         self, max_run_time: timedelta | None = None, context: Callable[[], Context] = Context.current
     ) -> dict[str, Any]:
-        """What the job writes into its row, beside its other options. Raises SerializationError."""
+        """The values of the job for its row, besides its other options. Raises SerializationError."""
         cls = type(self)
         return {
             "name": self.name[:255],
@@ -316,7 +316,7 @@ class Job:
         return self.__enqueue.begin()
 
     def enqueued(self, row: DelayedJob) -> None:
-        """The job has its row now; the hooks around its enqueue end."""
+        """Give the job its row, and end the hooks around its enqueue."""
         self.__row = row
         if self.__enqueue:
             self.__enqueue.leave()
@@ -326,7 +326,7 @@ class Job:
         (self.__enqueue.finish if self.__enqueue else self.after_enqueue)()
 
     def enqueue_failed(self, error: BaseException) -> None:
-        """The job gets no row, because of this error."""
+        """Tell the hooks around the enqueue that the job gets no row, because of this error."""
         if self.__enqueue:
             self.__enqueue.fail(error)
 
@@ -355,11 +355,11 @@ class Job:
     ) -> Job:
         """The job that a row holds.
 
-        `enter` is called first, with the context of its enqueue, to load and to perform the job in. `attempt`
-        is what the job may ask of who performs it.
+        `enter` is called first, with the context of the enqueue: the job is loaded and performed in that.
+        `attempt` answers what the job asks while it is performed.
 
-        Raises DeserializationError when its code or a record is gone. What the project's own code raises, a
-        model's while it is fetched for example, is raised as it is.
+        Raises DeserializationError when its code or a record is gone. Errors of the project's own code, for
+        example of a model while it is fetched, are raised as they are.
         """
         job, max_run_time = load_job(row, Job, enter)
         job.__row, job.__max_run_time, job.__attempt = row, max_run_time, attempt
@@ -367,18 +367,18 @@ class Job:
 
     @classmethod
     def load_arguments(cls, payload: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        """What the class is called with to make the job again. Raises as `load` does."""
+        """The arguments with which the class makes the job again. Raises as `load` does."""
         return arguments.decode_call(payload)
 
     # Performing, in memory.
 
     def run(self) -> Any:
-        """Perform with the hooks around it; returns what `perform` returns, None if it was not performed."""
+        """Perform with its hooks. Returns what `perform` returns, None if it was not performed."""
         return run_with_many_hooks(self, self.__hooks) if self.__hooks else run_with_hooks(self)
 
     @property
     def run_time(self) -> timedelta:
-        """How long this job may run: as its option says, or its class, its queue, the settings."""
+        """How long this job may run: as its option says, else its class, its queue, the settings."""
         limit = self.max_run_time if self.__max_run_time is None else self.__max_run_time
         if limit is None and self.__row is not None:
             limit = settings.QUEUE_ATTRIBUTES.get(self.__row.queue, {}).get("max_run_time")

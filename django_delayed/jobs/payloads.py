@@ -37,7 +37,7 @@ def dump_class(job_class: type[Job]) -> dict[str, Any]:
 
 
 def read_payload(row: DelayedJob, base: type[Job]) -> tuple[dict[str, Any], type[Job]]:
-    """The payload of a row and the class that it names, one of `base`. Raises DeserializationError."""
+    """The payload of a row and the class that it names, a subclass of `base`. Raises DeserializationError."""
     payload = arguments.from_json(row.payload)
     version = payload.get("v") if isinstance(payload, dict) else None
     if version != VERSION:
@@ -56,18 +56,18 @@ def read_payload(row: DelayedJob, base: type[Job]) -> tuple[dict[str, Any], type
 
 
 def class_of(row: DelayedJob, base: type[Job]) -> type[Job] | None:
-    """The class of the job in a row, whose arguments may be gone; None when the class is gone too."""
+    """The class of the job in a row, also if its arguments are gone; None when the class is gone too."""
     try:
         return read_payload(row, base)[1]
     except JobInterrupted:
         raise
     except BaseException:
-        # SystemExit too: its module is imported, and may raise whatever it likes.
+        # SystemExit too: its module is imported, and may raise anything.
         return None
 
 
 def dump_job(job: Job, max_run_time: timedelta | None, context: Callable[[], Context]) -> str:
-    """The job as ASCII JSON, with the context that this returns.
+    """The job as ASCII JSON, with the context that `context` returns.
 
     Raises SerializationError for what cannot be stored or is too large.
     """

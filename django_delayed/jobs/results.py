@@ -1,4 +1,4 @@
-"""What a row keeps of a job that is asked for its result later: JSON in the column `result`."""
+"""The result of a job, which its row keeps: JSON in the column `result`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .view import row_of
 if TYPE_CHECKING:
     from .job import Job
 
-RESULT = 2  # a bit of DelayedJob.extras, beside that of a report: a task
+RESULT = 2  # a bit of DelayedJob.extras, next to that of a report: a task
 
-# A job with the bit RESULT has ended for good, and its row says so. With delayed_job, and exception: None
-# when it went well.
+# A job with the bit RESULT has ended for good, and its row says so. Sent with delayed_job and exception, None
+# for a job that finished.
 result_settled = Signal()
 
 
@@ -35,9 +35,9 @@ def time_for_results() -> timedelta:
 
 
 def keep_result(job: Job, returned: Any) -> Any:
-    """Have the row of the job take what it has returned along to the move. Returns that as JSON has it.
+    """Set what the job has returned on its row, for the move to write. Returns that as JSON has it.
 
-    Raises TypeError or ValueError for what JSON has not, SerializationError for what is too large.
+    Raises TypeError or ValueError for what JSON cannot hold, SerializationError for what is too large.
     """
     value, row = normalized(returned), row_of(job)
     text = Kept(value, row.locked_by if row else "").dump()

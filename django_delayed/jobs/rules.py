@@ -1,4 +1,4 @@
-"""The rules of a Job for single errors, and what they have to remember from one attempt to the next."""
+"""The rules of a Job for certain errors, and what they remember from one attempt to the next."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Retry:
     `attempts`: how many attempts may end with them before the job is given up; without it, max_attempts.
     `wait`: a timedelta, seconds, a function of the number of attempts that ended with them and the error,
     or "polynomially_longer" (2 + N⁴ seconds: 3, 18, 83 …); without it, the Job's `wait_before_retry`.
-    `jitter`: the part of the wait, from 0 to 1, by which it is made longer at most, at random.
+    `jitter`: the wait is made longer at random, by at most this part of it, from 0 to 1.
 
     Raises TypeError or ValueError for a rule that no worker could follow.
     """
@@ -48,13 +48,13 @@ class Retry:
 
     @property
     def name(self) -> str:
-        """By which the failures that it has counted are found again."""
+        """The key of the failures that it has counted."""
         return " ".join(f"{error.__module__}.{error.__qualname__}" for error in self.errors)
 
     def wait_after(
         self, failures: int, error: BaseException, default: Callable[[int, BaseException], Any]
     ) -> Any:
-        """The wait after so many failures, unchecked; `default` is asked by a rule that has none."""
+        """The wait after so many failures, unchecked. A rule without a wait calls `default`."""
         if callable(self.wait):
             wait: Any = self.wait(failures, error)
         elif self.wait == "polynomially_longer":
@@ -67,10 +67,10 @@ class Retry:
 
 @dataclass(frozen=True)
 class History:
-    """What a job with rules remembers: the failures that each has counted, and when the first attempt
-    began that raised an error.
+    """What the rules of a job remember: how many failures each counted, and when the first attempt began
+    that raised an error.
 
-    Written down with each failed attempt, as JSON; the next one reads it.
+    It is written down with each failed attempt, as JSON; the next attempt reads it.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class History:
 
     @classmethod
     def from_json(cls, text: str | None) -> History:
-        """What a text says; an empty history when it says nothing of ours, an unknown one without a text."""
+        """The history in a text; an empty one if the text is not ours, an unknown one for None."""
         if text is None:
             return cls(is_known=False)
         try:
@@ -91,7 +91,7 @@ class History:
             return cls()
 
     def to_json(self) -> str:
-        """As ASCII; "" for one that is not known."""
+        """As ASCII JSON; "" for an unknown history."""
         return json.dumps([self.counts, self.began]) if self.is_known else ""
 
     def with_failure(self, rule: Retry | None, began: datetime | None) -> History:
@@ -101,13 +101,13 @@ class History:
         return replace(self, counts={**self.counts, **added}, began=self.began or timestamp)
 
     def failures(self, rule: Retry | None, attempts: int) -> int:
-        """How many of so many attempts the rule has counted; None stands for errors without a rule."""
+        """How many of so many attempts the rule has counted; with None, how many no rule has counted."""
         if not self.is_known:
             return 0
         return attempts - sum(self.counts.values()) if rule is None else self.counts.get(rule.name, 0)
 
     def age(self, began: datetime | None) -> timedelta:
-        """The time from the beginning of that first attempt to that of this one."""
+        """The time from the beginning of the first failed attempt to the beginning of this one."""
         if self.began is None or began is None:
             return timedelta(0)
         return timedelta(seconds=began.timestamp() - self.began)
@@ -125,7 +125,7 @@ def rule_for(error: BaseException, rules: Sequence[Retry]) -> Retry | None:
 
 
 def check_rules(where: str, rules: Any, discard_on: tuple[type[BaseException], ...]) -> None:
-    """Raise TypeError for what is no tuple of rules, and for a rule that would never be asked."""
+    """Raise TypeError for anything but a tuple of rules, and for a rule that would never be used."""
     if not isinstance(rules, tuple) or not all(isinstance(rule, Retry) for rule in rules):
         raise TypeError(
             f"{where}.retry_on must be a tuple like (Retry(ConnectionError, attempts=3),), not {rules!r}."
@@ -163,7 +163,7 @@ def _check_function(wait: Callable[..., Any]) -> None:
     try:
         inspect.signature(wait).bind(1, None)
     except ValueError:
-        # A function of C may not say what it takes.
+        # A function written in C may have no signature.
         return
     except TypeError as error:
         raise TypeError(f"The wait of Retry() is called as wait(attempts, error): {error}.") from None

@@ -1,4 +1,4 @@
-"""Whether a function is one for a job, and whether arguments fit it; found without running anything."""
+"""Whether a job may call a function, and whether arguments fit it. Nothing is run to find that out."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def check_fit(name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str
     """Raise TypeError for arguments that the function does not take."""
     if inspect.ismethod(function):
         function, args = function.__func__, (function.__self__, *args)
-    # Whether they fit depends on nothing else: it is found once for all jobs of a kind.
+    # Whether they fit depends on nothing else, so it is found out once for all jobs of a kind.
     if why := _misfit(function, len(args), tuple(kwargs)):
         raise TypeError(f"{name}(): {why}.")
 
 
 @functools.lru_cache(maxsize=4096)
 def _misfit(function: Callable[..., Any], args: int, names: tuple[str, ...]) -> str:
-    """Why the function does not take so many arguments and those of these names; "" if it does."""
+    """Why the function does not take so many arguments and those with these names; "" if it does."""
     try:
         signature = inspect.signature(function)
     except ValueError:

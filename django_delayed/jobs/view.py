@@ -1,4 +1,4 @@
-"""What a job may know of its own row."""
+"""The view that a job has of its own row."""
 
 from __future__ import annotations
 

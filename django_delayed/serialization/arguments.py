@@ -15,9 +15,9 @@ from ..exceptions import DelayedError, DeserializationError, SerializationError,
 from . import names, records, refusals, scalars
 from .scalars import TYPE
 
-# Levels of nesting; far from where Python's own recursion ends.
+# Levels of nesting, far below Python's own limit of recursion.
 DEEPEST = 100
-# Levels of JSON that so many take at most, each as pairs in a list in a dict.
+# Levels of JSON that these take at most, each as pairs in a list in a dict.
 DEEPEST_DATA = 4 * DEEPEST
 _encoder = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 _dump: dict[type, Callable[[Any, int], Any]] = {}
@@ -61,7 +61,7 @@ def encode(value: Any, depth: int = 0) -> Any:
         return dump(value, depth)
     if isinstance(value, models.Model):
         return _dump_record(value)
-    # A lazy string has the methods of str; a lazy number has not.
+    # A lazy string has the methods of str; a lazy number does not have them.
     if isinstance(value, Promise) and hasattr(type(value), "isidentifier"):
         return encode(str(value), depth)
     if isinstance(value, Enum):
@@ -76,7 +76,7 @@ def encode(value: Any, depth: int = 0) -> Any:
 
 
 def encode_as(label: str, value: Any) -> Any:
-    """As `encode`; the error says what the value is, and where in it the part stands that is refused."""
+    """As `encode`; the error has the label of the value, and says where the refused part is in it."""
     try:
         return encode(value)
     except SerializationError as error:
@@ -115,7 +115,7 @@ def _leads_back(data: Any, value: Any) -> bool:
     try:
         return bool(decode(from_json(to_json(data))) == value)
     except Exception:
-        # The class of the value may do anything where it is compared.
+        # The class of the value may raise anything when it is compared.
         return False
 
 
@@ -124,7 +124,7 @@ def decode(data: Any) -> Any:
 
     Raises DeserializationError for data that `encode` does not write, RecordNotFound for a lost instance, and
     UnknownType for a type that this process has not registered.
-    What the project's own code raises, a model's or that of a registered type, is raised as it is.
+    Errors of the project's own code, of a model or of a registered type, are raised as they are.
     """
     if isinstance(data, list):
         return [decode(item) for item in data]
@@ -148,7 +148,7 @@ def _unknown_type(name: Any) -> DelayedError:
 
 
 def is_too_deep(data: Any, deepest: int = DEEPEST_DATA) -> bool:
-    """Whether JSON data has more levels than these, by default those of the deepest that `encode` writes."""
+    """Whether JSON data has more levels than `deepest`, by default the most that `encode` writes."""
     level = [data]
     for _ in range(deepest):
         lists = (list(item.values()) if isinstance(item, dict) else item for item in level)
@@ -218,7 +218,7 @@ def _build(build: Callable[[Any], Any], data: Any) -> Any:
 
 
 def _build_container(build: Callable[[Any], Any], data: Any) -> Any:
-    # What it contains comes first: an error of a model's own code is not one of the container.
+    # The contents are decoded first: an error of a model's own code is not one of the container.
     return _build(build, data | {"value": decode(data.get("value"))})
 
 
@@ -226,7 +226,7 @@ _CONTAINERS: dict[str, Callable[[Any], Any]] = {
     "tuple": lambda data: tuple(data["value"]),
     "set": lambda data: set(data["value"]),
     "frozenset": lambda data: frozenset(data["value"]),
-    # iter(): the pairs stand in a list.
+    # iter(): the pairs are in a list.
     "dict": lambda data: dict(iter(data["value"])),
 }
 _dump.update(

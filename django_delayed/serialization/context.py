@@ -34,11 +34,11 @@ class Context:
 
     @classmethod
     def current(cls) -> Context:
-        """What is active now. Raises SerializationError."""
+        """The context that is active now. Raises SerializationError."""
         return cls(translation.get_language(), django_timezone.get_current_timezone(), capture())
 
     def dump(self) -> dict[str, Any]:
-        """The context as the part of a payload."""
+        """The context as a part of a payload."""
         try:
             zone = encode_zone(self.zone)
         except SerializationError:
@@ -76,10 +76,10 @@ class Context:
 
 
 def current_context() -> Callable[[], Context]:
-    """`Context.current` for many jobs in a row, which asks again only when a context variable has changed.
+    """`Context.current` for many jobs in a row, which looks again only when a context variable has changed.
 
-    Language and time zone are kept in such variables. To look both up takes 7 µs, as long as the rest of a
-    row; to compare the variables takes one step while none was set.
+    Language and time zone are kept in such variables. Looking both up takes 7 µs, as long as the rest of a
+    row; comparing the variables takes one step while none was set.
     """
     if settings.CONTEXT:
         # What providers return may differ from job to job.

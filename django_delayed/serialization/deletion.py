@@ -13,10 +13,10 @@ _DELETE = Collector.delete.__code__
 
 
 def is_being_deleted(record: Model) -> bool:
-    """Whether `record.delete()` is under way, or another delete() that has come to it.
+    """Whether `record.delete()` is under way, or another delete() that has reached it.
 
-    Django says so nowhere, and a receiver of ours would slow every deletion down: so those that are under way
-    are looked for among the callers, and only where somebody else receives the signals.
+    Django does not tell, and a receiver of ours would slow every deletion down. So this looks for deletions
+    among the callers, and only where somebody else receives the signals.
     """
     cls = record.__class__
     if not any(signal.receivers and signal.has_listeners(cls) for signal in (pre_delete, post_delete)):
@@ -25,7 +25,7 @@ def is_being_deleted(record: Model) -> bool:
     while frame := frame.f_back:  # type: ignore[assignment]
         if frame.f_code is _DELETE:
             values = frame.f_locals
-            # The one whose turn it is, and the one that the others go with.
+            # The instance that is being deleted now, and the one that delete() was called on.
             deleted = [values.get("obj"), getattr(values.get("self"), "origin", None)]
             if any(_is_same(record, other) for other in deleted):
                 return True

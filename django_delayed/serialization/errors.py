@@ -15,7 +15,7 @@ from types import TracebackType
 from .frames import innermost_frame, is_machinery
 
 TEXT_LIMIT = 64 * 1024  # bytes of `last_error`
-MESSAGE_LIMIT = 16 * 1024  # characters of the message that stand in it
+MESSAGE_LIMIT = 16 * 1024  # characters of the message in it
 SHORT_LIMIT = 255  # characters of error_class and error_message
 TEMPLATE_LIMIT = 2048  # characters of the message in the fingerprint
 MEMBERS_LIMIT = 10  # members of an exception group
@@ -30,7 +30,7 @@ _VARIABLE = re.compile(r"""0x[0-9a-fA-F]+|[0-9a-fA-F-]{32,36}|\d+|(?<!\w)'[^']*'
 class ErrorText:
     """An error as text: its class, the first line of its message, the whole text, its fingerprint.
 
-    `path` is the class with its module, by which it can be imported; without it when it is one of Python's.
+    `path` is the class with its module, by which it can be imported; a builtin class has no module there.
     """
 
     error_class: str
@@ -50,7 +50,7 @@ class ErrorText:
         }
 
     def in_ascii(self) -> ErrorText:
-        """The same for a column whose charset cannot store the text."""
+        """The same for a column with a charset that cannot store the text."""
         return replace(
             self,
             error_class=_ascii(self.error_class)[:SHORT_LIMIT],
@@ -60,7 +60,7 @@ class ErrorText:
         )
 
     def withheld(self) -> ErrorText:
-        """The same without its text, for a database that refuses even ASCII, for its length for example."""
+        """The same without its text, for a database that refuses even ASCII, for example for its length."""
         message = "(the text of the error could not be stored)"
         return replace(self, error_class="Error", message=message, text="Error", path="")
 
@@ -98,7 +98,7 @@ def _from_application(whole: TracebackType | None) -> TracebackType | None:
 
 
 def text_of_traceback(error: BaseException) -> str:
-    """The traceback for the log: bounded, indented, and without what would reach a terminal as a command."""
+    """The traceback for the log: bounded, indented, and without characters that would control a terminal."""
     lines = map(printable, _traceback(error).split("\n"))
     return indent("\n".join(lines).rstrip(), "    ")
 
@@ -106,8 +106,8 @@ def text_of_traceback(error: BaseException) -> str:
 def clear_frames(error: BaseException) -> None:
     """Free the local variables of the frames that the error and its causes hold.
 
-    Each frame holds the frames that called it. One of these holds the error: without this, what a failed job
-    worked with stays in memory until Python collects cycles.
+    Each frame holds the frames that called it, and one of these holds the error. Without this, the data of a
+    failed job stays in memory until Python collects cycles.
     """
     # A class of errors may override what is read here.
     with suppress(Exception):
@@ -121,7 +121,7 @@ def storable(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with escapes for what would end a line of the log, or reach a terminal as a command."""
+    """The text with escapes for characters that would end a line of the log or control a terminal."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
@@ -164,7 +164,7 @@ def _message(error: BaseException) -> str:
 
 
 def _ends(message: str) -> str:
-    """The head and the tail of a long message: programs that are called say at the end what was wrong."""
+    """The head and the tail of a long message: the output of a program says at the end what was wrong."""
     if len(message) <= MESSAGE_LIMIT:
         return message
     half = (MESSAGE_LIMIT - len(CUT)) // 2

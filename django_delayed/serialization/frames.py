@@ -31,7 +31,7 @@ def innermost_frame_in(text: str) -> str:
 
     Reads the text of an error, as `describe` writes it; "" if it has no frame.
     """
-    # The last traceback is that of the error itself; those of its causes stand above it.
+    # The last traceback is that of the error itself; those of its causes are above it.
     frames = _FRAME.findall(text.rpartition("\nTraceback (most recent call last):\n")[2])
     own = [frame for frame in frames if _is_own(frame[0])]
     for file, function in (own or frames)[-1:]:
@@ -40,16 +40,16 @@ def innermost_frame_in(text: str) -> str:
 
 
 def application_frames_in(text: str) -> str:
-    """The text of an error, as `describe` writes it, with the frames of the application's own code alone.
+    """The text of an error, as `describe` writes it, with only the frames of the application's own code.
 
-    It stays as it is when it has none of these.
+    A text without such frames stays as it is.
     """
     frames = [match[2] for line in text.split("\n") if (match := _ANY_FRAME.match(line))]
     return "\n".join(_own_lines(text)) if any(map(_is_own, frames)) else text
 
 
 def _own_lines(text: str) -> Iterator[str]:
-    """The lines but those of other frames; one that says so stands for such frames that follow each other."""
+    """The lines without those of other frames. LEFT_OUT stands for other frames that follow each other."""
     lines_of_frame, is_own, was_left_out = "", True, False
     for line in text.split("\n"):
         if frame := _ANY_FRAME.match(line):

@@ -18,9 +18,9 @@ from ..conf import settings
 from ..exceptions import DeserializationError, SerializationError, UnknownCode
 
 _MISSING = object()
-# Of Jobs, by the name that they had before: the own name of the class.
+# The own names of Job classes, by their former names.
 _former_names: dict[str, str] = {}
-# The classes of what a decorator makes of a function so that jobs perform it: tasks.
+# The classes of objects that a decorator makes of functions for jobs to perform: tasks.
 marked_kinds: list[type] = []
 _IF_IT_MOVED = (
     "If it has moved, give its new name in DJANGO_DELAYED['ALIASES'] or its old one in the aliases of the"
@@ -33,7 +33,7 @@ def name_of(thing: Any) -> str:
 
     Raises SerializationError, with what to do about it, when a worker could not find it by that name.
     """
-    # To mypy, a class is no argument of a function that remembers: it does not take it for hashable.
+    # mypy does not take a class for hashable, and so refuses it as an argument of a cached function.
     return _name_of(thing)
 
 
@@ -60,11 +60,11 @@ def _name_of(thing: Any) -> str:
 
 
 def resolve(name: Any) -> Any:
-    """The class or function that a row means by this name: what has it, or what had it before.
+    """The class or function that a row means by this name, which may be a former one.
 
     A former name is one of ALIASES, one of a Job's aliases, or a name under which the old module still
-    imports the code. It leads to the code's own name, which has to be one that a row may ask for. Imports
-    nothing but modules of installed apps and TRUSTED_MODULES. Raises DeserializationError for every other
+    imports the code. It leads to the code's own name, which has to be one that a row may ask for. Only
+    modules of installed apps and TRUSTED_MODULES are imported. Raises DeserializationError for every other
     name, and when the code is gone or cannot be imported.
     """
     if not isinstance(name, str):
@@ -98,7 +98,7 @@ def resolve_class(name: Any) -> type:
 def resolve_marked(name: Any) -> Any:
     """The instance of one of `marked_kinds` that a row means by this name, or by its former one in ALIASES.
 
-    The code has marked it itself as one to be performed. So it may also be private, and lie in a module that
+    Its own code has marked it as one to be performed. So it may also be private, and may be in a module that
     belongs to no app but that this process has imported. Raises DeserializationError.
     """
     try:
@@ -113,7 +113,7 @@ def _find_marked(name: Any) -> Any:
     module, _, qualname = name.partition(":") if isinstance(name, str) else ("", "", "")
     if not all(part.isidentifier() for part in (*module.split("."), *qualname.split("."))):
         raise DeserializationError(f"{name!r} is not the name of a task.")
-    # The program that runs is another one in a worker.
+    # In a worker, __main__ is another program.
     if not is_trusted(module) and (module not in sys.modules or module == "__main__"):
         raise UnknownCode(
             f"{name} may not be named by a job: its module is not in any of INSTALLED_APPS, and nothing has"
@@ -127,7 +127,7 @@ def _find_marked(name: Any) -> Any:
 
 
 def set_former_names(thing: Any, names: Sequence[str]) -> None:
-    """Have waiting rows find the class by these names too. Raises TypeError for a former name of another."""
+    """Let waiting rows find the class by these names too. Raises TypeError for a former name of another."""
     own = ":".join(_own_name(thing))
     for name in names:
         if _former_names.setdefault(name, own) != own:
@@ -136,9 +136,9 @@ def set_former_names(thing: Any, names: Sequence[str]) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def found_under(name: str) -> Any:
-    """The class or function whose own name this is. Raises DeserializationError.
+    """The class or function that has this as its own name. Raises DeserializationError.
 
-    Remembered: a worker performs jobs of few classes, each thousands of times.
+    It is cached: a worker performs jobs of few classes, each thousands of times.
     """
     module, qualname = _parts_of(name)
     found = _look_up(module, qualname)
@@ -150,7 +150,7 @@ def found_under(name: str) -> Any:
 
 
 def _imported_at(name: str) -> Any:
-    """What a module imports under this name, when it is something that has a name of its own."""
+    """What a module imports under this name, if that has a name of its own."""
     try:
         found = _look_up(*_parts_of(name))
     except DeserializationError:
@@ -159,7 +159,7 @@ def _imported_at(name: str) -> Any:
 
 
 def _check_own_name(name: str, found: Any) -> Any:
-    """What was found, if its own name leads to it and a row may ask for that. Raises DeserializationError."""
+    """The found object, if its own name leads to it and a row may use that. Raises DeserializationError."""
     own = ":".join(_own_name(found))
     try:
         itself = found_under(own)
@@ -194,14 +194,14 @@ def _look_up(module: str, qualname: str) -> Any:
     # Statically: a name from a row must not run a property or a __getattr__.
     found = inspect.getattr_static(found, first, _MISSING)
     for part in inner:
-        # Only through classes: what a module imports has a module of its own to be named by.
+        # Only through classes: what a module imports is named by its own module.
         found = inspect.getattr_static(found, part, _MISSING) if issubclass(type(found), type) else _MISSING
     # Not isinstance(): it would evaluate a lazy object, such as settings or a SimpleLazyObject.
     return found.__func__ if type(found) is staticmethod else found
 
 
 def _own_name(found: Any) -> tuple[Any, Any]:
-    """What the object says that its module and its qualified name are."""
+    """The module and the qualified name of the object, as it says."""
     if issubclass(type(found), (type, FunctionType)):
         return found.__module__, found.__qualname__
     # A decorated function has both in its __dict__. getattr() would evaluate a lazy object.
@@ -226,7 +226,7 @@ def _import(module: str) -> Any:
     try:
         return import_module(module)
     except DatabaseError:
-        # The module runs a query when it is imported, and the database is unavailable: to be tried again.
+        # The module runs a query while it is imported, and the database is unavailable: to be tried again.
         raise
     except Exception as error:
         kind = UnknownCode if isinstance(error, ModuleNotFoundError) else DeserializationError

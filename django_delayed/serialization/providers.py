@@ -18,14 +18,14 @@ class Provider(Protocol):
     """What the setting CONTEXT names: an instance, a class with static methods, or a module."""
 
     def capture(self) -> Any:
-        """The value of now, of a type that a job can have as an argument; None for nothing to carry."""
+        """The present value, of a type that a job can have as an argument; None to carry nothing."""
 
     def restore(self, value: Any) -> AbstractContextManager[Any]:
-        """The block to load and to perform a job in that was enqueued with this value."""
+        """The block in which a job that was enqueued with this value is loaded and performed."""
 
 
 def provider(name: str) -> Provider:
-    """The provider of this name. Raises ImproperlyConfigured for one that is none."""
+    """The provider of this name. Raises ImproperlyConfigured if there is none."""
     path = settings.CONTEXT[name]
     try:
         found = import_string(path)
@@ -39,9 +39,9 @@ def provider(name: str) -> Provider:
 
 
 def import_all() -> None:
-    """Import the providers before the first job is begun: one may connect receivers, which are to hear of it.
+    """Import the providers before the first job begins: they may connect receivers that have to learn of it.
 
-    What is wrong with one is an error of each job that needs it.
+    An error of a provider is an error of each job that needs it.
     """
     for name in settings.CONTEXT:
         with suppress(Exception):
@@ -49,7 +49,7 @@ def import_all() -> None:
 
 
 def problems() -> Iterator[str]:
-    """What is wrong with the providers, a sentence for each."""
+    """The errors of the providers, a sentence for each."""
     for name in settings.CONTEXT:
         try:
             provider(name)

@@ -37,8 +37,8 @@ def model_of(label: Any) -> type[models.Model]:
 def reference(record: models.Model) -> tuple[str, Any, str | None]:
     """Label, primary key and database of a saved instance. Raises SerializationError for any other one.
 
-    The database is the one that the instance is written to, where a router reads from replicas: a replica may
-    lag behind, or be gone when the job is performed.
+    The database is the one that the instance is written to, even if a router reads from replicas: a replica
+    may lag behind, or be gone when the job is performed.
     """
     # Not type(): request.user is a lazy stand-in for a user.
     label = label_of(record.__class__)
@@ -73,13 +73,13 @@ def key_as_text(model: type[models.Model], pk: Any) -> list[str]:
 
 
 def key_from_text(model: type[models.Model], texts: Any) -> Any:
-    """The primary key that `key_as_text` wrote. What its field raises is raised as it is."""
+    """The primary key that `key_as_text` wrote. Errors of its field are raised as they are."""
     parts = [field.to_python(text) for field, text in zip(_key_fields(model), texts, strict=True)]
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 def _key_fields(model: type[models.Model]) -> list[Any]:
-    """The fields of the key; of one that is a foreign key, the field that it refers to."""
+    """The fields of the key; instead of a foreign key, the field that it refers to."""
     fields: list[Any] = []
     field: Any
     for field in model._meta.pk_fields:
@@ -90,11 +90,11 @@ def _key_fields(model: type[models.Model]) -> list[Any]:
 
 
 def fetch(model: type[models.Model], pk: Any, db: str | None) -> models.Model:
-    """The instance as it is now, past every custom manager.
+    """The instance as it is now, fetched without custom managers.
 
-    Raises RecordNotFound when it is gone and DeserializationError when it cannot be looked up, both of which
-    fail the job for good. Every other error, of an unavailable database or of the model's own code, is raised
-    as it is: it may not come again.
+    Raises RecordNotFound when it is gone and DeserializationError when it cannot be looked up: both fail the
+    job for good. Every other error, of an unavailable database or of the model's own code, is raised as it
+    is: it may not come again.
     """
     label = model._meta.label_lower
     if isinstance(pk, Decimal) and abs(pk.adjusted()) > MOST_DIGITS:
@@ -115,7 +115,7 @@ def fetch(model: type[models.Model], pk: Any, db: str | None) -> models.Model:
 
 
 def _look_up(model: type[models.Model], pk: Any, db: str | None) -> models.QuerySet[models.Model]:
-    """The query for the instance, which has not run. Raises DeserializationError for what is no key of it."""
+    """The query for the instance, which has not run. Raises DeserializationError for an invalid key."""
     try:
         for part in pk if isinstance(pk, (list, tuple)) else [pk]:
             if isinstance(part, str):

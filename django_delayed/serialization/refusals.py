@@ -1,4 +1,4 @@
-"""What an error says of a value that cannot be serialized: where it stands, and what to write instead."""
+"""What an error says of a value that cannot be serialized: where it is, and what to write instead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils.datastructures import MultiValueDict
 
 REGISTER = "register its type with django_delayed.register_type()"
-# Kinds of values, the narrower ones first, and what makes something of each that can be stored.
+# Kinds of values, the narrower ones first, and the expression that converts each to something storable.
 _CONVERSIONS: tuple[tuple[tuple[type, ...], str], ...] = (
     ((MultiValueDict,), "value.dict() or dict(value.lists()) for every value of each key"),
     ((Mapping,), "dict(…)"),
@@ -38,9 +38,9 @@ def refusal(value: Any) -> str:
 
 
 def place_in(value: Any, is_refused: Callable[[Any], bool], most_levels: int) -> str:
-    """Where the value that is refused stands in this one, as "[3]['total']"; "" when it is this one itself.
+    """Where the refused value is in this one, as "[3]['total']"; "" when it is this one itself.
 
-    "" too when it stands deeper than `most_levels`, as in a list that contains itself.
+    "" too when it is deeper than `most_levels`, as in a list that contains itself.
     """
     place = ""
     for _ in range(most_levels):
@@ -52,7 +52,7 @@ def place_in(value: Any, is_refused: Callable[[Any], bool], most_levels: int) ->
 
 
 def _conversion(value: Any) -> str:
-    # Of numpy and pandas, whose scalars of one bit are no numbers, and whose arrays are no sequences.
+    # For numpy and pandas: their boolean scalars are no numbers, and their arrays are no sequences.
     if callable(getattr(type(value), "tolist", None)) and not isinstance(value, numbers.Number):
         return "value.tolist()"
     if isinstance(value, tuple) and hasattr(value, "_asdict"):

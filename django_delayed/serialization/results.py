@@ -1,4 +1,4 @@
-"""What a job has returned, as the JSON of the column `result`."""
+"""The result of a job, as the JSON of the column `result`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import arguments
 
 @dataclass(frozen=True)
 class Kept:
-    """The value that a job has returned, and the worker that performed it: a finished row names none."""
+    """The value that a job has returned, and the worker that performed it, as a finished row names none."""
 
     value: Any = None
     worker: str = ""
@@ -23,7 +23,7 @@ class Kept:
 
     @classmethod
     def load(cls, text: str) -> Kept:
-        """What the column says; nothing, if it is empty or somebody has written something else there."""
+        """What the column says; nothing if it is empty, or if somebody has written something else there."""
         if not text:
             return cls()
         try:
@@ -33,7 +33,7 @@ class Kept:
 
 
 def normalized(value: Any) -> Any:
-    """The value as it comes back from JSON. Raises TypeError or ValueError for one that is none."""
+    """The value as it comes back from JSON. Raises TypeError or ValueError for one that JSON cannot hold."""
     try:
         data = _decoder.decode(arguments.to_json(_in_json(value)))
     except RecursionError:

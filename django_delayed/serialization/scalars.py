@@ -23,9 +23,9 @@ BIG = 2**1024
 
 
 def base_of(value: Any) -> type | None:
-    """The scalar type that a value's class extends by behaviour alone; None if there is none.
+    """The scalar type that a value's class extends without adding state; None if there is none.
 
-    So are the dates of tools that freeze the time of a test, for example.
+    The dates of tools that freeze the time of a test are an example.
     """
     base = next((cls for cls in type(value).__mro__ if cls in DUMP), None)
     added = takewhile(lambda cls: cls is not base, type(value).__mro__)
@@ -79,7 +79,7 @@ def _from_moment(kind: Any) -> Callable[[Any], Any]:
     )
 
 
-# By the exact type: how it becomes JSON data. The second argument is its depth in what contains it.
+# For each exact type, how a value becomes JSON data. The second argument is its depth in its container.
 DUMP: dict[type, Callable[[Any, int], Any]] = {
     type(None): lambda value, depth: value,
     bool: lambda value, depth: value,
@@ -96,7 +96,7 @@ DUMP: dict[type, Callable[[Any, int], Any]] = {
     UUID: lambda value, depth: {TYPE: "uuid", "value": str(value)},
     type(Path()): lambda value, depth: {TYPE: "path", "value": text(str(value))},
 }
-# By the name in the data: how it becomes the value again.
+# For each name in the data, how it becomes the value again.
 LOAD: dict[str, Callable[[Any], Any]] = {
     "int": lambda data: int(data["value"], 16),
     "safe": lambda data: SafeString(data["value"]),
