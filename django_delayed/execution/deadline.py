@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 
-# That of `signal` makes enums of what it takes and returns, which takes ten times as long.
+# signal.signal() makes enums of what it takes and returns, which takes ten times as long.
 from _signal import signal as set_handler  # type: ignore[import-not-found]
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 # Seconds. One alarm may be lost: Python ignores what is raised in a __del__, and a bare except swallows it.
 REPEAT_AFTER = 1.0
-# Windows has neither them nor workers, but jobs that are performed inline.
+# Windows has no alarms. It has no workers either, but jobs are performed inline there.
 HAS_ALARMS = hasattr(signal, "setitimer")
 _SIGALRM = int(getattr(signal, "SIGALRM", 0))
 
@@ -37,7 +37,7 @@ class Deadline:
     limit: timedelta
     due: float  # on the monotonic clock
     expired: bool = False
-    # What was raised in the job.
+    # The class that was raised in the job.
     raised: type[BaseException] = JobTimeout
 
     def __str__(self) -> str:
@@ -59,13 +59,13 @@ _is_undisturbed = False
 
 
 def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
-    """What the function returns. Once `limit` has passed, JobTimeout is raised in it, again each second.
+    """The function's result. Once `limit` has passed, JobTimeout is raised in it, and again each second.
 
     A coroutine that it waits for is cancelled first, and JobTimeout is raised a second later.
 
     Raises JobTimeout also if the function has swallowed it, or has switched off the alarm. Works in a main
-    thread only; in another, and on Windows, the function runs as long as it likes, and the process that
-    watches this one has to end it. An alarm that the caller has set rings all the same.
+    thread only. In another thread, and on Windows, the function has no limit, and the process that watches
+    this one has to end it. An alarm that the caller has set still goes off.
 
     A call and not a `with` block: Python handles signals between the last line of a block and its `__exit__`
     too, and a JobTimeout raised there would hit our code instead of the job's.
@@ -94,7 +94,7 @@ def run_within(limit: timedelta, name: str, function: Callable[[], T]) -> T:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """A short block of ours in the midst of a job: neither JobTimeout nor JobInterrupted is raised in it."""
+    """A short block of ours inside a job: neither JobTimeout nor JobInterrupted is raised in it."""
     global _is_undisturbed
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -136,7 +136,7 @@ def _run(deadline: Deadline, function: Callable[[], T]) -> T:
 
 def _expire(signum: int, frame: FrameType | None) -> None:
     if _is_undisturbed:
-        # It rings again a second later.
+        # The alarm repeats a second later.
         return
     for deadline in _deadlines:
         if deadline.due <= time.monotonic():
@@ -151,7 +151,7 @@ def _expire(signum: int, frame: FrameType | None) -> None:
 
 
 def _ring(alarm: CallersAlarm, signum: int, frame: FrameType | None) -> None:
-    """Let the caller have the alarm."""
+    """Pass the alarm on to the caller's handler."""
     alarm.due = alarm.due + alarm.interval if alarm.interval else math.inf
     _set_timer()
     if callable(alarm.handler):
@@ -159,7 +159,7 @@ def _ring(alarm: CallersAlarm, signum: int, frame: FrameType | None) -> None:
 
 
 def _set_timer() -> tuple[float, float]:
-    """Have the next alarm when it is due. Returns the seconds and the interval that were set before."""
+    """Set the timer for the next alarm. Returns the seconds and the interval that were set before."""
     due = [deadline.due for deadline in _deadlines]
     interval = REPEAT_AFTER
     if _callers and _callers.due < math.inf:
@@ -167,6 +167,6 @@ def _set_timer() -> tuple[float, float]:
         interval = REPEAT_AFTER if _deadlines else _callers.interval
     if not due:
         return signal.setitimer(signal.ITIMER_REAL, 0)
-    # At least a microsecond: a timer of 0 is never armed. At most three years: the platform has a limit.
+    # At least a microsecond: 0 would switch the timer off. At most three years: the platform has a limit.
     soonest = min(max(min(due) - time.monotonic(), 1e-6), 1e8)
     return signal.setitimer(signal.ITIMER_REAL, soonest, interval)

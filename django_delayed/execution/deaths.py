@@ -22,12 +22,12 @@ SECOND_CRASH_WAIT = timedelta(seconds=30)
 
 
 def decide_after_death(row: DelayedJob, why: str, was_alone: bool) -> Crashed | Interrupted | Suspected:
-    """The outcome of an attempt in which the worker's process died, in this job or in one of several."""
+    """The outcome when the worker's process died. `was_alone`: it performed no other job at that time."""
     return decide_after_crash(row, why) if was_alone else Suspected()
 
 
 def decide_after_crash(row: DelayedJob, why: str) -> Crashed | Interrupted:
-    """The outcome of an attempt in which the worker's process died. The row is as it is now."""
+    """The outcome of an attempt in which the worker's process died. The row has to be up to date."""
     if row.extras & CURSORS and all_cursors().have_moved(row):
         return Interrupted(why)
     crash = WorkerCrashed(f"The job did not end: {why}.")
@@ -48,7 +48,7 @@ def decide_after_kill(row: DelayedJob, limit: timedelta, how: str = "was killed"
 
 
 def _has_no_attempt_left(row: DelayedJob) -> bool:
-    """Whether max_attempts is reached by the attempts that no rule has counted."""
+    """Whether the attempts that no rule has counted have reached max_attempts."""
     if row.attempts < row.max_attempts:
         return False
     return History.from_json(read_history(row)).failures(None, row.attempts) >= row.max_attempts

@@ -11,7 +11,7 @@ from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 
-_forks = 0  # by which this process has come from the one that was started
+_forks = 0  # between the process that was started and this one
 
 
 def _after_fork_in_child() -> None:
@@ -25,11 +25,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def in_this_process(function: Callable[[], T]) -> Callable[[], T]:
-    """The function; a child that it has forked ends with it, whatever it returns or raises there.
+    """The function, wrapped: a child that it has forked ends with it, whatever it returns or raises there.
 
-    The child has the connections of its parent: what follows the function would write to them.
+    The child has the connections of its parent, and the code after the function would write to them.
     """
-    # The id of the process says it too, and takes a call of the system.
+    # The id of the process tells it too, but costs a system call.
     forks = _forks
 
     def run() -> T:

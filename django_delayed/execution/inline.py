@@ -40,14 +40,14 @@ def is_delayed(row: DelayedJob) -> bool:
 def perform_inline(job: Job, row: DelayedJob) -> None:
     """Perform the job at once, in one attempt, on the connections of the caller. Writes nothing.
 
-    Its arguments are those of the row. Raises its error, unless its `discard_on` names that.
+    Its arguments are read from the row. Raises its error, unless its `discard_on` names that.
     """
     if running_loop():
-        # As the INSERT would, and before the job does anything.
+        # As the INSERT would, but before the job does anything.
         raise SynchronousOnlyOperation("A job is performed inline, and an event loop runs.")
     _say_what_is_ignored()
     row.run_at = row.created_at = timezone.now()
-    # The next attempt is the caller's to make.
+    # The caller has to make the next attempt.
     row.attempts = row.max_attempts = 1
     job.enqueued(row)
     job.finish_enqueue()

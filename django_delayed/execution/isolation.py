@@ -1,4 +1,4 @@
-"""Put back after each job what is the process's: a caller's transaction, signal handlers, the environment."""
+"""Put back the state of the process after a job: a caller's transaction, signal handlers, the environment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 
-# That of `signal` makes an enum of what it returns, which takes twenty times as long.
+# signal.getsignal() makes an enum of what it returns, which takes twenty times as long.
 from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,14 +28,14 @@ logger = logging.getLogger("django_delayed")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 STREAMS = (0, 1, 2)
-# Those that a program can handle.
+# The signals that a program can handle.
 _SIGNALS = [number for number in signal.Signals if number.name not in ("SIGKILL", "SIGSTOP")]
 _MOST_NAMES = 10  # of threads in one line of the log
 
 
 @contextmanager
 def transactions_kept(inside: Iterable[BaseDatabaseWrapper]) -> Iterator[None]:
-    """A block in which a database error of the job does not cost a caller their transaction."""
+    """A block in which a database error of the job does not break a caller's transaction."""
     savepoints = [(connection, savepoint) for connection in inside if (savepoint := connection.savepoint())]
     try:
         yield
@@ -49,7 +49,7 @@ def transactions_kept(inside: Iterable[BaseDatabaseWrapper]) -> Iterator[None]:
 
 
 class SignalHandlers:
-    """The handlers of these signals, and what wakes the sleep of a worker, as they are when this is made."""
+    """The handlers of these signals, and the fd that wakes a worker, as they are when this is made."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self._numbers = numbers
@@ -69,22 +69,22 @@ class SignalHandlers:
 
     def _install(self) -> None:
         for number, handler in zip(self._numbers, self._handlers, strict=True):
-            # None: the handler was not set by Python, which then cannot restore it.
+            # None: the handler was not set by Python, so Python cannot restore it.
             if handler is None or getsignal(number) is handler:
                 continue
             signal.signal(number, handler)
-            # Its handlers are beneath those of Python, and replaced with them.
+            # The handlers of faulthandler are beneath those of Python, and are replaced with them.
             if faulthandler.unregister(number):  # type: ignore[func-returns-value]
                 with suppress(OSError, ValueError, RuntimeError):
                     faulthandler.register(number)
 
 
 class ProcessState:
-    """What is the process's and no thread's own, as it is when this is made.
+    """The state that the threads of the process share, as it is when this is made.
 
     The working directory, the umask, the environment, the handlers of all signals, and the standard streams
-    where they are closed. For the main thread of a process that performs in no other: `put_back` would change
-    it under a job of another thread. A look that finds nothing changed takes three microseconds.
+    if a job closes them. For a process that performs only in its main thread: `put_back` would change the
+    state while a job of another thread runs. If nothing has changed, it takes three microseconds.
     """
 
     def __init__(self) -> None:
@@ -92,17 +92,17 @@ class ProcessState:
         self._umask = os.umask(0o077)
         os.umask(self._umask)
         self._environ = os.environ
-        # What os.environ holds, encoded: to compare that costs a tenth of comparing the values themselves.
+        # The encoded content of os.environ: comparing it takes a tenth of the time of comparing the values.
         self._encoded = dict(_encoded(os.environ))
         self._variables = dict(os.environ)
         self._handlers = SignalHandlers(_SIGNALS)
-        # The number of each that is open, and a copy of its descriptor.
+        # For each open stream, its number and a copy of its descriptor.
         self._streams = [(number, os.dup(number)) for number in STREAMS if _is_open(number)]
 
     def put_back(self) -> None:
         """Put back what a job has changed."""
         self._handlers.put_back()
-        # Set without a look: that would take two calls, and between them another mask would be in force.
+        # Set without a look: a look takes two calls, and between them another mask is in force.
         os.umask(self._umask)
         if self._directory is not None and _directory() != self._directory:
             self._put_back_directory(self._directory)
@@ -110,12 +110,12 @@ class ProcessState:
             self._put_back_environment()
         for number, copy in self._streams:
             if not _is_open(number):
-                # The next connection would have its number, and get what is written to the stream.
+                # The next connection would get its number, and what is written to the stream.
                 with suppress(OSError):
                     os.dup2(copy, number)
 
     def close(self) -> None:
-        """Free the copies of the streams; nothing can be put back any more."""
+        """Free the copies of the streams; no stream can be put back any more."""
         for _, copy in self._streams:
             with suppress(OSError):
                 os.close(copy)
@@ -143,15 +143,15 @@ class ProcessState:
 
 
 class LeftThreads:
-    """The threads that jobs leave running. Those that run when this is made are the process's own."""
+    """The threads that jobs leave running. Those that run when this is made belong to the process."""
 
     def __init__(self) -> None:
         self._known = set(threading.enumerate())
 
     def report(self, row: DelayedJob) -> None:
-        """Log those that the job of this row has left running; each thread once.
+        """Log the threads that the job of this row has left running, each once.
 
-        As a warning, for the process cannot end before they do; as an information, if it can.
+        The level is WARNING, as the process cannot end before they do, or INFO if it can.
         """
         if threading.active_count() == len(self._known):
             return

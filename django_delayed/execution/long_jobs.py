@@ -1,4 +1,4 @@
-"""Where the cursors of a long job are written: apart from its own connections, guarded by its claim."""
+"""Write the cursors of a long job: apart from its own connections, guarded by its claim."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ logger = logging.getLogger("django_delayed")
 class AttemptCursors:
     """The cursors of one attempt in their table.
 
-    Each is written in one transaction with a statement that finds the row only while its claim is the valid
-    one, and locks it: a worker that has lost the job moves no cursor of the next, and commits no chunk.
+    Each is written in one transaction with a statement that locks the row, and finds it only while its claim
+    is the valid one. So a worker that has lost the job moves no cursor of the next one, and commits no chunk.
     """
 
     def __init__(self, row: DelayedJob, session: Session, stop: Stop) -> None:
@@ -40,7 +40,7 @@ class AttemptCursors:
         self._stop = stop
 
     def read(self) -> Mapping[str, str]:
-        """Those of earlier attempts as JSON, by their keys."""
+        """The cursors of earlier attempts as JSON, by their keys."""
         if not self._row.extras & CURSORS:
             return {}
         return self._on_connection_of_queue(lambda: all_cursors().of(self._row))
@@ -48,7 +48,7 @@ class AttemptCursors:
     def write(self, cursors: Mapping[str, Cursor]) -> bool:
         """Write these on the connection of the queue; False if the database is unavailable.
 
-        Raises JobInterrupted when another worker has the job by now.
+        Raises JobInterrupted if the job has lost its claim.
         """
         return self._on_connection_of_queue(lambda: self._write(cursors))
 
@@ -95,6 +95,6 @@ class AttemptCursors:
         self._row.extras |= CURSORS
 
     def _on_connection_of_queue(self, statement: Callable[[], T]) -> T:
-        # A JobTimeout would leave the connection in the middle of a statement, or in the hands of the job.
+        # A JobTimeout would leave the connection in the middle of a statement, or leave it to the job.
         with undisturbed(), self._session.outside():
             return statement()

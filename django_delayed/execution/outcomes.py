@@ -61,7 +61,7 @@ class Snoozed:
 
 @dataclass(frozen=True)
 class EndedByError:
-    """The attempt ended with an error, after `duration` seconds, which are None when they were not measured.
+    """The attempt ended with an error, after `duration` seconds; None when that was not measured.
 
     `job` is None when it could not be loaded, and when the worker died or was killed in it. `job_class` is
     Job when nothing more is known of it.
@@ -111,7 +111,7 @@ class Released:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The worker's process died, as `why` says, in a job that got further; not counted, and it goes on."""
+    """The worker's process died, as `why` says, after the job got further; not counted, and it goes on."""
 
     why: str
 
@@ -145,20 +145,20 @@ def decide(
 ) -> Rescheduled | Failed | Discarded:
     """The outcome of an attempt that ended with this error. `job` is None when it could not be loaded.
 
-    `read_history` is called for a job that has rules: what they remembered before this attempt. With None,
-    which stands for a database that is unavailable, such a job is not given up.
+    `read_history` is called for a job that has rules. It returns what they remembered before this attempt,
+    or None if the database is unavailable: then such a job is not given up.
     """
     asked, error = _asked_for(error)
     text = describe(error, row.name)
     how: Any = {"exception": error, "job_class": class_known(row, job), "duration": duration}
-    # While it is loaded, an unavailable database says nothing about the job.
+    # While the job is loaded, an error of the database says nothing about the job.
     is_its_own = job is not None or not isinstance(error, DatabaseError)
     # A task has rules of its own; a job has those of its class.
     policy = how["job_class"] if job is None else job
     if is_its_own and not asked and isinstance(error, (*policy.discard_on, JobExpired)):
         return Discarded(job, text, **how)
     rule = rule_for(error, policy.retry_on) if is_its_own else None
-    # Inline there is no row, and no attempt but this one.
+    # Inline, there is no row, and only this attempt.
     if row.pk is None or (rule is None and not asked and _is_final(job, error)):
         return Failed(job, text, **how)
     has_rules = bool(policy.retry_on or policy.retry_for)
@@ -174,17 +174,17 @@ def decide(
 
 
 def class_known(row: DelayedJob, job: Job | None) -> type[Job]:
-    """The class of the job, of which a record may be gone; Job when nothing is known of it."""
+    """The class of the job, also if the job could not be loaded; Job if its class is not known."""
     return (class_of(row, Job) or Job) if job is None else type(job)
 
 
 def _asked_for(error: BaseException) -> tuple[JobRetried | None, BaseException]:
-    """What `retry_job` has raised, and the error that the job was handling then; None and another error."""
+    """The exception of `retry_job`, and the error that the job was handling; None and any other error."""
     return (error, error.__context__ or error) if isinstance(error, JobRetried) else (None, error)
 
 
 def wait_for_code(row: DelayedJob, error: BaseException) -> timedelta | None:
-    """How long a job waits for a worker that knows its code; None when it is not that, or not any more.
+    """How long a job waits for a worker that knows its code; None if it does not wait, or no longer.
 
     While a new version is deployed, workers of the old one meet jobs of the new one.
     """
@@ -195,19 +195,19 @@ def wait_for_code(row: DelayedJob, error: BaseException) -> timedelta | None:
 
 
 def _is_final(job: Job | None, error: BaseException) -> bool:
-    # Code and records that are gone do not come back. What else kept the job from being loaded may be over.
+    # Code and records that are gone do not come back. Other causes that kept the job from loading may pass.
     is_gone = job is None and isinstance(error, DeserializationError)
     return is_gone or isinstance(error, MailRefused)
 
 
 def _is_too_late(policy: Job | type[Job], age: timedelta) -> bool:
-    """Whether the next attempt would begin when the `retry_for` of the job is over."""
+    """Whether the next attempt would begin after the `retry_for` of the job is over."""
     limit = policy.retry_for
     return limit is not None and age > as_duration(limit, "retry_for")
 
 
 def read_history(row: DelayedJob) -> str:
-    """What the rules of a job remembered before this attempt. It is a statement of the queue."""
+    """What the rules of a job remembered before this attempt. This runs a statement of the queue."""
     return all_attempts().history_before(row) if row.last_error else ""
 
 
@@ -215,7 +215,7 @@ def _wait(
     row: DelayedJob, job: Job | None, rule: Retry | None, failures: int, error: BaseException
 ) -> timedelta:
     def default(failures: int, error: BaseException) -> timedelta | float:
-        # Without a job, there is no method to ask.
+        # Without a job, there is no method to call.
         return default_wait(failures) if job is None else job.wait_before_retry(failures, error)
 
     try:

@@ -97,9 +97,9 @@ class _Loaded:
     job: Job | None = None
     context: Context | None = None
     transaction: JobTransaction | None = None
-    # Of what ends with the attempt.
+    # The blocks that end with the attempt.
     stack: ExitStack | None = None
-    # Which performs the job: the first who reports may be another.
+    # The thread that performs the job. Another one may be the first to report.
     thread: int = field(default_factory=get_ident)
     reporter: Reporter | None = None
 
@@ -108,14 +108,14 @@ class _Loaded:
         return self.stop.should_stop()
 
     def begin_long(self, should_stop: Callable[[], bool]) -> Cursors:
-        """The cursors of earlier attempts; of a job without a row, there are none."""
+        """The cursors of earlier attempts; a job without a row has none."""
         if self.row.pk is None or self.stack is None:
             return Cursors()
         store = AttemptCursors(self.row, self.session, self.stop)
         return self.stack.enter_context(Cursors(store, should_stop))
 
     def report(self, said: Said) -> None:
-        """The job says how far it is. A job without a row has no place for that."""
+        """Note how far the job is. A job without a row has no place for that."""
         if self.reporter is None and self.row.pk is not None and self.stack is not None:
             self.reporter = self.stack.enter_context(Reporter(self.row, self.session, self.thread))
         if self.reporter:
@@ -127,7 +127,7 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
     began = time.perf_counter()
     try:
         job = _load_and_run(loaded, on_load)
-        # What a block of the context has begun is over now.
+        # The blocks of the context have ended, and so should transactions that they have begun.
         session.check_transactions()
         return Finished(job, time.perf_counter() - began, loaded.transaction is not None)
     except BaseException as error:
@@ -143,7 +143,7 @@ def _attempt(row: DelayedJob, session: Session, on_load: Callable[[Job], None] |
 
 
 def _end_by(loaded: _Loaded, error: BaseException, duration: float) -> Outcome:
-    """The outcome of an attempt in which the job, or what loads it, has raised this."""
+    """The outcome of an attempt in which the job, or the loading of it, has raised this."""
     row, session = loaded.row, loaded.session
     if isinstance(error, JobSnoozed) and loaded.job:
         try:
@@ -168,7 +168,7 @@ def _end_by(loaded: _Loaded, error: BaseException, duration: float) -> Outcome:
 def _cancel(loaded: _Loaded, error: BaseException | None, duration: float | None = None) -> Outcome:
     if isinstance(error, JobTimeout):
         loaded.session.disconnect()
-    # What it has raised to end here says nothing.
+    # An exception that it has raised in order to end here says nothing.
     cause = None if isinstance(error, JobSnoozed | JobCancelled) else error
     by = _read(loaded, loaded.stop.by, "who has ended it") or ""
     row, job = loaded.row, loaded.job
@@ -200,7 +200,7 @@ def _load_and_run(loaded: _Loaded, on_load: Callable[[Job], None] | None) -> Job
 
 
 def _read(loaded: _Loaded, statement: Callable[[], str], what: str) -> str | None:
-    """The result of a statement of the queue; None when the database is away."""
+    """The result of a statement of the queue; None when the database is unavailable."""
     try:
         with loaded.session.outside():
             return statement()

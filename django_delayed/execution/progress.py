@@ -1,4 +1,4 @@
-"""What a job says about its progress, written while it runs: apart from its own connections."""
+"""Write what a job says about its progress, while it runs and apart from its own connections."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ WRITE_EVERY = 1.0  # seconds
 class Reporter:
     """The progress of one attempt, which is this `with` block. Raises no error of the database.
 
-    It is written when it is said, but once a second at most, and at the end. Others see it at once: the
-    thread of the job writes on the connection of the queue, others of its threads on one of their own, and
-    so does whoever says something when the attempt is over. On SQLite, nothing can be written beside an open
+    It is written when the job says it, but once a second at most, and at the end. Others see it at once. The
+    thread of the job writes on the connection of the queue. Other threads of the job write on a connection of
+    their own, and so does any thread after the attempt. On SQLite, nothing can be written beside an open
     transaction of the job: it is written when that is over.
     """
 
@@ -48,10 +48,10 @@ class Reporter:
         self._has_written = False
         self._has_warned = False
         self._unwritten: Said | None = None
-        # A loop keeps no task alive.
+        # An event loop does not keep a task alive.
         self._writing: Task[None] | None = None
         self._written_at = -WRITE_EVERY
-        # Whoever finds it taken leaves what was said to the next who writes.
+        # A thread that finds it taken leaves what was said to the next write.
         self._lock = threading.Lock()
 
     def __enter__(self) -> Reporter:
@@ -62,7 +62,7 @@ class Reporter:
     ) -> None:
         with undisturbed(), self._lock:
             if error is None and self._row.keep_for is None:
-                # Its row goes next.
+                # Its row is removed next.
                 self._unwritten = None
                 if self._has_written:
                     self._try(lambda: all_progress().filter(pk=self._row.pk).delete())
@@ -70,12 +70,12 @@ class Reporter:
             self._is_over = True
 
     def say(self, said: Said) -> None:
-        """The job is so far."""
+        """Note how far the job is."""
         self._unwritten = said
         if not self._is_over and time.monotonic() - self._written_at < WRITE_EVERY:
             return
         if loop := running_loop():
-            # No query can be made in this thread. What is not written then is at the end.
+            # No query can be made in this thread. What is not written by then is written at the end.
             self._writing = loop.create_task(sync_to_async(self._write_unless_taken)())
             return
         self._write_unless_taken()
@@ -93,7 +93,7 @@ class Reporter:
         if said is None or not self._can_write():
             return
         self._unwritten, self._written_at = None, time.monotonic()
-        # The text last: a database may have a charset that lacks a character of it.
+        # Then in ASCII: the charset of the database may lack a character of the note.
         in_ascii = replace(said, note=said.note.encode("ascii", "replace").decode())
         for text in dict.fromkeys((said, in_ascii)):
             if (error := self._try(partial(all_progress().put, self._row, text))) is None:
@@ -107,7 +107,7 @@ class Reporter:
             logger.warning(what, self._row, printable(str(error)), extra=fields_of(self._row))
 
     def _try(self, statements: Callable[[], object]) -> Error | None:
-        """Run these in a transaction; the error of the database, if there is one."""
+        """Run these in a transaction. Returns the error of the database, if there is one."""
         with self._connection():
             try:
                 with transaction.atomic(using=settings.DATABASE):

@@ -28,27 +28,27 @@ _nothing = nullcontext()
 class Session:
     """A block for the code of users: each of its connections is opened at its first query.
 
-    So a job that asks for nothing opens nothing, and what a job sets on its session reaches neither the next
-    job nor the statements of the queue. After the block a session is put back and kept for the next block,
-    where the database can do that in one step, and closed otherwise. `close` closes those that are kept.
+    So a job that makes no query opens nothing, and what a job sets on its session reaches neither the next
+    job nor the statements of the queue. After the block, a session is put back and kept for the next block if
+    the database can do that in one step, and closed otherwise. `close` closes those that are kept.
 
-    The handlers by which the worker is stopped are put back too, as they were when the session was made; if
-    `process` is set, all that it knows, which includes them.
+    The signal handlers that stop the worker are put back too, as they were when the session was made. If
+    `process` is set, all of its state is put back, which includes them.
 
-    In a caller's transaction, as in a Django TestCase, and with SQLite in memory, the connections stay that
-    are there: others would not see what was written on them. They also stay in an `inline` session, which is
-    for jobs that are performed in the midst of the caller's own statements.
+    In a caller's transaction, as in a Django TestCase, and with SQLite in memory, the present connections
+    stay: others would not see what was written on them. They also stay in an `inline` session, which is for
+    jobs that are performed between the caller's own statements.
     """
 
     def __init__(self, keeps: bool = True, inline: bool = False) -> None:
         self._keeps = keeps
         self._inline = inline
-        # By their alias: what is kept for the next block, and what this block was given of it.
+        # By their alias: the connections kept for the next block, and those that this block was given.
         self._kept: dict[str, BaseDatabaseWrapper] = {}
         self._given: dict[str, BaseDatabaseWrapper] = {}
         self._outer: Sequence[BaseDatabaseWrapper] = ()
         self._callers: list[BaseDatabaseWrapper] = []
-        # By the alias of a caller's connection: how many blocks of Django's are open there.
+        # By the alias of a caller's connection: how many atomic blocks are open there.
         self._callers_blocks: dict[str, int] = {}
         # Whether the code of users has the connections that are there, and no others.
         self.is_shared = False
@@ -59,7 +59,7 @@ class Session:
         outer = connections.all(initialized_only=True)
         self._callers = [one for one in outer if in_callers_transaction(one)]
         if self._inline:
-            # Those that the caller manages by hand, too.
+            # Also those with a transaction that the caller manages by hand.
             by_hand = [one for one in outer if one not in self._callers and has_open_transaction(one)]
             self._callers += by_hand
         self.is_shared = self._inline or bool(self._callers) or any(map(is_in_memory, outer))
@@ -80,10 +80,10 @@ class Session:
                     _roll_back(connection)
                 else:
                     self._end(connection)
-            # Of connections that the block has taken away.
+            # The sessions of connections that the block has removed.
             close(self._given.values())
         finally:
-            # Whatever interrupts the end of the block: statements of the queue come next.
+            # Even if the end of the block is interrupted: statements of the queue come next.
             self._given = {}
             _put(self._outer)
             self._outer = ()
@@ -91,7 +91,7 @@ class Session:
 
     @contextmanager
     def outside(self) -> Iterator[None]:
-        """A block inside of this one, for a statement of the queue: the connections outside are in force."""
+        """A block inside of this one, for a statement of the queue: the outer connections are in force."""
         if self.is_shared:
             yield
             return
@@ -110,14 +110,14 @@ class Session:
         return [one for one in opened if one not in self._callers] if self._callers else opened
 
     def callers_transactions_kept(self) -> AbstractContextManager[None]:
-        """A block in which a database error of the job does not cost a caller their transaction."""
+        """A block in which a database error of the job does not break a caller's transaction."""
         if not self._callers:
             return _nothing
         self._callers_blocks = {one.alias: len(one.atomic_blocks) for one in self._callers}
         return transactions_kept(self._callers)
 
     def open_blocks(self) -> dict[str, int]:
-        """The aliases on which a transaction is open, and how many blocks of Django's are in each."""
+        """The aliases on which a transaction is open, and how many atomic blocks are open in each."""
         opened = self.connections
         return {one.alias: len(one.atomic_blocks) for one in opened if has_open_transaction(one)}
 
@@ -130,7 +130,7 @@ class Session:
     def check_transactions(self, expected: Mapping[str, int] = MappingProxyType({})) -> None:
         """Raise TransactionManagementError for a transaction that was left open; it will be rolled back.
 
-        Those that are open as they are in `expected`, which `open_blocks` has returned before, may be.
+        Transactions that are as in `expected`, an earlier result of `open_blocks`, may stay open.
         """
         for alias, blocks in self.open_blocks().items():
             if blocks != expected.get(alias):
@@ -143,9 +143,10 @@ class Session:
         close(self.connections)
 
     def break_off(self) -> None:
-        """Close the job's connection to the database of the queue, in the middle of a statement perhaps.
+        """Close the job's connection to the database of the queue, perhaps in the middle of a statement.
 
-        Unlike after `disconnect`, the block that is open on it knows. One in a caller's transaction stays.
+        Unlike after `disconnect`, an open block on it notices that. A connection in a caller's transaction
+        stays.
         """
         connection = connections[settings.DATABASE]
         if connection in self.connections:
@@ -162,7 +163,7 @@ class Session:
         given = self._given.pop(alias, None)
         if connection.connection is None:
             if given:
-                # Not used; or closed, which is noticed when it is to be used again.
+                # Not used, or closed by the job, which is noticed at its next use.
                 self._kept[alias] = given
             return
         keeps = self._keeps and can_be_kept(connection)

@@ -51,7 +51,7 @@ Performed = tuple[DelayedJob, Outcome]
 
 
 def settle(performed: Sequence[Performed]) -> list[DelayedJob]:
-    """Write the outcomes, then announce them. Returns the rows whose claim is lost."""
+    """Write the outcomes, then announce them. Returns the rows that have lost their claim."""
     lost = write_outcomes(performed)
     announce([(row, outcome) for row, outcome in performed if row not in lost])
     return lost
@@ -60,8 +60,8 @@ def settle(performed: Sequence[Performed]) -> list[DelayedJob]:
 def write_outcomes(performed: Sequence[Performed]) -> list[DelayedJob]:
     """Make the moves of these outcomes: all of them or, after an error of the database, none.
 
-    Returns the rows whose claim is lost, which stay as they are. Raises the error of a database that is
-    unavailable: to be called again then.
+    Returns the rows that have lost their claim; these stay as they are. Raises the error of an unavailable
+    database: call it again then.
     """
     if len(performed) == 1:
         lost = _move_all(performed)
@@ -72,7 +72,7 @@ def write_outcomes(performed: Sequence[Performed]) -> list[DelayedJob]:
 
 
 def is_plain(row: DelayedJob, outcome: Outcome) -> bool:
-    """Whether the row is only to be removed, or kept with no more than a result: others can go with it."""
+    """Whether the row is only removed, or kept with at most a result: then others can be moved with it."""
     if not isinstance(outcome, Finished) or outcome.is_moved:
         return False
     if row.keep_for is None:
@@ -81,10 +81,10 @@ def is_plain(row: DelayedJob, outcome: Outcome) -> bool:
 
 
 def settle_together(performed: Sequence[Performed], may_be_done: Callable[[], bool]) -> list[DelayedJob]:
-    """Make the moves of plain outcomes of one claim, with one statement for all that are kept for as long.
+    """Make the moves of plain outcomes of one claim, with one statement for all that are kept equally long.
 
-    Returns the rows whose claim is lost. `may_be_done` says afterwards whether an earlier try, or another
-    process, may have moved some. Raises the error of a database that is unavailable: to be called again.
+    Returns the rows that have lost their claim. `may_be_done` says afterwards whether an earlier try, or
+    another process, may have moved some. Raises the error of an unavailable database: call it again then.
     """
     rows, moved = all_rows(), set[int]()
     by_kind: dict[tuple[timedelta | None, int], list[DelayedJob]] = {}
@@ -98,7 +98,7 @@ def settle_together(performed: Sequence[Performed], may_be_done: Callable[[], bo
             moved |= rows.keep_together(alike)
     if len(moved) == len(performed):
         return []
-    # Since the claim, something may have been written down that goes with a row.
+    # Since the claim, something may have been written that has to be removed with a row.
     lost = [row for row, _ in performed if row.pk not in moved and not rows.finish(row)]
     if lost and may_be_done():
         left = set(rows.running().filter(pk__in=[row.pk for row in lost]).values_list("pk", flat=True))
@@ -113,7 +113,7 @@ def _warn_of(lost: Sequence[DelayedJob]) -> None:
 
 
 def announce(performed: Sequence[Performed], session: Session | None = None) -> None:
-    """Send the signals of outcomes that are written and committed, to receivers that may use the session.
+    """Send the signals of outcomes that are written and committed. The receivers run in the session.
 
     Without one, they have a session of their own.
     """

@@ -1,4 +1,4 @@
-"""What tells a job that it is to end early, and what becomes of a job that an operator ends."""
+"""What tells a job that it is to end early, and the outcome of a job that an operator ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Stop:
         self._was_told = False
 
     def should_stop(self) -> bool:
-        """What the job is told when it asks."""
+        """The answer to a job that asks."""
         self._was_told = self.is_cancelled()
         return self._was_told or self._is_worker_stopping()
 
@@ -65,11 +65,11 @@ def decide_after_cancel(
 ) -> Cancelled:
     """The outcome of an attempt that an operator of this name has ended.
 
-    `error` is what it has ended with, and `how` says how, in more words.
+    `error` is the error that it has ended with, and `how` adds how it ended.
     """
     cancelled = JobCancelled(f"Ended by {by or 'an operator'}{how}.")
     cancelled.__cause__ = error
     begin_at_application(cancelled)
-    # It has no cause in common with others.
+    # Cancelled jobs have no cause in common.
     text = replace(describe(cancelled, row.name), fingerprint=CANCELLED)
     return Cancelled(job, text, exception=cancelled, job_class=job_class, duration=duration)

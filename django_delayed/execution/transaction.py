@@ -1,4 +1,4 @@
-"""The transaction of a job with `atomic = True`: what it writes, and the move of its row, or neither."""
+"""The transaction of a job with `atomic = True`: it commits what the job writes and its move, or neither."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger("django_delayed")
 
 
 class JobTransaction:
-    """That of one attempt, on the job's own connection to the database of the queue.
+    """The transaction of one attempt, on the job's own connection to the database of the queue.
 
     The move is its last statement, guarded by the claim as every move is: a worker that has lost the job
     meanwhile commits nothing of what it did. A row that was never saved has no move.
@@ -39,7 +39,7 @@ class JobTransaction:
     def run(self, perform: Callable[[], object]) -> None:
         """Call the function, move the row, commit. Raises the errors of all three.
 
-        That of a commit is ambiguous: after each error, `outcome_after` has to be asked.
+        An error of the commit is ambiguous, so `outcome_after` has to be called after each error.
         """
         with transaction.atomic(using=settings.DATABASE):
             expected = self._session.open_blocks()
@@ -53,20 +53,20 @@ class JobTransaction:
                 self._move()
 
     def outcome_after(self, error: BaseException, duration: float) -> Finished | Released | None:
-        """What came of an attempt in which this was raised; None when it is an error of the job.
+        """The outcome of an attempt in which this was raised; None when it is an error of the job.
 
-        It is none if the row was moved all the same, because the answer to the COMMIT was lost or something
-        that ran after it raised the error, nor if the claim was lost before.
+        It is no error of the job if the row was moved all the same, because the answer to the COMMIT was lost
+        or code that ran after it raised the error. Nor is it one if the claim was lost before.
         """
         if self._is_moved is None:
             return None
-        # What is open is rolled back, and keeps no row locked.
+        # This rolls back what is open, so that it keeps no row locked.
         self._session.disconnect()
         is_held = self._is_held()
         if is_held:
             return None
         if is_held is None or not self._is_moved:
-            # Guarded, too: if the claim is lost, it changes nothing and says so.
+            # This move is guarded, too: if the claim is lost, it changes nothing and says so.
             return Released()
         begin_at_application(error)
         what = "%s is committed with what it wrote; after that, an error was raised"
@@ -77,7 +77,7 @@ class JobTransaction:
     def _move(self) -> None:
         self._is_moved = all_rows().finish(self._row)
         if not self._is_moved:
-            # Not so if the claim is lost: see `outcome_after`.
+            # If the claim is lost, `outcome_after` ignores this error.
             raise TransactionManagementError(
                 f"On the connection of the job, {settings.DATABASE!r}, its row is not to be found: a job with"
                 " atomic = True must leave the schema, the role and the tables there as it finds them."
@@ -90,7 +90,7 @@ class JobTransaction:
             with self._session.outside():
                 close_broken(connections[settings.DATABASE])
                 with transaction.atomic(using=settings.DATABASE):
-                    # Locked: the server may still be at the COMMIT of a connection that is lost.
+                    # With a lock: the server may still be busy with the COMMIT of a lost connection.
                     return bool(list(held.select_for_update()))
         except Error:
             return None
