@@ -1,4 +1,4 @@
-"""What an operator does: moves in bulk, with a cut-off, in batches, counted; pauses."""
+"""What an operator does: bulk moves, in batches and up to a cut-off, and pauses of queues."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from .states import CANCELLED, HELD, ROWS_A_TRANSACTION, DelayedJobQuerySet, Sta
 
 MOST_ROWS = 25_000  # that one request moves: 2 to 4 seconds
 IDS_REPORTED = 100
-# In so many steps, at least, jobs fall due that are spread over some time.
+# Jobs that are spread over some time fall due in at least this many steps.
 STEPS = 100
 
 
 @dataclass(frozen=True)
 class How:
-    """What an operator says of a move, beside the rows.
+    """What an operator says of a move, besides the rows.
 
-    `by` is the name of the operator, `keep_for` for how long the row of a job that the move leads to a worker
-    stays once it was performed, `spread` over which time the jobs fall due, and `wait` when those of one step
-    do. `changes` are the columns that get other values, and `seen` those that the operator has seen: a row
-    that has others by now stays as it is.
+    `by` is the name of the operator. `keep_for` is how long the row of a job stays after a worker has
+    performed it. `spread` is the time over which the jobs fall due, and `wait` the time until those of one
+    step do. `changes` are the columns that get other values, and `seen` the values that the operator has
+    seen: a row that has others by now stays as it is.
     """
 
     by: str = ""
@@ -54,7 +54,7 @@ class How:
 class Operation:
     """A move that an operator makes, and the rows that it may be made with.
 
-    Rows that are `spared` are moved only where somebody names them.
+    Rows that are `spared` are moved only if an operator names them.
     """
 
     name: str
@@ -69,20 +69,20 @@ class Operation:
     def ids(
         self, rows: DelayedJobQuerySet, most: int | None = None, until: datetime | None = None
     ) -> list[int]:
-        """The ids of the rows that may be moved, at most that many; with `until`, those as of that moment."""
+        """The ids of at most `most` rows that may be moved; with `until`, only those as of that moment."""
         ids = list(self.allowed(rows).values_list("pk", flat=True)[:most])
         # A second statement, as no index has these columns: MariaDB would read every row that it passes over.
         return ids if until is None else list(as_of(ids, until).values_list("pk", flat=True))
 
     def among_all(self, rows: DelayedJobQuerySet) -> DelayedJobQuerySet:
-        """The rows without those that are spared, where an operator has chosen all that there are."""
+        """The rows without those that are spared, for an operator who has chosen all rows."""
         return rows if self.spared is None else rows.exclude(self.spared)
 
     def carry_out(self, ids: Sequence[int], **how: Any) -> int:
-        """Move the rows of these ids that still may be moved; returns how many were. The rest is a `How`.
+        """Move the rows of these ids that still may be moved. Returns how many were. `how` makes a `How`.
 
-        Each batch is a transaction of its own, and asks for the state again in its statements: a row that
-        another operator or a worker moves at the same moment is moved once.
+        Each batch is a transaction of its own, and its statements check the state again: a row that another
+        operator or a worker moves at the same moment is moved once.
         """
         causes = all_groups().remember(ids) if self.moves_failed else ()
         said = How(**how)
@@ -92,14 +92,14 @@ class Operation:
         return moved
 
     def left_out(self, ids: Sequence[int]) -> int:
-        """How many of these rows were not moved because an equal job waits: they still might be."""
+        """How many of these rows were not moved because an equal job waits. They may still be moved later."""
         if not self.takes_keys:
             return 0
         found = (unique_among(self.allowed(all_rows().filter(pk__in=some))) for some in batches(ids))
         return sum(rows.count() for rows in found)
 
     def report(self, result: str, ids: Sequence[int], where: str, spread: timedelta = timedelta(0)) -> str:
-        """What an entry of a log says: the operation, what came of it, which rows."""
+        """The text of a log entry: the operation, its result, and which rows."""
         result += f", spread over {spread.total_seconds():.0f} s" if spread else ""
         some = ", ".join(map(str, ids[:IDS_REPORTED])) + (", …" if len(ids) > IDS_REPORTED else "")
         return f"{self.name}: {result}{where and f' where {where}'}: {some}"
@@ -110,7 +110,7 @@ RETRY = Operation(
     allowed=lambda rows: rows.failed(),
     move=lambda ids, how: all_rows().filter(pk__in=ids).retry(how.keep_for, how.wait),
     state=State.FAILED,
-    # Somebody did not want them to go on.
+    # An operator has ended these jobs on purpose.
     spared=Q(error_fingerprint=CANCELLED),
     moves_failed=True,
     can_spread=True,
@@ -148,7 +148,7 @@ CANCEL = Operation(
 
 
 def _steps(ids: Sequence[int], how: How) -> Iterator[tuple[Sequence[int], How]]:
-    """The ids in parts, the first of which are due now and the last at the end of the spread."""
+    """The ids in parts. The first part is due now, and the last one at the end of the spread."""
     if not how.spread:
         yield from ((batch, how) for batch in batches(ids))
         return
@@ -158,7 +158,7 @@ def _steps(ids: Sequence[int], how: How) -> Iterator[tuple[Sequence[int], How]]:
 
 
 def pending_cancel(row: DelayedJob) -> WorkerRequest | None:
-    """The request by which the job of this row was asked to end, while it runs."""
+    """The request that asks the job of this row to end, while it runs."""
     if row.state != State.RUNNING:
         return None
     requests = WorkerRequest.objects.using(settings.DATABASE).filter(verb=Verb.CANCEL)
@@ -168,7 +168,7 @@ def pending_cancel(row: DelayedJob) -> WorkerRequest | None:
 def as_of(ids: Sequence[int], moment: datetime) -> DelayedJobQuerySet:
     """The rows of these ids that were neither created nor failed nor finished after `moment`.
 
-    An operator who confirms a bulk operation has not seen those.
+    An operator who confirms a bulk operation has not seen the later ones.
     """
     unchanged = Q()
     for column in ("failed_at", "finished_at"):
@@ -177,9 +177,9 @@ def as_of(ids: Sequence[int], moment: datetime) -> DelayedJobQuerySet:
 
 
 def pause(queues: Iterable[str], by: str) -> list[str]:
-    """Have no worker claim jobs of these queues until they are resumed. Returns those that were not paused.
+    """Keep workers from claiming jobs of these queues until they are resumed. Returns the newly paused ones.
 
-    Jobs that a worker has claimed already are performed. Raises TypeError or ValueError for what is no name
+    Jobs that a worker has claimed already are performed. Raises TypeError or ValueError for an invalid name
     of a queue.
     """
     names = _queue_names(queues)
@@ -192,7 +192,7 @@ def pause(queues: Iterable[str], by: str) -> list[str]:
 
 
 def resume(queues: Iterable[str]) -> list[str]:
-    """Have workers claim jobs of these queues again. Returns those that were paused."""
+    """Let workers claim jobs of these queues again. Returns those that were paused."""
     names = _queue_names(queues)
     resumed = [name for name in names if all_paused().filter(pk=name)._raw_delete(settings.DATABASE)]
     if resumed:

@@ -47,7 +47,7 @@ logger = logging.getLogger("django_delayed")
 
 
 class State(models.TextChoices):
-    """Where a delayed job stands; read from its timestamps, never stored."""
+    """The state of a delayed job. It is read from the timestamps of the row, and never stored."""
 
     SCHEDULED = "scheduled", _("scheduled")
     ENQUEUED = "enqueued", _("enqueued")
@@ -65,8 +65,8 @@ def _is_ahead(row: DelayedJob) -> bool:
     return bool(run_at.plus if isinstance(run_at, DatabaseNow) else run_at and run_at > now)
 
 
-# Each state as a condition on columns and as one on a row. No row meets two of the former; of the latter, the
-# first that a row meets is its state.
+# Each state as a condition on columns and as one on a row. No row meets two of the conditions on columns. Of
+# the conditions on a row, the first that it meets is its state.
 STATES: dict[State, tuple[Q, Callable[[Any], bool]]] = {
     State.FINISHED: (Q(finished_at__isnull=False), lambda row: row.finished_at is not None),
     State.FAILED: (
@@ -90,13 +90,13 @@ def _failed_now() -> dict[str, Any]:
 
 
 def _finished_now(row: DelayedJob, keep_for: timedelta) -> dict[str, Any]:
-    """The columns of a row that is kept when its job has been performed, but for what it has returned."""
+    """The columns of a row that is kept when its job has been performed, except the result."""
     times = {"finished_at": DatabaseNow(), "expires_at": DatabaseNow(plus=keep_for)}
     return {**times, "started_at": row.started_at or row.locked_at, "crashes": 0}
 
 
 def _results_of(rows: Iterable[DelayedJob]) -> RawSQL:
-    # Django's own Case takes ten times as long to be made.
+    # Django's own Case takes ten times as long to build.
     params: list[Any] = [value for row in rows for value in (row.pk, row.result)]
     return RawSQL(f"CASE id {'WHEN %s THEN %s ' * (len(params) // 2)}END", params)
 
@@ -113,7 +113,7 @@ def batches(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 class CancelCounts(NamedTuple):
-    """How many jobs that waited were removed, and how many that run were asked to end."""
+    """How many waiting jobs were removed, and how many running ones were asked to end."""
 
     removed: int
     asked: int
@@ -135,7 +135,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         hints = self._hints  # type: ignore[attr-defined]
         return self._db or router.db_for_write(self.model, **hints)  # type: ignore[attr-defined]
 
-    # Exactly one of these six a row.
+    # Each row is in exactly one of these six.
 
     def in_state(self, state: State) -> DelayedJobQuerySet:
         """Rows in this state."""
@@ -143,7 +143,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         return self.filter(condition)
 
     def scheduled(self) -> DelayedJobQuerySet:
-        """Never tried, and its run_at is ahead."""
+        """Never tried, and its run_at is in the future."""
         return self.in_state(State.SCHEDULED)
 
     def enqueued(self) -> DelayedJobQuerySet:
@@ -177,13 +177,13 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         return self.waiting().filter(run_at__lte=DatabaseNow())
 
     def not_due(self) -> DelayedJobQuerySet:
-        """Waiting, and its run_at is ahead."""
+        """Waiting, and its run_at is in the future."""
         return self.waiting().filter(run_at__gt=DatabaseNow())
 
     def about(self, instance: models.Model) -> DelayedJobQuerySet:
         """Jobs about this instance: called on it, or with it as the first instance among their arguments.
 
-        Raises TypeError for what is not a saved model instance.
+        Raises TypeError for anything but a saved model instance.
         """
         if not isinstance(instance, models.Model) or instance.pk is None or instance._state.adding:
             raise TypeError(f"about() takes a saved model instance, not {instance!r}.")
@@ -210,7 +210,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def next_due(self, filters: Filters = Filters(), recent: float = 0.0) -> float | None:
         """Seconds until the first row that these filters serve is due, None when none waits.
 
-        What a claim that has found nothing knew so many seconds ago will do.
+        A list of lanes less than `recent` seconds old is used again, unless a claim has emptied lanes of it.
         """
         return claiming.next_due(self, filters, recent)
 
@@ -234,13 +234,13 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def finish_together(self, worker: str, token: int, ids: Sequence[int]) -> set[int]:
         """running → gone, for rows of one claim that leave nothing behind. Returns the ids of those removed.
 
-        To be called again after an error: a row that is gone stays gone.
+        It can be called again after an error: a row that is gone stays gone.
         """
         table = self._database.table_of(self.model)
         return self._repeat_on_conflict(lambda: self._database.remove_held(table, worker, token, ids))
 
     def keep_together(self, rows: Sequence[DelayedJob]) -> set[int]:
-        """running → finished, for rows of one claim that are kept for as long and have the same extras.
+        """running → finished, for rows of one claim that are kept equally long and have the same extras.
 
         Returns the ids of those that are finished now.
         """
@@ -296,7 +296,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def release(self, rows: Iterable[DelayedJob]) -> int:
         """running → ready, without counting the attempt: it was interrupted, or never began.
 
-        Returns how many. A row whose claim is lost stays as it is.
+        Returns how many. A row that has lost its claim stays as it is.
         """
         by_claim: dict[tuple[str, int], list[int]] = {}
         for row in rows:
@@ -307,13 +307,13 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         )
 
     def release_claim(self, worker: str, token: int) -> int:
-        """As `release`, for all rows of one claim, none of which is read. Returns how many."""
+        """As `release`, for all rows of one claim, without reading them. Returns how many."""
         return self.filter(locked_by=worker, lock_token=token).running()._release()
 
     def set_aside(self, ids: Sequence[int]) -> int:
         """Any state → failed, for rows that no worker can read. Returns how many.
 
-        An UPDATE by hand may have written a time or a number that Python has not; the row gets others.
+        An UPDATE by hand may have written a time or a number that Python cannot hold; the row gets new ones.
         """
         logger.error("The rows %s of delayed jobs cannot be read; they are set aside as failed", list(ids))
         times = {**dict.fromkeys(("run_at", "created_at"), DatabaseNow()), **_failed_now()}
@@ -324,10 +324,10 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     def release_unstarted(self, worker: str, token: int, current: int, age: timedelta) -> int:
         """Note that a job of a claim began `age` ago, and release what was claimed together with it.
 
-        To be called in a transaction. Returns how many were released. A row that is locked stays as it is: a
-        worker may stand still at the commit of an atomic job, and must not hold up its supervisor.
+        Call it in a transaction. Returns how many were released. A row that is locked stays as it is: a
+        worker may hang at the commit of an atomic job, and must not hold up its supervisor.
         """
-        # It has started_at already when it was claimed alone, or was noted before.
+        # The job has a started_at already if it was claimed alone, or noted before.
         unstarted = self.running().filter(locked_by=worker, lock_token=token, started_at=None)
         ids = set(unstarted.select_for_update(skip_locked=True).values_list("pk", flat=True))
         if current in ids:
@@ -338,7 +338,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     # The operator's moves, on the rows of this query.
 
     def retry(self, keep_for: timedelta | None = None, wait: timedelta = timedelta(0)) -> int:
-        """failed → ready in `wait`, with all attempts before it; its errors are kept. Returns how many.
+        """failed → ready in `wait`, with all its attempts again; its errors are kept. Returns how many.
 
         With `keep_for`, a row stays that long, or longer, after its job was performed. A unique job stays
         failed while an equal one waits. Logs a warning if there are rows and none of them has failed:
@@ -346,7 +346,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         """
         fresh = {"failed_at": None, "expires_at": None, "attempts": 0, "crashes": 0, **self._kept(keep_for)}
         moved = self._make_due(self.failed(), fresh | {"run_at": DatabaseNow(plus=wait)})
-        # Not merely rows: one of a query of failed ones may have failed just now.
+        # Not self.exists(): a row in a query of failed ones may have failed just now.
         if not moved and self.filter(failed_at=None).exists():
             logger.warning("retry() moved no job: none of them has failed. run_now() is for waiting jobs.")
         return moved
@@ -370,7 +370,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         if not columns:
             raise TypeError("adjust() takes run_at, queue or priority, or several of them.")
         if run_at is not None:
-            # It stands no longer where `run_now` has put it: an equal job may replace it.
+            # It no longer has the time that `run_now` has set, so an equal job may replace it.
             columns["extras"] = F("extras").bitand(~PUT_TO_NOW)
         moved: int = self._repeat_on_conflict(lambda: self.waiting().update(**columns))
         self._database.wake_workers()
@@ -395,7 +395,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         return self._discard(~HELD)
 
     def discard_batch(self, ids: Sequence[int], only: Q = ~HELD) -> int:
-        """As `discard`, in one transaction, for those rows of these ids that meet the condition then."""
+        """As `discard`, in one transaction, for those rows of these ids that still meet the condition."""
         return self._repeat_on_conflict(lambda: self._remove_those(ids, only))
 
     def remove_replaced(self, ids: Sequence[int]) -> None:
@@ -404,10 +404,10 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         self._remove_beside(ids)
 
     def cancel(self, by: str = "") -> CancelCounts:
-        """waiting → gone; running ones are asked to end, and are failed then. Returns how many of each.
+        """waiting → gone; running ones are asked to end, and then fail. Returns how many of each.
 
-        Who asks stands in the log, and in the error of a job that was ended. One that has been asked already
-        does not count. Raises TypeError for a name that is no text.
+        The log says who asks, and so does the error of a job that was ended. A job that has been asked
+        already does not count. Raises TypeError for a name that is no text.
         """
         _checked_name(by, "cancel")
         waiting, counts = ClaimableField.condition, CancelCounts(0, 0)
@@ -425,7 +425,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
     cancel.alters_data = True  # type: ignore[attr-defined]
 
     def prune(self) -> int:
-        """Remove the rows whose `expires_at` has passed. Returns how many."""
+        """Remove the rows that have an `expires_at` in the past. Returns how many."""
         return self._discard(~HELD & Q(expires_at__lte=DatabaseNow()))
 
     # How they are written.
@@ -505,7 +505,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         return moved
 
     def _make_unique_due(self, rows: DelayedJobQuerySet, ids: Sequence[Any], columns: dict[str, Any]) -> int:
-        """As `_make_due`; a job whose key another holds stays as it is."""
+        """As `_make_due`; a job stays as it is while another holds its key."""
         columns = {**columns, "extras": F("extras").bitor(PUT_TO_NOW)}
         all_rows = self.model._default_manager.using(self.db)
 
@@ -541,6 +541,6 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
             self._beside(name).filter(delayed_job__in=ids)._raw_delete(self.db)
 
     def _beside(self, name: str) -> Any:
-        """The rows that the model has under this name beside its own."""
+        """The related rows that the model has under this name."""
         beside: Any = self.model._meta.get_field(name).related_model
         return beside.objects.using(self.db)

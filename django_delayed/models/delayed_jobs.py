@@ -53,7 +53,7 @@ class DelayedJob(models.Model):
     keep_for = models.DurationField(_("keep for"), null=True, blank=True)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     result = models.TextField(_("result"), blank=True, default="")
-    # A bit for each feature that a move has to follow up; 0 for a plain job.
+    # A bit for each feature that a move has to care for; 0 for a plain job.
     extras = models.PositiveSmallIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     claimable = ClaimableField(null=True, default=1, editable=False)
@@ -91,8 +91,8 @@ class DelayedJob(models.Model):
                 fields=["locked_by"],
                 name="delayed_job_held",
                 where=Q(locked_at__isnull=False),
-                # Led by locked_by, MariaDB would take it for the guard of a move, and lock the rows beside
-                # the one that is moved: deadlocks between workers that have nothing to do with each other.
+                # If locked_by led it, MariaDB would use it for the guard of a move, and lock the rows beside
+                # the one that is moved: unrelated workers would run into deadlocks.
                 lead_by=["locked_at"],
             ),
             PartialIndex(
@@ -118,7 +118,7 @@ class DelayedJob(models.Model):
         constraints = [ClaimableField.constraint("delayed_job_claimable")]
 
     def __str__(self) -> str:
-        # It stands in the log, and a row need not be written by an enqueue.
+        # It goes into the log, and the row may have been written by hand.
         return f"{printable(str(self.name))} #{self.pk}"
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **options: Any) -> None:
@@ -131,24 +131,24 @@ class DelayedJob(models.Model):
     def state(self) -> State:
         """The one state that the row is in, without a statement.
 
-        Whether its `run_at` is ahead is told by the clock of this machine, which may differ from that of the
+        The clock of this machine says whether its `run_at` is ahead. It may differ from the clock of the
         database.
         """
         return next(state for state, (_, holds) in STATES.items() if holds(self))
 
     @property
     def runs_alone(self) -> bool:
-        """Whether no other job is performed beside it: it has crashed a worker, or may have."""
+        """Whether no other job is performed at the same time: it has crashed a worker, or may have."""
         return self.crashes > 0 or bool(self.extras & SUSPECT)
 
     @property
     def progress(self) -> Progress | None:
-        """How far its job is, read anew each time; None for a job that has reported nothing."""
+        """How far its job is, read from the database each time; None for a job that has reported nothing."""
         return None if self.pk is None else all_progress().filter(pk=self.pk).first()
 
     @property
     def return_value(self) -> Any:
-        """What a task or a Job with `result = True` has returned, as JSON has it; None for other jobs.
+        """The value that a task or a Job with `result = True` returned, as JSON has it; None for other jobs.
 
         Raises ValueError for a job that has not finished, as Django's results of tasks do.
         """
@@ -158,7 +158,7 @@ class DelayedJob(models.Model):
 
     @property
     def send(self) -> NoReturn:
-        """What a message has and a row has not; it says what to write."""
+        """Only a message has this method. For a row, the error says what to write."""
         raise AttributeError(
             "The mail is enqueued, and the worker sends it: leave .send() out. Only a message has it, as in"
             " UserMailer().welcome(user).send(), without delay()."

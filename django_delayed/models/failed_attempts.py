@@ -20,7 +20,7 @@ class FailedAttemptQuerySet(models.QuerySet["FailedAttempt"]):
     """The failed attempts of delayed jobs."""
 
     def record(self, row: DelayedJob, error: ErrorText) -> None:
-        """Write down that the present attempt failed. The newest ten are kept, one with its whole text."""
+        """Write down that the present attempt failed. The last ten are kept, only this one with its text."""
         attempts = self.filter(delayed_job=row)
         attempts.exclude(error="").update(error="")
         attempts.create(
@@ -39,11 +39,11 @@ class FailedAttemptQuerySet(models.QuerySet["FailedAttempt"]):
             attempts.exclude(pk__in=kept).delete()
 
     def ended_on(self, hostname: str, rows: Collection[DelayedJob]) -> None:
-        """Write that the attempts of these rows which were recorded last ended on this host, not on ours."""
+        """Note that the last recorded attempts of these rows ended on this host, and not on ours."""
         self.filter(delayed_job__in=rows).exclude(error="").update(hostname=hostname)
 
     def remember(self, row: DelayedJob, history: str) -> None:
-        """Write what the rules of the job remember beside the attempt that was recorded last."""
+        """Write what the rules of the job remember, with the last recorded attempt."""
         self.filter(delayed_job=row).exclude(error="").update(history=history)
 
     def history_before(self, row: DelayedJob) -> str:

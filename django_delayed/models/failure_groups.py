@@ -1,4 +1,4 @@
-"""The table of failure groups: what is known of a cause beside its failed jobs."""
+"""The table of failure groups: what is known of a cause besides its failed jobs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FailureGroupQuerySet(models.QuerySet["FailureGroup"]):
     """The failure groups, and when they are written."""
 
     def remember(self, ids: Sequence[int]) -> set[str]:
-        """Write the groups of the failed ones among the rows of these ids, which are about to be moved.
+        """Write the groups of the failed rows among these ids, which are about to be moved.
 
         Returns their fingerprints.
         """
@@ -35,13 +35,13 @@ class FailureGroupQuerySet(models.QuerySet["FailureGroup"]):
         return found
 
     def note(self, fingerprint: str, note: str, by: str) -> bool:
-        """Write the note about a cause, whose author is `by`. False if no job has failed for it."""
+        """Write the note about a cause, by the author `by`. False if no job has failed for it."""
         self._write_missing({fingerprint})
         columns = {"note": note, "noted_at": DatabaseNow(), "noted_by": by[:255]}
         return bool(self._repeat_on_conflict(self.filter(pk=fingerprint), columns))
 
     def settle(self, fingerprints: Collection[str], by: str) -> None:
-        """Note that all failed jobs of these causes were moved, where that is so; `by` did it."""
+        """Note that `by` has settled those of these causes that have no failed job left."""
         for batch in batches(sorted(fingerprints)):
             left = _failed_of(batch).values_list("error_fingerprint", flat=True).distinct()
             settled = self.filter(pk__in=set(batch).difference(left))
@@ -51,7 +51,7 @@ class FailureGroupQuerySet(models.QuerySet["FailureGroup"]):
         for batch in batches(sorted(fingerprints)):
             known = self.filter(pk__in=batch).values_list("pk", flat=True)
             if missing := set(batch).difference(known):
-                # Of all its failed jobs, those that stay included.
+                # Of all its failed jobs, including those that are not moved.
                 firsts = _failed_of(missing).values_list("error_fingerprint").annotate(Min("failed_at"))
                 groups = [self.model(fingerprint, first_seen_at=first) for fingerprint, first in firsts]
                 # Another operator may have written one of them at the same moment.
@@ -62,17 +62,16 @@ class FailureGroupQuerySet(models.QuerySet["FailureGroup"]):
 
 
 class FailureGroup(models.Model):
-    """What is known of a cause beside its failed jobs: when it was first seen and settled, and a note.
+    """What is known of a cause besides its failed jobs: when it was first seen and settled, and a note.
 
     It is settled when an operator has moved the last of its failed jobs; a job that fails for it later is
     *back again*.
 
-    A worker never writes it, so a failure costs no statement more. Until somebody moves a failed job of a
-    cause, all of them stand in the index of failed jobs, with the time of the first; only what moves them
-    away would lose it. So whoever does so writes the row, once for each cause: the operations, and the
-    supervisor that removes what `KEEP_FAILED_FOR` let expire. `retry()` and `discard()` of a queryset, which
-    a project's own code calls, do not. How many jobs failed, and when the last one did, is counted and not
-    stored.
+    A worker never writes it, so a failure costs no further statement. Until somebody moves a failed job of a
+    cause, all of them are in the index of failed jobs, with the time of the first; only a move would lose it.
+    So the code that moves them writes the row, once for each cause: the operations, and the supervisor when
+    it removes what `KEEP_FAILED_FOR` let expire. `retry()` and `discard()` of a queryset, which a project's
+    own code calls, do not. How many jobs failed, and when the last one did, is counted and not stored.
     """
 
     fingerprint = models.CharField(_("fingerprint"), max_length=16, primary_key=True)
@@ -88,7 +87,7 @@ class FailureGroup(models.Model):
     class Meta:
         verbose_name = _("cause")
         verbose_name_plural = _("failed jobs by cause")
-        # Who may view delayed jobs views their causes.
+        # Whoever may view delayed jobs may view their causes.
         default_permissions = ()
         permissions = [("note_failuregroup", _("Can write notes about causes"))]
 
@@ -96,7 +95,7 @@ class FailureGroup(models.Model):
         return self.fingerprint or "-"
 
     def is_back(self, last: datetime) -> bool:
-        """Whether a job whose failure was the `last` one failed after the cause was settled."""
+        """Whether the `last` failure of a job came after the cause was settled."""
         return self.settled_at is not None and last > self.settled_at
 
 

@@ -17,28 +17,29 @@ class JobStatQuerySet(models.QuerySet["JobStat"]):
     """The numbers of minutes."""
 
     def prune(self) -> int:
-        """Remove those of which STATS_KEPT has passed. Returns how many."""
+        """Remove those that are older than STATS_KEPT. Returns how many."""
         expired = self.filter(minute__lt=DatabaseNow(plus=-STATS_KEPT))
         removed: int = database(connections[self.db]).repeat_on_conflict(lambda: expired._raw_delete(self.db))
         return removed
 
 
 class JobStat(models.Model):
-    """What one worker has performed in one minute; a minute without a job has no row.
+    """The numbers of one worker in one minute; a minute without a job has no row.
 
-    No row is changed: each worker writes its own, so nothing has to be added up under a lock. Not by queue:
-    the worker counts on the page that it shares with its supervisor, which has no place for names.
+    No row is changed: each worker writes its own, so nothing has to be added up under a lock. The numbers are
+    not by queue: the worker counts on the page that it shares with its supervisor, which has no place for
+    names.
     """
 
-    # Random, so that a row whose INSERT is repeated is not counted twice.
+    # Random, so that a row is not counted twice if its INSERT is repeated.
     id = models.BigIntegerField(primary_key=True)
-    # A moment in it, by the clock of the database.
+    # A moment in the minute, by the clock of the database.
     minute = models.DateTimeField()
     # Attempts that have ended; those of them that failed.
     processed = models.PositiveIntegerField()
     failed = models.PositiveIntegerField()
-    # In seconds: from when the jobs were due until they were claimed, and while they ran, in all; the longest
-    # that one waited.
+    # Seconds, for all jobs together: from when they were due until they were claimed, and while they ran.
+    # Then the longest wait of one job.
     waited = models.FloatField()
     ran = models.FloatField()
     longest = models.FloatField()
@@ -46,7 +47,7 @@ class JobStat(models.Model):
     objects = JobStatQuerySet.as_manager()
 
     class Meta:
-        # Who may view delayed jobs views these in the overview.
+        # Whoever may view delayed jobs may view these in the overview.
         default_permissions = ()
         indexes = [models.Index(fields=["minute"], name="delayed_job_stat")]
 

@@ -12,10 +12,10 @@ from ..fields import QueueField
 
 
 class PausedQueue(models.Model):
-    """A queue of which no worker claims a job until it is resumed; jobs are enqueued as ever.
+    """A queue of which no worker claims a job until it is resumed. Jobs are still enqueued.
 
-    The claim looks here in the statement by which it finds the lanes. So a pause holds for every worker from
-    its next claim on, and costs no statement of its own: beside an empty table, 20 µs a claim.
+    The claim looks here in the statement that finds the lanes. So a pause holds for every worker from its
+    next claim on, and costs no statement of its own: with an empty table, 20 µs a claim.
     """
 
     queue = QueueField(_("queue"), max_length=255, primary_key=True)

@@ -1,4 +1,4 @@
-"""What is asked of workers, written only for those that are there."""
+"""What operators ask of workers. It is written only for workers that are there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..states import DelayedJobQuerySet
     from .delayed_jobs import DelayedJob
 
-# Of a row: whether its job was asked to end.
+# For a query of rows: whether the job of a row was asked to end.
 IS_ASKED = Exists(
     WorkerRequest.objects.filter(
         verb=Verb.CANCEL, delayed_job_id=OuterRef("pk"), lock_token=OuterRef("lock_token")
@@ -25,16 +25,16 @@ IS_ASKED = Exists(
 
 
 def ask_workers(verb: Verb, workers: Collection[str], by: str) -> list[str]:
-    """Ask the workers of these ids to do this; who asks stands in their log.
+    """Ask the workers of these ids to do this. Their log says who has asked.
 
-    Their supervisors read it within three seconds. Returns the ids of those that are there to be asked.
+    Their supervisors read it within three seconds. Returns the ids of those that were there to be asked.
     """
     written = _write(lambda: [_request(verb, worker, by) for worker in _lock(workers)])
     return [request.worker for request in written]
 
 
 def ask_to_end(rows: DelayedJobQuerySet, by: str) -> int:
-    """Ask the workers of these rows that run to end their jobs, of each claim once.
+    """Ask the workers of the running ones among these rows to end their jobs, once for each claim.
 
     Returns how many were asked.
     """
@@ -49,7 +49,7 @@ def ask_to_end(rows: DelayedJobQuerySet, by: str) -> int:
 
 
 def _write(requests: Callable[[], list[WorkerRequest]]) -> list[WorkerRequest]:
-    """Write these requests, which are found and whose workers are locked in the same transaction."""
+    """Find and write these requests, and lock their workers, in one transaction."""
     alias = settings.DATABASE
 
     def write() -> list[WorkerRequest]:
@@ -61,12 +61,12 @@ def _write(requests: Callable[[], list[WorkerRequest]]) -> list[WorkerRequest]:
 
 
 def _lock(workers: Collection[str]) -> list[str]:
-    """Those of these workers that are there, in this order.
+    """The workers among these that are there, in this order.
 
-    Who removes one of them waits for the present transaction.
+    Whoever removes one of them waits for the present transaction.
     """
     rows = WorkerProcess.objects.using(settings.DATABASE).filter(pk__in=workers)
-    # This locks them on every database: who removes one of them meanwhile removes the request too.
+    # This locks them on every database: whoever removes one of them then removes the request too.
     rows.update(pid=F("pid"))
     there = set(rows.values_list("pk", flat=True))
     return [worker for worker in dict.fromkeys(workers) if worker in there]

@@ -78,9 +78,9 @@ class Verb(enum.StrEnum):
 class WorkerRequest(models.Model):
     """What an operator asks of a worker, until its supervisor has read it; it goes with the worker's row.
 
-    That a job is to end stands here as long as the job runs.
+    A request to end a job stays as long as the job runs.
 
-    In a table of its own, as the row of a worker is written with each heartbeat.
+    It has a table of its own, as each heartbeat writes the row of the worker.
     """
 
     id = models.BigAutoField(primary_key=True)
