@@ -23,19 +23,20 @@ class Activity:
     """The shared page: written by both processes, read even while a job holds the GIL, and after a crash.
 
     So the supervisor knows which jobs a dead worker performed, and no job costs a statement or a message for
-    that. What concerns the process stands at its beginning; a slot for each job that the worker can perform
-    at the same time follows. Ages are measured by `time.monotonic`, which all processes of a machine share;
-    that of the heartbeat by a clock that goes on while the machine is suspended, as just then none is sent.
+    that. It begins with what concerns the process. Then comes a slot for each job that the worker can perform
+    at the same time. Ages are measured by `time.monotonic`, which all processes of a machine share. The age
+    of the heartbeat is measured by a clock that goes on while the machine is suspended, as no heartbeat is
+    sent then.
     """
 
     def __init__(self, fd: int | None = None, slots: int = 1) -> None:
-        """A new page with so many slots, or that of a file that another process has made."""
+        """A new page with so many slots, or the page in a file that another process has made."""
         self.fd = new_file(HEADER_SIZE + slots * SLOT_SIZE) if fd is None else fd
         self._page = mapped(self.fd)
         self.slots = [Slot(self._page, start) for start in range(HEADER_SIZE, len(self._page), SLOT_SIZE)]
 
     def be_ready(self) -> None:
-        """The worker's process has started up."""
+        """Note that the worker's process has started up."""
         write(self._page, READY_AT, time.monotonic())
 
     @property
@@ -44,11 +45,11 @@ class Activity:
         return bool(read(self._page, READY_AT))
 
     def begin_work(self) -> None:
-        """The worker has found work."""
+        """Note that the worker has found work."""
         write(self._page, WORKING_AT, time.monotonic())
 
     def end_work(self) -> None:
-        """The worker has found the queue empty, and is idle but for the jobs that it performs."""
+        """Note that the worker has found the queue empty, and is idle but for the jobs that it performs."""
         write(self._page, WORKING_AT, 0.0)
 
     @property
@@ -57,7 +58,7 @@ class Activity:
         return bool(read(self._page, WORKING_AT))
 
     def be_quiet(self, quiet: bool) -> None:
-        """The worker is to claim no more, or to claim again."""
+        """Tell the worker to claim no more, or to claim again."""
         write(self._page, QUIET_AT, time.monotonic() if quiet else 0.0)
 
     @property
@@ -75,7 +76,7 @@ class Activity:
         struct.pack_into(NUMBER, self._page, CHILD_AT, pid)
 
     def leave(self) -> None:
-        """The worker has left its loop; its process should end now."""
+        """Note that the worker has left its loop; its process should end now."""
         write(self._page, LEFT_AT, time.monotonic())
 
     @property
@@ -84,7 +85,7 @@ class Activity:
         return since(self._page, LEFT_AT)
 
     def heartbeat(self, at: float) -> None:
-        """A heartbeat of the worker was written to the database, not before this time `since_boot`."""
+        """Note that a heartbeat was written to the database, not before this time `since_boot`."""
         write(self._page, HEARTBEAT_AT, at)
 
     def is_stale(self, span: timedelta) -> bool:
@@ -93,12 +94,12 @@ class Activity:
         return bool(heartbeat) and since_boot() - heartbeat > span.total_seconds()
 
     def unsettled(self) -> Sequence[Unsettled]:
-        """What stands in the ledgers of all slots."""
+        """What is in the ledgers of all slots."""
         return [slot.unsettled() for slot in self.slots]
 
     @property
     def tally(self) -> Tally:
-        """What was performed in all slots."""
+        """The tally of all slots."""
         return reduce(Tally.plus, (slot.tally for slot in self.slots))
 
     def close(self) -> None:

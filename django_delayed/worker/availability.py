@@ -1,6 +1,6 @@
 """An unavailable database is not an error of a job: statements are repeated until it is back.
 
-So are those that a database refuses until somebody repairs something, where giving up would lose an outcome.
+So are statements that a database refuses until somebody repairs it, if giving up would lose an outcome.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def repeat_while_unavailable(
 
 
 class PeriodicTask:
-    """A function that `run_if_due` calls every so often, the first time at once.
+    """A function that `run_if_due` calls at an interval, the first time at once.
 
     The interval is shortened by up to a fifth at random, so that many hosts do not synchronise.
     """
@@ -91,7 +91,7 @@ class PeriodicTask:
         return max(self._due - time.monotonic(), 0.0)
 
     def run_if_due(self) -> bool:
-        """Call the function if it is due; returns whether it succeeded.
+        """Call the function if it is due. Returns whether it succeeded.
 
         Logs an unavailable database, and one that refuses a statement.
         """
@@ -100,7 +100,7 @@ class PeriodicTask:
         try:
             self.function()
         except Error as error:
-            # When the database is down, every task fails at once. Never repeat one sooner than its interval.
+            # When the database is down, every task fails at once. Wait for the interval, up to LONGEST_PAUSE.
             pause = max(next(self._pauses), min(self.every, LONGEST_PAUSE))
             self._due = time.monotonic() + pause
             _report(error, pause)

@@ -1,4 +1,4 @@
-"""The jobs of a worker that an operator ends: asked first, and killed when they do not end in time."""
+"""The jobs of a worker that an operator ends: they are asked first, and killed if they do not end in time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Asked:
 
 
 class CancelledJobs:
-    """Those of the jobs in these slots that were asked to end, for who looks after their worker."""
+    """The jobs in these slots that were asked to end, for the process that watches their worker."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._slots = slots
@@ -37,7 +37,7 @@ class CancelledJobs:
         self._asked: dict[tuple[int, int], Asked] = {}
 
     def ask(self, request: WorkerRequest) -> None:
-        """Ask the job to end, at its next `should_stop`; once. One that has not begun is not asked yet."""
+        """Ask the job once to end at its next `should_stop`. One that has not begun is not asked yet."""
         for slot in self._slots:
             current = slot.current()
             meant = current and current.key == (request.delayed_job_id, request.lock_token)
@@ -63,7 +63,7 @@ class CancelledJobs:
         return found
 
     def decision(self, otherwise: Decide | None) -> Decide | None:
-        """How to decide about the jobs of a process that has ended; `otherwise`, about those not asked."""
+        """How to decide about the jobs of a process that has ended; `otherwise` is for those not asked."""
         if not self._asked:
             return otherwise
 

@@ -37,11 +37,11 @@ _DESCRIPTORS = (Path("/proc/self/fd"), Path("/dev/fd"))
 
 
 def live(worker: int, link: socket.socket, run: Callable[[socket.socket], None]) -> NoReturn:
-    """What a process does that this worker has forked; `link` leads to the worker. Never returns."""
+    """Run a process that this worker has forked; `link` leads to the worker. Never returns."""
     code = 1
     try:
         _part_from(worker, link.fileno())
-        # Some platforms send the signal of a stop to every process. What it means here, the worker decides.
+        # Some platforms send the signal of a stop to every process. The worker decides what it means here.
         with signals_handled(STOP_SIGNALS, lambda *_: None):
             run(link)
         connections.close_all()
@@ -57,11 +57,11 @@ def live(worker: int, link: socket.socket, run: Callable[[socket.socket], None])
 
 
 def perform_in_child(row: DelayedJob, slot: Slot, link: socket.socket) -> None:
-    """Perform the job, tell the worker what came of it, and announce that when it is written."""
+    """Perform the job, tell the worker its outcome, and announce that when it is written."""
 
     def is_worker_stopping() -> bool:
         with suppress(OSError):
-            # Left there, to be found again. There is none: BlockingIOError.
+            # The word is left there, to be found again. BlockingIOError: there is none.
             return bool(link.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         return False
 
@@ -91,7 +91,7 @@ def announce_in_child(row: DelayedJob, outcome: Outcome, link: socket.socket) ->
 
 
 def prepare() -> None:
-    """In the worker, before its first job: have what each child would have to do again."""
+    """Do once, in the worker before its first job, what each child would have to do again."""
     _prctl()
     # A collection in a child would touch all objects of the worker, and so copy the memory that both share.
     gc.collect()
@@ -99,7 +99,7 @@ def prepare() -> None:
 
 
 def flush_streams() -> None:
-    """Write what waits to be written: before a fork, for two processes would write it otherwise."""
+    """Write what is buffered, before a fork: otherwise both processes would write it."""
     for stream in (sys.stdout, sys.stderr):
         # There may be none, or it is closed.
         with suppress(OSError, ValueError, AttributeError):
@@ -114,7 +114,7 @@ def _part_from(worker: int, link: int) -> None:
     if prctl := _prctl():
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != worker:
-        # It has died before the signal was asked for.
+        # The worker has died before the signal was asked for.
         os._exit(1)
     _close_descriptors({link, *STREAMS, *_descriptors_of_log()})
 
@@ -132,14 +132,14 @@ def _prctl() -> Any:
 
 
 def _close_descriptors(kept: Iterable[int]) -> None:
-    """Let all other descriptors lead nowhere.
+    """Let all other descriptors lead to the null device.
 
     Their numbers stay taken: an object of Python's that still has one, such as the connection of a client
     library, would otherwise write into the file or connection that is opened next.
     """
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in _open_descriptors() - {*kept, nowhere}:
-        # One of them was that of the list.
+        # One of them was the descriptor of the listed folder.
         with suppress(OSError):
             os.get_inheritable(number)
             os.dup2(nowhere, number, inheritable=False)
@@ -154,7 +154,7 @@ def _open_descriptors() -> set[int]:
 
 
 def _descriptors_of_log() -> set[int]:
-    """Those that the handlers of the log write to: they are for all processes, line by line."""
+    """Those that the handlers of the log write to: all processes use them, line by line."""
     found = set()
     for reference in getattr(logging, "_handlerList", ()):
         for name in ("stream", "sock", "socket"):

@@ -39,7 +39,7 @@ OVERDUE, SHUTDOWN = "overdue", "shutdown"
 
 
 class Child:
-    """A process that this one has forked, and the socket by which they speak."""
+    """A process that this one has forked, and the socket between them."""
 
     def __init__(self, run: Callable[[socket.socket], None]) -> None:
         """Fork; `run` is called in the new process, with its end of the socket."""
@@ -85,7 +85,7 @@ class Child:
         return self._received if self._received.endswith(b"\n") else None
 
     def say(self, word: bytes) -> None:
-        """Send this to the child. One that is gone is noticed elsewhere."""
+        """Send this to the child. A child that is gone is noticed elsewhere."""
         with suppress(OSError):
             self.link.send(word)
 
@@ -107,9 +107,9 @@ class Child:
 class Children:
     """The children of one worker, one after the other.
 
-    A worker that forks has neither threads nor open connections: a child would find locks that nobody
-    releases, and speak on the connections of its worker. So the signals of jobs are sent in a child too: what
-    a receiver opens or starts ends with it. Each waits for its outcome to be written.
+    A worker that forks has neither threads nor open connections: a child would inherit locks that nobody
+    releases, and use the connections of its worker. So the signals of jobs are sent in a child too: what a
+    receiver opens or starts ends with it. Each child waits for its outcome to be written.
     """
 
     settles_together = False
@@ -128,17 +128,17 @@ class Children:
         self._stack = ExitStack()
 
     def begin(self) -> None:
-        """To be called before the first job."""
+        """Called before the first job."""
         prepare()
         # Without a handler, the end of a child would not end the sleep of the worker.
         self._stack.enter_context(signals_handled([signal.SIGCHLD], lambda *_: None))
 
     def perform(self, row: DelayedJob) -> Outcome:
-        """What came of the job of this row in a process of its own, which then waits for `announce`."""
+        """The outcome of this row's job in a process of its own, which then waits for `announce`."""
         show_job("isolating", row)
         child = self._fork(partial(perform_in_child, row, self._slot))
         while True:
-            # Before the look at its message: what it has said is there by then.
+            # Asked before its message is read: once it has ended, all that it has said is there.
             has_ended = child.has_ended()
             if (message := child.message()) is not None:
                 return load_outcome(row, message)
@@ -163,11 +163,11 @@ class Children:
             logger.warning("%s: the process that announced its outcome %s", row, how, extra=fields_of(row))
 
     def end_job(self, row: DelayedJob) -> None:
-        """The job of this row is settled: let its process not run on."""
+        """End the process of this row's job, which is settled."""
         self._end_child()
 
     def end(self) -> None:
-        """There is no job any more."""
+        """Called after the last job."""
         self._end_child()
         self._stack.close()
         self._session.close()
@@ -209,10 +209,10 @@ class Children:
         child.kill()
 
     def _decide(self, row: DelayedJob, code: int) -> Outcome:
-        """The outcome of a job whose process has ended and not said what came of it."""
+        """The outcome of a job after its process has ended without telling it."""
         if self._killed_for == SHUTDOWN:
             return Released()
-        # The job may have left something beside its row.
+        # The job may have written something beside its row.
         extras = all_rows().filter(pk=row.pk).values_list("extras", flat=True).first()
         row.extras = row.extras if extras is None else extras
         if self._killed_for == OVERDUE:

@@ -1,8 +1,8 @@
-"""The claims of one thread of a worker, and what becomes of a claim whose answer is lost.
+"""The claims of one thread of a worker, and what happens when the answer to a claim is lost.
 
-What was performed is settled before. Where a single job was, and a single row is to be claimed, one statement
-does both if the database can: with batching off, and while jobs are too long for batches. After an error of
-that statement, and where anything is unusual, there are two.
+What was performed is settled before a claim. If that is a single job, and a single row is to be claimed, one
+statement does both where the database can: with batching off, and while jobs are too long for batches. After
+an error of that statement, and in unusual cases, there are two statements.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .slot import Slot
 from .statements import Statements
 from .wakeup import Wakeup
 
-# Seconds between two looks whether the supervisor sends heartbeats again.
+# Seconds between two checks whether the supervisor sends heartbeats again.
 LOOK_EVERY = 0.1
 
 
@@ -51,7 +51,7 @@ class Claims:
         self._wakeup = wakeup
         self._shutdown = shutdown
         self._answer_is_missing = False  # that of the last claim
-        self._was_full = False  # whether the last claim has taken as many rows as it was to take
+        self._was_full = False  # whether the last claim has taken as many rows as it was allowed to
 
     def take(self, limit: int) -> list[DelayedJob]:
         """Settle what was performed, and claim at most so many rows; none once a stop is requested."""
@@ -92,7 +92,7 @@ class Claims:
         queue = connections[settings.DATABASE]
         close_old(queue)
         if not in_callers_transaction(queue):
-            # With DEBUG on, a connection remembers its last 9,000.
+            # With DEBUG on, a connection remembers its last 9,000 queries.
             queue.queries_log.clear()
         # While there is more than enough to do, the lanes need not be read for each claim.
         recent = BATCH_SECONDS if self._was_full else 0.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-# One that goes on while the machine is suspended, when nothing else does. On macOS the monotonic one of the
-# system does that, and Python's does not.
+# A clock that goes on while the machine is suspended. On macOS, the monotonic clock of the system does that,
+# and Python's does not.
 _ID = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 

@@ -1,4 +1,4 @@
-"""What a worker is told: which lanes to serve, how long to sleep; and how its supervisor hands it over."""
+"""What a worker is told, such as which lanes to serve and how long to sleep, and how it is told."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DONE, CODE_HAS_CHANGED, USED_UP, CANNOT_FORK = 0, 3, 4, 5
 
 
 def new_worker_id() -> str:
-    """A random id: a worker that had the id of a dead one would hold its jobs."""
+    """A random id: a worker with the id of a dead one would hold its jobs."""
     return uuid.uuid4().hex
 
 
@@ -41,7 +41,8 @@ class Configuration:
 
     `verbosity` and `quiet` say what it writes to its terminal. After `max_jobs`, and when it has taken more
     than `max_memory` bytes, another worker takes its place. It performs as many jobs at once as it has
-    `threads`; one is its main thread. `name` is for people. With `isolate`, it forks a process for each job.
+    `threads`; a single one is its main thread. `name` is for people. With `isolate`, it forks a process for
+    each job.
     """
 
     filters: Filters = Filters()
@@ -56,7 +57,7 @@ class Configuration:
     isolate: bool = False
 
     def __str__(self) -> str:
-        """What it serves, and with how many threads if there are several."""
+        """The lanes that it serves, and with how many threads if there are several."""
         return f"{self.filters}, {self.threads} threads" if self.threads > 1 else str(self.filters)
 
     def process(self) -> str:
@@ -88,7 +89,7 @@ class Start:
 
     @classmethod
     def load(cls, text: str) -> Start:
-        """What `dump` wrote."""
+        """The start that `dump` wrote."""
         data: dict[str, Any] = json.loads(text)
         given = data.pop("configuration")
         filters = Filters(**{**given["filters"], "queues": tuple(given["filters"]["queues"])})

@@ -8,7 +8,7 @@ from ..execution.outcomes import Crashed, Failed, Finished, Interrupted, Release
 from ..execution.settle import Performed
 from .tally import Tally
 
-# Tuples: jobs of a microsecond pass here, and a union of types is made anew each time.
+# Tuples: jobs of a microsecond are counted here, and a union of types would be made anew for each.
 NOT_PERFORMED = (Released, Interrupted, Suspected)
 FAILURES = (Failed, Rescheduled, Crashed)
 

@@ -18,13 +18,13 @@ RELOAD_EVERY = 100  # jobs
 class Ending:
     """Decides after each batch whether the worker goes on.
 
-    With `code`, it ends when a file of the code has changed: looked at once a second between two batches,
-    after 100 jobs at the latest, and when the queue is empty.
+    With `code`, the worker ends when a file of the code has changed. The files are checked between two
+    batches: once a second, after 100 jobs at the latest, and when the queue is empty.
     """
 
     def __init__(self, configuration: Configuration, code: CodeWatch | None) -> None:
         self.code = code
-        # Of what threads change that perform beside the one whose turn it is to ask.
+        # For what performing threads change while another thread has the turn.
         self._lock = threading.Lock()
         self._max_jobs = configuration.max_jobs
         self._max_memory = configuration.max_memory
@@ -43,19 +43,19 @@ class Ending:
         return max(1, rows)
 
     def claimed(self, rows: int) -> None:
-        """The worker has so many rows more to perform."""
+        """Note that the worker has so many more rows to perform."""
         with self._lock:
             self._in_hand += rows
 
     def performed(self, jobs: int, of: int) -> None:
-        """The worker has performed so many jobs of those that it had claimed, and released the others."""
+        """Note that the worker has performed so many of the jobs that it claimed, and released the others."""
         with self._lock:
             self._in_hand -= of
             self._performed += jobs
             self._since_look += jobs
 
     def was_idle(self) -> None:
-        """The worker has slept."""
+        """Note that the worker has slept."""
         self._was_idle = True
 
     def exit_code(self) -> int | None:
@@ -73,7 +73,7 @@ class Ending:
         if self._max_jobs is not None and taken >= self._max_jobs:
             logger.info("%s jobs performed: another worker takes the place of this one", taken)
             return USED_UP
-        # After a job: what a receiver of worker_started has loaded, the next worker would take too.
+        # Only after a job: the next worker would also take what a receiver of worker_started has loaded.
         if self._performed and self._max_memory is not None and (taken := memory_taken()) > self._max_memory:
             logger.info("%s MB taken: another worker takes the place of this one", taken // MEGABYTE)
             return USED_UP
@@ -87,7 +87,7 @@ class Ending:
 
 
 def _other_threads() -> str:
-    """The names of the threads of this process beside its main one; "" if there are none."""
+    """The names of the threads of this process except its main one; "" if there are none."""
     if threading.active_count() == 1:
         return ""
     main = threading.main_thread()

@@ -28,7 +28,7 @@ def _after_fork() -> None:
 
 def _after_fork_in_child() -> None:
     if _handled:
-        # The socket is the worker's.
+        # The wakeup socket is the worker's.
         signal.set_wakeup_fd(-1)
         for number in _handled:
             signal.signal(number, signal.SIG_DFL)
@@ -43,7 +43,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def signals_handled(numbers: Iterable[int], handle: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
-    """A block in which these signals call this; not in another thread than the main one, which gets none."""
+    """A block in which these signals call `handle`. It does nothing outside of the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -53,8 +53,8 @@ def signals_handled(numbers: Iterable[int], handle: Callable[[int, FrameType | N
         yield
     finally:
         for number, handler in before.items():
-            # A child that was forked inside has none.
+            # In a child that was forked inside, none is handled any more.
             if number in _handled:
                 _handled.remove(number)
-            # None: the handler was not set by Python, which then cannot restore it.
+            # None: the handler was not set by Python, so Python cannot restore it.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -1,4 +1,4 @@
-"""The row of a worker and its heartbeat; and who sends it where there is no supervisor."""
+"""The row of a worker and its heartbeat, and the thread that sends it where there is no supervisor."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TICK, SHORTEST_TICK = 0.1, 0.01
 
 
 def heartbeat_interval() -> timedelta:
-    """How often a heartbeat is sent: six times a lease, every 10 s by default."""
+    """The time between two heartbeats: a sixth of a lease, 10 s by default."""
     return settings.LEASE / 6
 
 
@@ -87,7 +87,7 @@ def _what_it_does(activity: Activity) -> dict[str, Any]:
 
 
 class HeartbeatThread(threading.Thread):
-    """Does for a worker without a supervisor what a thread of its process can do.
+    """Does what a supervisor does, for a worker without one, as far as a thread can.
 
     It sends the heartbeats, carries out what operators ask, and ends a stop that takes too long. When a job
     has switched off the alarm that ends it at its max_run_time, it ends the process. A job that holds the GIL
@@ -146,7 +146,7 @@ class HeartbeatThread(threading.Thread):
         current = self._slot.current()
         if current is None or not current.is_overdue:
             return
-        # No error: the failure of the job will be one.
+        # Only a warning: the failure of the job will be logged as an error.
         logger.warning(
             "Job %s has outlived its max_run_time and does not end; ending the process", current.id
         )

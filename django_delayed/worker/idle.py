@@ -45,11 +45,11 @@ class Idle:
         try:
             was_woken = self._sleep_until(time.monotonic() + seconds, is_one_due)
         except Error:
-            # The next claim meets it too, and reports it. It need not: then this comes again and again.
+            # The next claim should meet the error too, and report it. If not, this repeats, with a pause.
             self._wakeup.wait(min(seconds, LOOK_EVERY))
             was_woken = True
         if was_woken:
-            # By the end of the connection, perhaps. It takes a statement to find that out.
+            # Perhaps by the end of the connection. Only a statement finds that out.
             close_broken(connections[settings.DATABASE])
 
     def _sleep_until(self, end: float, is_one_due: bool) -> bool:

@@ -1,6 +1,7 @@
 """Which jobs of a claim are performed and not settled yet, on the page that worker and supervisor share.
 
-So what a worker has performed is not performed again when it dies: who releases its rows removes these first.
+So what a worker has performed is not performed again when it dies: whoever releases its rows removes these
+first.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ LEDGER_SIZE = RESULTS_AT + RESULTS_SIZE
 
 
 class Unsettled(NamedTuple):
-    """The ids of jobs that were performed, whose rows are held by the claim of this token or moved.
+    """The ids of jobs that were performed. Their rows are held by the claim of this token, or are moved.
 
-    `results` has what the column `result` is to be, by the id, where there is something.
+    `results` has the values for the column `result`, by the ids of jobs that have one.
     """
 
     token: int
@@ -39,8 +40,8 @@ class Unsettled(NamedTuple):
 class Ledger:
     """The ids of these jobs, in one slot: written by the thread that performs them, and read by any process.
 
-    Only of jobs whose rows are to be removed, or kept with no more than a result: what else comes of a job
-    does not fit on the page, and is written at once.
+    It is only for rows that are to be removed, or kept with at most a result. Other outcomes do not fit on
+    the page, and are written at once.
     """
 
     def __init__(self, page: mmap, start: int) -> None:
@@ -48,13 +49,13 @@ class Ledger:
         self._start = start
 
     def add(self, id: int, result: bytes = b"") -> None:
-        """The job of this id is performed, with this result. Raises OverflowError without a place for it."""
+        """Add a job that was performed, with its result. Raises OverflowError if there is no place for it."""
         if not self.has_place_for(result):
             raise OverflowError(f"The ledger has {len(self)} jobs already, or the result is too large.")
         count = len(self)
         if result:
             self._add_result(id, result)
-        # The number last: a reader that finds it also finds the id.
+        # The count comes last: a reader that finds it also finds the id.
         self._write(IDS_AT + count * WORD, id)
         self._write(COUNT_AT, count + 1)
 
@@ -66,7 +67,7 @@ class Ledger:
         self._write(END_AT, end + _size(len(result)))
 
     def clear(self) -> None:
-        """The rows of all of them are moved, or lost."""
+        """Remove all of them: their rows are moved, or lost."""
         self._write(COUNT_AT, 0)
         self._write(END_AT, 0)
 
@@ -99,7 +100,7 @@ class Ledger:
     # While the worker performs a long job, its supervisor moves the rows.
 
     def settles_too(self, token: int) -> None:
-        """Another process begins to move the rows of this claim."""
+        """Note that another process begins to move the rows of this claim."""
         self._write(SETTLED_AT, token)
 
     def was_settled_by_another(self, token: int) -> bool:
@@ -114,7 +115,7 @@ class Ledger:
 
 
 def results_in(written: bytes) -> Mapping[int, str]:
-    """The results by their ids, as they stand on the page."""
+    """The results by their ids, from the bytes on the page."""
     results, at = {}, 0
     while at < len(written):
         id, size = struct.unpack_from(RESULT, written, at)

@@ -32,7 +32,7 @@ logger = logging.getLogger("django_delayed")
 
 
 def run_worker(start: Start) -> int:
-    """Work until told to stop; returns the exit code."""
+    """Work until told to stop. Returns the exit code."""
     for inherited in (start.activity, start.supervisor, start.wakeup):
         # For this process only, not for the programs that a job starts.
         os.set_inheritable(inherited, False)
@@ -71,7 +71,7 @@ def _report_threads() -> None:
 
 
 class SupervisorWatch(threading.Thread):
-    """Stops a worker whose supervisor is gone; ends the process if the current job does not end in time."""
+    """Stops a worker when its supervisor is gone; ends its process if the job does not end in time."""
 
     def __init__(self, fd: int, worker: Worker | ThreadedWorker, activity: Activity) -> None:
         super().__init__(name="django_delayed supervisor watch", daemon=True)
@@ -83,13 +83,13 @@ class SupervisorWatch(threading.Thread):
     def begin(self) -> None:
         """Watch from now on.
 
-        A worker that forks may have no thread: it looks at the pipe whenever it sleeps. It sleeps while a job
-        is performed, too, and kills that itself if it does not end in time.
+        A worker that forks may have no thread: it looks at the pipe whenever it sleeps. It also sleeps while
+        a job is performed, and kills the job itself if that does not end in time.
         """
         if self._worker.configuration.isolate:
             self._worker.wakeup.on_end_of(self._fd, self._stop_worker)
             return
-        # For the case that a job keeps this thread from running.
+        # In case a job keeps this thread from running.
         end_after(self._fd, (settings.SHUTDOWN_TIMEOUT + GRACE).total_seconds())
         self.start()
 

@@ -10,7 +10,7 @@ MEGABYTE = 1024 * 1024
 
 
 def memory_taken() -> int:
-    """The resident bytes of this process: now on Linux, at most so far elsewhere."""
+    """The resident bytes of this process: the present ones on Linux, the most so far elsewhere."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):

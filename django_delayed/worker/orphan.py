@@ -1,4 +1,4 @@
-"""Ends a worker whose supervisor is gone, even while a job holds the GIL, so that no Python can run."""
+"""Ends a worker when its supervisor is gone, even while a job holds the GIL and no Python can run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import threading
 
 
 def end_after(fd: int, seconds: float) -> None:
-    """From now on this process ends so many seconds after the other end of the pipe is closed.
+    """Let this process end so many seconds after the other end of the pipe is closed. On Linux only.
 
-    Whatever it is in: what a worker should do before that, it has to do until then. On Linux only.
+    It ends whatever it is doing, so a worker has to finish its own work before that.
     """
     if sys.platform != "linux":
         return
@@ -28,9 +28,9 @@ def end_after(fd: int, seconds: float) -> None:
 
 
 def _run_without_python(libc: ctypes.CDLL, steps: list[tuple[object, int]]) -> None:
-    """Have the C library call these functions, one after the other, when this thread has ended for Python.
+    """Let the C library call these functions, one after the other, when this thread has ended for Python.
 
-    They are the destructors of the values of this thread, which it calls in the order of their keys.
+    They are the destructors of thread-specific values, which it calls in the order of their keys.
     """
     # A signal that interrupted the first would look as if the supervisor was gone.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

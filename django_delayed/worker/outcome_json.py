@@ -14,12 +14,12 @@ from ..models import DelayedJob
 from ..serialization.errors import TEXT_LIMIT, ErrorText
 
 _KINDS = {kind.__name__: kind for kind in get_args(Outcome)}
-# Values of Python's own. They stay in the process of the job, which announces the outcome.
+# Python objects that stay in the process of the job, which announces the outcome.
 _LEFT_OUT = ("job", "exception", "job_class")
 
 
 def size_limit() -> int:
-    """How many bytes the JSON of an outcome has at most: those of a result and of an error, with escapes."""
+    """The most bytes that the JSON of an outcome has: those of a result and of an error, with escapes."""
     return 2 * settings.MAX_ARGUMENTS_SIZE + 8 * TEXT_LIMIT
 
 

@@ -19,7 +19,7 @@ WORD = struct.calcsize(NUMBER)
 
 
 def new_file(size: int) -> int:
-    """The descriptor of a new file of so many zeros that has no name. Raises OSError if none can be made."""
+    """The descriptor of a new file without a name, of so many zeros. Raises OSError if none can be made."""
     try:
         # In memory: it needs no folder that can be written.
         fd = os.memfd_create("django_delayed")

@@ -1,4 +1,4 @@
-"""Jobs are performed in the process and the thread of their worker, or with --isolate in one of their own."""
+"""Perform jobs in the process and the thread of their worker, or with --isolate in a process of their own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .wakeup import Wakeup
 
 
 class Performing:
-    """Performs jobs in this thread; in the main one, what they have done to the process is put back."""
+    """Performs jobs in this thread. In the main thread, what they have changed in the process is put back."""
 
     settles_together = True
 
@@ -31,7 +31,7 @@ class Performing:
         self._left_threads: LeftThreads | None = None
 
     def begin(self) -> None:
-        """Jobs are to find the process as it is now; to be called before the first, in the thread of all."""
+        """Keep the state of the process for each job to find. Called before the first, in their thread."""
         if is_main_thread():
             self._session.process, self._left_threads = ProcessState(), LeftThreads()
 
@@ -49,12 +49,12 @@ class Performing:
         announce(written, self._session)
 
     def end_job(self, row: DelayedJob) -> None:
-        """The job of this row is performed."""
+        """Report what the performed job of this row has left running."""
         if self._left_threads:
             self._left_threads.report(row)
 
     def end(self) -> None:
-        """There is no job any more: close the session too."""
+        """Called after the last job: close the session too."""
         self._session.close()
         if self._session.process:
             self._session.process.close()

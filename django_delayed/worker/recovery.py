@@ -1,4 +1,4 @@
-"""Release what workers held that have ended or died, and remove their rows."""
+"""Release what ended or dead workers held, and remove the rows of these workers."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ def time_out(worker: str, current: Current) -> Tally:
 
 
 def settle_current(worker: str, current: Current, decide: Decide) -> Tally:
-    """Settle a job in a thread of a worker, which goes on with it. Returns what was settled.
+    """Settle a job that a thread of a worker is still performing. Returns what was settled.
 
-    What comes of it then is refused, as its claim is over. While its row is locked, the database's error is
-    raised, for this to be called again: to wait for an atomic job that stands still at its commit would keep
-    this process from sending heartbeats.
+    The outcome of the thread is refused later, as the claim is over. Raises the database's error while the
+    row is locked; call it again then. Waiting for an atomic job that hangs at its commit would keep this
+    process from sending heartbeats.
     """
     held = all_rows().running().filter(pk=current.id, locked_by=worker, lock_token=current.token)
     with transaction.atomic(using=settings.DATABASE):
@@ -109,7 +109,7 @@ def release_and_exit(
     decide: Decide | None = None,
     unsettled: Sequence[Unsettled] = (),
 ) -> NoReturn:
-    """As `release_and_deregister`, for the worker of this process; then end it, whatever it is in."""
+    """As `release_and_deregister`, for the worker of this process; then end it, whatever it is doing."""
     try:
         release_and_deregister(worker, currents, decide, unsettled)
     finally:
@@ -117,7 +117,7 @@ def release_and_exit(
 
 
 def recover_stale() -> int:
-    """Recover the jobs of every worker whose heartbeat is a lease old, and of every holder without a row.
+    """Recover the jobs of every worker with a heartbeat a lease old, and of every holder without a row.
 
     Returns how many workers were removed.
     """
@@ -139,8 +139,8 @@ def _is_anything_stale() -> bool:
 def _recover_worker(worker: WorkerProcess) -> bool:
     """Remove the row of a stale worker and recover its jobs. False if it is not stale, or gone already."""
     with transaction.atomic(using=settings.DATABASE):
-        # The row is deleted and not flagged: this DELETE, which asks for the age of the heartbeat again, has
-        # one winner, a holder without a row counts as dead, and nothing has to be cleaned up later.
+        # The row is deleted and not flagged. This DELETE checks the age of the heartbeat again, and only one
+        # process succeeds. A holder without a row counts as dead, and nothing has to be cleaned up later.
         if not _remove(_stale_workers(), worker.pk):
             return False
         crashed = _recover(all_rows().running().filter(locked_by=worker.pk), worker.hostname)
@@ -172,8 +172,8 @@ def _recover(held: DelayedJobQuerySet, hostname: str) -> list[Performed]:
 def _lock(held: DelayedJobQuerySet) -> set[int]:
     """Lock these rows. Returns the ids of those that no other transaction has locked.
 
-    A worker that stands still at the commit of an atomic job has the row locked for as long. To wait for that
-    would keep this process from sending heartbeats. Its holder is gone, so a later check recovers the row.
+    A worker that hangs at the commit of an atomic job keeps the row locked. Waiting for that would keep this
+    process from sending heartbeats. The holder has no row any more, so a later check recovers the job.
     """
     ids = list(held.values_list("pk", flat=True))
     # By their keys: by another index, MariaDB would lock their neighbours too.

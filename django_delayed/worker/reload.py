@@ -1,4 +1,4 @@
-"""In development: has the code that this worker runs changed?"""
+"""In development: whether the code that this worker runs has changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CodeWatch:
     """Whether a file that this process has loaded was written after `since` (seconds of the epoch).
 
     `since` is the start of the process and not the first look: a file saved between its import and that
-    look would be missed. What Django's own reloader watches beside modules, such as templates and compiled
+    look would be missed. What Django's own reloader watches besides modules, such as templates and compiled
     translations, is read again in this process, as it is there.
     """
 
@@ -41,7 +41,7 @@ class CodeWatch:
         return time.monotonic() >= self._look_at
 
     def has_changed(self) -> bool:
-        """Look at every file; logs the one for which a new process is needed."""
+        """Look at every file. Logs the one for which a new process is needed."""
         self._look_at = time.monotonic() + LOOK_EVERY
         now = time.time()
         changed = self._changed_module(now) or self._changed_other(now)
@@ -52,7 +52,7 @@ class CodeWatch:
     def _changed_module(self, now: float) -> Path | None:
         for file in iter_all_python_module_files():
             written = written_at(file)
-            # A time ahead of the clock would be a change to each new process, without end.
+            # A time in the future would be a change for each new process, without end.
             if written is None or self.since < written <= now:
                 return file
         return None

@@ -1,4 +1,4 @@
-"""What operators ask of workers: read by who looks after them, every READ_EVERY."""
+"""What operators ask of workers. The process that watches the workers reads it every READ_EVERY."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ READ_EVERY = timedelta(seconds=2.5)
 
 
 def read_requests(workers: Collection[str], carry_out: Callable[[WorkerRequest], object]) -> None:
-    """Carry out what is asked of the workers of these ids; one statement where nothing is.
+    """Carry out what is asked of the workers of these ids. It takes one statement if nothing is asked.
 
-    A request whose removal fails is carried out again, and after it those that came later. That a job is to
-    end is carried out again and again, until it has ended.
+    If the removal of a request fails, it is carried out again, and after it those that came later. A request
+    to end a job is carried out each time, until the job has ended.
     """
     requests = WorkerRequest.objects.using(settings.DATABASE)
     found = list(requests.filter(worker__in=workers).order_by("pk"))
@@ -29,7 +29,7 @@ def read_requests(workers: Collection[str], carry_out: Callable[[WorkerRequest],
 
 
 def _those_of_running_jobs(requests: Collection[WorkerRequest]) -> set[int]:
-    """The ids of those of these requests whose jobs have not ended."""
+    """The ids of those of these requests that are about jobs which have not ended."""
     ids = [request.delayed_job_id or 0 for request in requests]
     running = set(all_rows().running().filter(pk__in=ids).values_list("pk", "lock_token"))
     return {request.pk for request in requests if (request.delayed_job_id, request.lock_token) in running}

@@ -39,7 +39,7 @@ def why_no_worker() -> str:
 
 
 def _replaced_threads() -> str:
-    """Which library has put its own threads, sleeps and sockets in the place of Python's; "" if none has."""
+    """The library that has replaced Python's threads, sleeps and sockets with its own; "" if none has."""
     gevent = sys.modules.get("gevent.monkey")
     if gevent is not None and gevent.is_anything_patched():
         return "gevent"

@@ -16,7 +16,7 @@ from ..reports import reporting
 from .activity import Activity
 from .tally import Tally
 
-# How often is looked whether a minute is over.
+# The time between two checks whether a minute is over.
 ROLL_UP_EVERY = timedelta(seconds=10)
 
 logger = logging.getLogger("django_delayed")
@@ -33,21 +33,21 @@ class RollUp:
         self._worker = worker
         self._activity = activity
         self._minute, self._since = _minute(), time.monotonic()
-        # What was performed until then.
+        # The tally until then.
         self._before = Tally()
-        # What this process has settled for the worker, and the page does not know.
+        # What this process has settled for the worker, which is not on the page.
         self._beside = Tally()
-        # A row that may be written or not.
+        # A row that is to be written, and may have been.
         self._row: JobStat | None = None
 
     def count(self, settled: Tally) -> None:
-        """Another process has settled these jobs, which the worker had begun."""
+        """Count these jobs too, which the worker had begun and another process has settled."""
         self._beside = self._beside.plus(settled)
 
     def write_if_due(self) -> None:
         """Write a row if a minute is over, by the clock of this machine, in which something was performed.
 
-        To be called again after an error of the database.
+        Call it again after an error of the database.
         """
         if self._row is None and _minute() != self._minute:
             self._row = self._next_row(self._activity.tally)

@@ -27,8 +27,8 @@ logger = logging.getLogger("django_delayed")
 class Settling:
     """The outcomes of one thread: written, then announced.
 
-    Most rows are removed, or kept with no more than a result, by one statement for many. Until then they
-    stand in the ledger of the slot. Before anything else is written, they are settled.
+    Most rows are removed, or kept with at most a result, by one statement for many. Until then they are in
+    the ledger of the slot. Before anything else is written, they are settled.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Settling:
         self._unsettled: list[Performed] = []
 
     def add(self, row: DelayedJob, outcome: Outcome) -> None:
-        """The current job of the slot has this outcome, and is it no longer."""
+        """Take the outcome of the slot's current job, which is the current one no longer."""
         if self._performing.settles_together and is_plain(row, outcome) and self._enter(row):
             self._slot.end()
             self._unsettled.append((row, outcome))
@@ -60,9 +60,9 @@ class Settling:
         self._announce([] if lost is None or lost else [(row, outcome)])
 
     def _enter(self, row: DelayedJob) -> bool:
-        """Whether the ledger has taken the job, after what stands in it was settled if it was full.
+        """Whether the ledger has taken the job; a full ledger is settled first.
 
-        It may not when the database is unavailable at an immediate stop, and if the result is large.
+        It does not when the database is unavailable at an immediate stop, or if the result is large.
         """
         result = row.result.encode()
         for _ in range(2):
@@ -75,10 +75,10 @@ class Settling:
         return False
 
     def settle(self, claim: Callable[[Removal], list[DelayedJob]] | None = None) -> list[DelayedJob] | None:
-        """Settle what stands in the ledger: by this claim, if it is one row that leaves nothing behind.
+        """Settle what is in the ledger: by this claim, if it is one row that leaves nothing behind.
 
-        Returns what was claimed. None if the claim was not called, or after an error: then all is settled
-        without it, and what it may have claimed is to be released.
+        Returns what was claimed, or None if the claim was not called or has failed. After an error, all is
+        settled without the claim, and what it may have claimed has to be released.
         """
         if not self._unsettled:
             return None
@@ -106,10 +106,10 @@ class Settling:
         return claimed
 
     def _begin_anew(self, claimed: list[DelayedJob] | None) -> None:
-        # What stands in the ledger belongs to the claim of the slot.
+        # What is in the ledger belongs to the claim of the slot.
         self._slot.ledger.clear()
         if claimed:
-            # Before receivers take their time: what no slot knows of is released after a while.
+            # Before receivers run, which may take long: rows that no slot knows are released after a while.
             self._slot.claim(claimed[0].lock_token)
 
     @property
@@ -119,12 +119,12 @@ class Settling:
     def _write(
         self, performed: Sequence[Performed], write: Callable[[], list[DelayedJob]]
     ) -> list[DelayedJob] | None:
-        """The rows whose claim is lost; None when the database is unavailable at an immediate stop."""
+        """The rows that have lost their claim; None if the database is unavailable at an immediate stop."""
         try:
             return repeat_while_unavailable(
                 lambda: self._ask(write),
                 self._wakeup,
-                # Nor after a permanent error: the job would be performed again.
+                # It does not give up after a permanent error: the job would be performed again.
                 give_up=lambda error: self._shutdown.immediate,
             )
         except Error:
@@ -149,6 +149,6 @@ class Settling:
 
 
 def _removal_of(performed: Sequence[Performed]) -> Removal | None:
-    """Of a single row that leaves nothing behind; None for others."""
+    """The removal of a single row that leaves nothing behind; None for others."""
     row = performed[0][0]
     return Removal(row.pk, row.lock_token) if len(performed) == 1 and row.keep_for is None else None

@@ -1,7 +1,7 @@
 """SIGTERM and SIGINT: finish the current job, then stop; a second signal: stop now.
 
-A SIGTERM that follows within two seconds is the same request once more: some platforms send it several times,
-or to every process, and tools pass on what their children have received already. Control-C twice means now.
+A SIGTERM that follows within two seconds counts as the same request: some platforms send it several times, or
+to every process, and tools pass on what their children have received already. Control-C twice means now.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Shutdown:
     """Whether a stop was requested. As a `with` block, it handles the signals and restores their handlers.
 
     The handlers only set flags; `interrupt`, called for the second signal, may raise in the main thread.
-    Where a supervisor decides when the time is up, no signal means at once (`is_supervised`): its own SIGTERM
-    may be the second one.
+    With `is_supervised`, no signal requests an immediate stop: the supervisor decides when the time is up,
+    and its own SIGTERM may be the second one.
     """
 
     def __init__(self, interrupt: Callable[[], None] | None = None, is_supervised: bool = False) -> None:

@@ -32,7 +32,7 @@ GRACE = timedelta(seconds=3)
 class Current:
     """The current job: its id, its age, and how long it may run; a limit of None while it is settled.
 
-    `token` is that of the claim by which the worker has it.
+    `token` is the one of the claim by which the worker has it.
     """
 
     id: int
@@ -42,7 +42,7 @@ class Current:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Its id and its claim: the same row may come again, by another one."""
+        """Its id and its claim: the same row may come again, by another claim."""
         return self.id, self.token
 
     @property
@@ -66,25 +66,25 @@ class Slot:
     # The current job
 
     def begin(self, id: int, limit: timedelta) -> None:
-        """A job begins."""
-        # The time last: a reader that finds it also finds the id and the limit that belong to it.
+        """Note that a job begins."""
+        # The time comes last: a reader that finds it also finds the id and the limit that belong to it.
         struct.pack_into(JOB, self._page, self._start + JOB_AT, id, limit.total_seconds(), 0)
         self._write(BEGAN_AT, time.monotonic())
 
     def limit_to(self, limit: timedelta) -> None:
-        """The current job may run this long."""
+        """Note how long the current job may run."""
         self._write(LIMIT_AT, limit.total_seconds())
 
     def performed(self) -> None:
-        """The current job has ended. Settling it may take as long as the database is unavailable."""
+        """Note that the current job has ended. While the database is unavailable, it is not settled yet."""
         self._write(LIMIT_AT, math.inf)
 
     def end(self) -> None:
-        """There is no current job."""
+        """Note that there is no current job."""
         self._write(BEGAN_AT, 0.0)
 
     def current(self) -> Current | None:
-        """The current job, if there is one; none once it stands in the ledger."""
+        """The current job, if there is one; None once it is in the ledger."""
         while True:
             # Before the page is read, so that the age is never more than the job has reached.
             now = time.monotonic()
@@ -99,7 +99,7 @@ class Slot:
         return Current(id, age, None if math.isinf(limit) else timedelta(seconds=limit), token)
 
     def cancel(self, id: int) -> None:
-        """An operator ends this job, if it is the current one; written by who watches the worker."""
+        """Note that an operator ends this job, if it is the current one. `CancelledJobs` calls this."""
         self._write_number(CANCEL_AT, id)
 
     def is_cancelled(self, id: int) -> bool:
@@ -109,16 +109,16 @@ class Slot:
     # Its claims and statements
 
     def claim(self, token: int) -> None:
-        """The thread has the rows of this claim, and no others."""
+        """Note that the thread has the rows of this claim, and no others."""
         self._write_number(CLAIM_AT, token)
 
     @property
     def claimed(self) -> int:
-        """The token of the last claim whose rows have reached the thread; 0 before the first."""
+        """The token of the last claim that has brought rows to the thread; 0 before the first."""
         return self._read_number(CLAIM_AT)
 
     def unsettled(self) -> Unsettled:
-        """What stands in the ledger, with the token of the claim that its rows belong to."""
+        """What is in the ledger, with the token of the claim that its rows belong to."""
         while True:
             token, ids, written = self.claimed, self.ledger.ids, self.ledger.written_results
             # The worker may have settled them meanwhile, and written others.
@@ -126,11 +126,11 @@ class Slot:
                 return Unsettled(token, ids, results_in(written))
 
     def begin_statement(self) -> None:
-        """The thread begins to wait for a statement of the worker, and not for one of a job."""
+        """Note that the thread begins to wait for a statement of the worker, and not for one of a job."""
         self._write(STATEMENT_AT, time.monotonic())
 
     def end_statement(self) -> None:
-        """The thread waits for no statement of the worker."""
+        """Note that the thread waits for no statement of the worker."""
         self._write(STATEMENT_AT, 0.0)
 
     @property
@@ -141,23 +141,23 @@ class Slot:
     # What it has done
 
     def count(self, more: Tally) -> None:
-        """These jobs were performed and settled too."""
+        """Count these jobs too, which were performed and settled."""
         struct.pack_into(TALLY, self._page, self._start + TALLY_AT, *self.tally.plus(more))
 
     @property
     def tally(self) -> Tally:
-        """What was performed and settled by this worker; the longest wait is that since `forget_longest`."""
+        """What was performed and settled in this slot, with the longest wait since `forget_longest`."""
         return Tally(*struct.unpack_from(TALLY, self._page, self._start + TALLY_AT))
 
     def forget_longest(self) -> None:
-        """The longest wait is written down. One that is counted at this very moment may be lost, or stay."""
+        """Forget the longest wait, which is written down. One that is counted now may be lost, or stay."""
         self._write(LONGEST_AT, 0.0)
 
     def _read(self, offset: int) -> float:
         return read(self._page, self._start + offset)
 
     def _write(self, offset: int, number: float) -> None:
-        # Not by `write`: a job that does nothing takes eight of them.
+        # Not by `write`, to save the call: even a job that does nothing takes eight of them.
         struct.pack_into(TIME, self._page, self._start + offset, number)
 
     def _read_number(self, offset: int) -> int:

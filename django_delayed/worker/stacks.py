@@ -10,7 +10,7 @@ NO_STDERR = (io.UnsupportedOperation, RuntimeError, ValueError, OSError)
 
 
 def dump_on_quit() -> None:
-    """From now on SIGQUIT dumps the stacks of this process: at once, even while a job holds the GIL."""
+    """Let SIGQUIT dump the stacks of this process: at once, even while a job holds the GIL."""
     try:
         faulthandler.register(signal.SIGQUIT)
     except NO_STDERR:

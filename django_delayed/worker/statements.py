@@ -24,7 +24,7 @@ class Statements:
         self._shutdown = shutdown
 
     def ask(self, statement: Callable[[], T]) -> T:
-        """The result of a statement of the worker's own or of receivers; the supervisor watches how long."""
+        """The result of a statement of the worker or of receivers; the supervisor sees how long it takes."""
         self._slot.begin_statement()
         try:
             return statement()
@@ -41,5 +41,5 @@ class Statements:
             return None
 
     def gives_up(self, error: Error) -> bool:
-        """Whether to repeat no statement after this error: a stop is requested, or the error will stay."""
+        """Whether to give up after this error: a stop is requested, or the error is permanent."""
         return self._shutdown.requested or is_permanent(error)

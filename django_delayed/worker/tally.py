@@ -1,4 +1,4 @@
-"""What a worker has performed, in numbers."""
+"""The numbers of what a worker has performed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Tally(NamedTuple):
     """How many jobs were performed and settled, the failed attempts included, and how many of them failed.
 
-    The others are seconds: for how long these jobs waited for a worker after they were due, and ran, in all;
-    and the longest that one of them waited.
+    The others are seconds: how long all these jobs waited for a worker after they were due, how long they
+    ran, and the longest wait of one of them.
     """
 
     processed: int = 0
@@ -29,7 +29,7 @@ class Tally(NamedTuple):
         )
 
     def since(self, earlier: Tally) -> Tally:
-        """What has come to an earlier tally; the longest stays that of this one."""
+        """What was added to an earlier tally; the longest wait stays that of this one."""
         return Tally(
             self.processed - earlier.processed,
             self.failed - earlier.failed,

@@ -24,7 +24,7 @@ logger = logging.getLogger("django_delayed")
 
 
 class ThreadedWorker:
-    """Has a thread for each slot of its activity; its main thread handles the signals and waits for them."""
+    """Has a thread for each slot of its activity; its main thread handles signals and waits for these."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class ThreadedWorker:
         self._turns = Turns()
 
     def run(self) -> int:
-        """Work. Returns the exit code: DONE, or that of `Ending`. Raises what has ended a thread."""
+        """Work. Returns the exit code: DONE, or that of `Ending`. Raises an error that has ended a thread."""
         session = Session()
         import_all()
         tell(session, worker_started, self.id, process=self.configuration.process())
@@ -60,7 +60,7 @@ class ThreadedWorker:
                 thread.start()
             while not all(thread.has_ended for thread in threads):
                 self.wakeup.wait(LONGEST)
-                # By a signal, or by the end of a thread.
+                # Woken by a signal, or by the end of a thread.
                 for thread in threads:
                     thread.wake()
         finally:
@@ -83,7 +83,7 @@ class ThreadedWorker:
         return worker.work()
 
     def _thread_ended(self, thread: SlotThread) -> None:
-        # One that has found nothing to do leaves the others what they are doing.
+        # A thread that has found nothing to do lets the others go on.
         if thread.error or thread.exit_code != DONE:
             self.shutdown.request()
         self.wakeup.wake()
@@ -106,7 +106,7 @@ class SlotThread(threading.Thread):
         self._work = work
         self._slot = slot
         self._on_end = on_end
-        # Made where it is started, in the main thread, it would hear the signals in the place of that.
+        # Not made here, in the main thread: there it would get the signals instead of the worker's own.
         self._wakeup: Wakeup | None = None
         self._lock = threading.Lock()
 

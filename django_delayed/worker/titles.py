@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 try:
     import setproctitle
 except ImportError:
-    # It is an extra; then nothing below asks for anything.
+    # It is an optional dependency. Without it, nothing below does anything.
     setproctitle = None  # type: ignore[assignment]
 
 LONGEST = 200  # characters
@@ -26,20 +26,20 @@ _at_rest = "idle"
 
 
 def show(what: str) -> None:
-    """Say what this process does, if it is one that says so."""
+    """Show what this process does, if it is one that shows it."""
     if _show:
         _show(f"jobs_work: {printable(what)[:LONGEST]}")
 
 
 def show_job(verb: str, row: DelayedJob) -> None:
-    """Say what this process does with the job of this row, and since when."""
+    """Show what this process does with the job of this row, and since when."""
     if _show:
         show(f"{verb} {row.name} since {time.strftime('%H:%M')} ({row.queue})")
 
 
 @contextmanager
 def supervisor_titled(workers: int) -> Iterator[None]:
-    """A block of a supervisor of so many workers. It may be another program that has called the command."""
+    """A block in which the title is that of a supervisor. Another program may have called the command."""
     if not setproctitle:
         yield
         return
@@ -52,13 +52,13 @@ def supervisor_titled(workers: int) -> Iterator[None]:
 
 
 def title_worker(threads: int) -> None:
-    """From now on, the title of this process, a worker, says what it does; and of what it forks for a job."""
+    """Let the title of this worker show what it does, and those of the processes that it forks for jobs."""
     global _show, _at_rest
     if not setproctitle:
         return
     _show = setproctitle.setproctitle
     if threads > 1:
-        # What one of them does says nothing about the others.
+        # The job of one thread says nothing about the others.
         _at_rest = f"performing in {threads} threads"
     else:
         job_started.connect(_show_performing)
@@ -67,7 +67,7 @@ def title_worker(threads: int) -> None:
 
 
 def show_rest(**_: Any) -> None:
-    """Say that this process performs nothing now; or, if it has threads, that it does what they do."""
+    """Show that this process performs nothing now; or, if it has threads, that it performs in them."""
     show(_at_rest)
 
 

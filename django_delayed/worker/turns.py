@@ -1,6 +1,6 @@
 """The threads of a worker take turns: one claims or sleeps, the others perform or wait for their turn.
 
-So any number of idle threads costs the database, and the processor, what one costs.
+So any number of idle threads costs the database and the processor as much as one.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-# Seconds between two looks whether the worker is to stop, of a thread that waits until it is alone.
+# Seconds between two checks whether the worker is to stop, while a thread waits until it is alone.
 LOOK_EVERY = 0.1
 
 
 class Turns:
-    """Whose turn it is; for a worker without threads it is always that of its main thread.
+    """Which thread has the turn; in a worker without threads, the main thread always takes it at once.
 
-    As a `with` block, it is the turn of this thread, until the end of the block or until the thread passes it
-    on, to perform beside the others.
+    A thread has the turn from `take` to `come_back`, or until it passes the turn on, to perform beside the
+    others.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Turns:
         self._changed = threading.Condition()
 
     def take(self, timeout: float = -1) -> bool:
-        """Wait for the turn of this thread, for so many seconds at most; returns whether it has come."""
+        """Wait for the turn, for so many seconds at most (-1: no limit). Returns whether it has come."""
         taken = self._turn.acquire(timeout=timeout)
         if taken:
             self._holder = threading.get_ident()
@@ -44,7 +44,7 @@ class Turns:
         return self._holder == threading.get_ident()
 
     def come_back(self) -> None:
-        """This thread has performed, or what it did in its turn is over."""
+        """End the turn of this thread, or note that it has performed after it passed the turn on."""
         if self.is_mine:
             self._leave()
             return
@@ -54,13 +54,13 @@ class Turns:
 
     @property
     def no_other_performs(self) -> bool:
-        """Whether no thread performs beside the one that has the turn."""
+        """Whether no thread performs except the one that has the turn."""
         return not self._performing
 
     def wait_until_alone(self, gives_up: Callable[[], bool]) -> bool:
         """Wait in the turn of this thread until no other performs; none begins before the turn is over.
 
-        Returns False as soon as `gives_up` does not let it wait.
+        Returns False as soon as `gives_up` returns True.
         """
         with self._changed:
             while self._performing:

@@ -41,10 +41,10 @@ class Waiting:
         self._turns = turns
         self._on_empty = on_empty
         self._idle = Idle(wakeup, shutdown, statements.ask, self.is_one_due)
-        self._empty_claims = 0  # in a row, although a row was due
+        self._empty_claims = 0  # one after the other, although a row was due
 
     def has_claimed(self) -> None:
-        """The worker has rows."""
+        """Note that the worker has rows."""
         self._empty_claims = 0
 
     def is_one_due(self) -> bool:

@@ -30,7 +30,7 @@ class Wakeup:
     def wait(self, seconds: float, fd: int | None = None) -> bool:
         """Sleep at most this long, or until the file descriptor can be read. Returns whether it was woken.
 
-        For one thread.
+        Only one thread may call it.
         """
         readers: list[Any] = [self._reader, *self._ends] if fd is None else [self._reader, *self._ends, fd]
         ready, _, _ = select.select(readers, [], [], min(max(seconds, 0), LONGEST))

@@ -82,12 +82,12 @@ def _registered(worker: Worker) -> Iterator[None]:
     try:
         yield
     except JobInterrupted:
-        # In the moment before or after a job.
+        # It was raised just before or after a job.
         worker.slot.end()
         worker.settling.settle()
     finally:
         heartbeat.stop()
-        # What could not be settled while the database was away.
+        # With what could not be settled while the database was unavailable.
         remove = partial(release_and_deregister, worker.id, unsettled=worker.activity.unsettled())
         repeat_while_unavailable(remove, worker.wakeup, worker.gives_up)
         heartbeat.roll_up.end(worker.activity.tally)

@@ -9,11 +9,11 @@ Rows that were claimed and not begun are released
 - by its supervisor, when its process has ended, or has held them for a lease without knowing them; by any
   supervisor, when its heartbeat is a lease old.
 
-Before each of these, what was performed of the batch is settled: it stands in the ledger of the slot. The
-first of any supervisor excepted: only processes of the same host can read it.
+Before each of these, what was performed of the batch is settled: it is in the ledger of the slot. Only the
+release by any supervisor is an exception: only processes of the same host can read the ledger.
 
-Each release is guarded by the token of the claim, so a row is released once, and a worker whose rows were
-released settles none of them.
+Each release is guarded by the token of the claim, so a row is released once, and its former worker cannot
+settle it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Worker:
         self._claims = Claims(
             id, configuration, activity, self.slot, self.settling, statements, wakeup, shutdown
         )
-        # Threads, which take turns with this one.
+        # Whether there are other threads, which take turns with this one.
         self._has_others = turns is not None
         self._turns = turns or Turns()
         on_empty = self._tell_of_empty_queue
@@ -112,12 +112,12 @@ class Worker:
             self._performing.end()
 
     def work(self) -> int:
-        """As `run`, for one thread of a worker: the worker tells of its start and its end."""
+        """As `run`, for one thread of a worker: the worker itself announces its start and its end."""
         while not self.shutdown.requested:
             self._take_turn()
             try:
                 code = None
-                # One that finds nothing keeps its turn: the next would have to open its connections.
+                # A thread that finds nothing keeps its turn: the next one would have to open its connections.
                 while code is None and self._turns.is_mine and not self.shutdown.requested:
                     code = self._work_in_turn()
                 self.settling.settle()
@@ -130,13 +130,13 @@ class Worker:
     def _take_turn(self) -> None:
         if self._turns.take(ENOUGH_OTHERS_AFTER):
             return
-        # Others are enough for what there is to do: an idle worker has one connection.
+        # The other threads can do the present work, and an idle worker has one connection.
         self.session.close()
         connections[settings.DATABASE].close()
         self._turns.take()
 
     def _work_in_turn(self) -> int | None:
-        """Claim and perform, or wait; returns the exit code when the worker is to end."""
+        """Claim and perform, or wait. Returns the exit code when the worker is to end."""
         if (code := self._ending.exit_code()) is not None:
             return code
         if self.activity.is_quiet:
@@ -168,14 +168,14 @@ class Worker:
     def _perform_batch(self, batch: list[DelayedJob]) -> None:
         """Perform these, or as many as there is time for, and release the others.
 
-        None is begun once a stop is requested: it may be while receivers are told of what the claim has
+        No job is begun once a stop is requested. That may be while receivers are told of what the claim has
         settled. What is not settled here is settled by the next claim, or at the end of the turn.
         """
         self._waiting.has_claimed()
         if not self.activity.is_working:
             self.activity.begin_work()
             self.on_work()
-        # Those that run alone come last, when the others are settled.
+        # Rows that run alone come last, when the others are settled.
         waiting = deque(sorted(batch, key=lambda row: row.runs_alone))
         if self._has_others and not waiting[-1].runs_alone:
             self._turns.pass_on()
