@@ -1,4 +1,4 @@
-"""The command line by which a supervisor starts its workers."""
+"""The command line with which a supervisor starts its workers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _WITHOUT_PROGRAM = (
 
 
 def worker_command() -> list[str]:
-    """The command line of a worker: the program that this process runs, so that the worker does all it does.
+    """The command line of a worker: the program of this process, so that the worker does all that it does.
 
-    Raises ImproperlyConfigured when a process of its own would not find the settings.
+    Raises ImproperlyConfigured when another process would not find the settings.
     """
     given = sys.argv[1:]
     if not given or given[0] not in get_commands() or not (program := _program()):
         return _without_program()
-    # All of it where it names the command: that may stand behind another one, which chooses a tenant for it.
+    # All arguments if they name the command: another one may come before it, to choose a tenant for example.
     return [*program, *(given if COMMAND in given else [COMMAND])]
 
 

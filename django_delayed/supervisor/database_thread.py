@@ -41,11 +41,11 @@ class DatabaseThread(threading.Thread):
         self._changed.set()
 
     def remove(self, tasks: Sequence[PeriodicTask]) -> None:
-        """Run these tasks no more. One of them may be running; a request after this call comes after it."""
+        """Run these tasks no more. One of them may be running; a later request runs after it."""
         self._tasks = [task for task in self._tasks if task not in tasks]
 
     def end(self, timeout: float) -> None:
-        """End the thread. One that hangs in a statement is left to itself: it ends with the process."""
+        """End the thread. One that hangs in a statement is left alone: it ends with the process."""
         self._is_over = True
         self._changed.set()
         self.join(timeout)

@@ -13,9 +13,9 @@ from .manager import WorkerManager
 
 
 class Replacement:
-    """The workers that are still to be replaced. The next one is, when all are up that were started before.
+    """The workers that are still to be replaced. The next one is replaced when all are up.
 
-    So the work goes on meanwhile, and code that does not even start costs one worker only.
+    So the work goes on meanwhile, and code that does not even start costs only one worker.
     """
 
     def __init__(self, managers: Sequence[WorkerManager]) -> None:

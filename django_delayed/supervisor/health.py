@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 logger = logging.getLogger("django_delayed")
 
-# Seconds without a round of the main thread, which makes one each second at least, after which it hangs.
+# Seconds. The main thread makes a round at least each second; after so long without one, it hangs.
 HANGS_AFTER = 30.0
 SECONDS_FOR_A_REQUEST = 5
 
 
 class Round(NamedTuple):
-    """What the main thread has found in a round: the number of its workers, and of those that are ready."""
+    """The result of a round of the main thread: the number of its workers, and of those that are ready."""
 
     at: float
     workers: int
@@ -29,11 +29,11 @@ class Round(NamedTuple):
 
 
 class Health(ThreadingTCPServer):
-    """Answers GET /live and GET /ready. The main thread tells it what is so, and never waits for it.
+    """Answers GET /live and GET /ready. The main thread tells it the state, and never waits for it.
 
-    /live is 200 as long as the main thread makes its rounds, and 503 else. Database and workers do not count:
-    to start the supervisor again would help neither. /ready is 200 if each worker has started up and
-    the database has taken its heartbeat within a lease, and 503 else.
+    /live is 200 as long as the main thread makes its rounds, else 503. Database and workers do not count: a
+    restart of the supervisor would help neither. /ready is 200 if each worker has started up and the database
+    has taken its heartbeat within a lease, else 503.
     """
 
     allow_reuse_address = True
@@ -48,7 +48,7 @@ class Health(ThreadingTCPServer):
         super().__init__((host, port), _Probe)
 
     def tell(self, workers: int, ready: int, is_stopping: bool) -> None:
-        """To be called in each round of the main thread."""
+        """Called in each round of the main thread."""
         self._last = Round(time.monotonic(), workers, ready, is_stopping)
 
     def live(self) -> tuple[bool, str]:

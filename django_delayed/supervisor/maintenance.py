@@ -14,7 +14,7 @@ from ..worker.recovery import recover_stale
 
 
 def check_interval() -> timedelta:
-    """How often is looked for dead workers: four times a lease, every 15 s by default."""
+    """The time between two checks for dead workers: a quarter of a lease, 15 s by default."""
     return settings.LEASE / 4
 
 
@@ -43,7 +43,7 @@ class DeadWorkerCheck:
 
 
 class KeyCheck:
-    """Periodically removes keys of unique jobs that have ended; it goes on where it was."""
+    """Periodically removes keys of unique jobs that have ended. A run goes on where the last one stopped."""
 
     MOST = 100  # thousands of keys, so that heartbeats need not wait
 
@@ -51,7 +51,7 @@ class KeyCheck:
         self._after = ""
 
     def run(self) -> None:
-        """Check some; to be called every few minutes. Where few are to be removed, they are a thousand."""
+        """Check some; to be called every few minutes. It stops after a thousand if few of them can go."""
         for _ in range(self.MOST):
             removed, self._after = remove_free(all_rows(), self._after)
             if not self._after or removed < KEYS_AT_A_TIME / 2:
@@ -59,9 +59,9 @@ class KeyCheck:
 
 
 def remove_expired() -> int:
-    """Remove the rows that were kept long enough, and what was left beside others. Returns how many."""
+    """Remove the rows that were kept long enough, and old runs, numbers and progress. Returns how many."""
     if settings.KEEP_FAILED_FOR is not None:
         expired = all_rows().failed().filter(expires_at__lte=DatabaseNow())
         all_groups().remember(list(expired.values_list("pk", flat=True)))
-    # Progress after the jobs that it is of.
+    # Progress after the jobs that it belongs to.
     return all_rows().prune() + prune_runs() + all_stats().prune() + all_progress().prune()

@@ -45,7 +45,7 @@ class WorkerManager:
         self._released = Event()
         self._released.set()
         self._process: Process | None = None
-        # Whether the worker is to claim nothing, and the one that takes its place.
+        # Whether the worker, and the one that takes its place, is to claim nothing.
         self._is_quiet = False
         # Whether a stop is that of the supervisor, after which nothing starts another worker.
         self._stops_for_good = False
@@ -70,7 +70,8 @@ class WorkerManager:
     def has_ended(self) -> bool:
         """Whether the worker has ended for good.
 
-        After a stop, it waits for no unavailable database: another supervisor will release what was held.
+        After a stop, it does not wait for an unavailable database: another supervisor will release what was
+        held.
         """
         gave_up = self._kill_at is not None and time.monotonic() > self._kill_at + GRACE.total_seconds()
         return self._has_ended or gave_up
@@ -83,7 +84,7 @@ class WorkerManager:
 
     @property
     def is_ready(self) -> bool:
-        """Whether that worker has a heartbeat which is younger than a lease."""
+        """Whether the worker is up and has a heartbeat that is younger than a lease."""
         process = self._process
         return process is not None and self.is_up and not process.activity.is_stale(settings.LEASE)
 
@@ -105,7 +106,7 @@ class WorkerManager:
         return max(SHORTEST_TICK, min(TICK, self._process.long_job_in))
 
     def tick(self) -> None:
-        """Do what is to be done now, without SQL: what has to be written is requested."""
+        """Do what is due now, without SQL: what has to be written is requested from the database thread."""
         if self._has_ended:
             return
         if self._process is None:
@@ -158,7 +159,7 @@ class WorkerManager:
         if self._kill_at is not None:
             return
         self._kill_at = time.monotonic() + settings.SHUTDOWN_TIMEOUT.total_seconds()
-        # One that is to be replaced has been told: a second signal would mean at once.
+        # One that is to be replaced has been told already: a second signal would end it at once.
         if self._process and self._kill_replaced_at is None:
             self._process.send_signal(signal.SIGTERM)
             logger.info("Worker %s was told to stop", self._process.worker)
@@ -201,25 +202,25 @@ class WorkerManager:
             self._database.add(self._process.tasks)
 
     def _release_batch(self, process: Process) -> None:
-        """Have released what was claimed together with a job that has become long."""
+        """Request the release of what was claimed together with a job that has become long."""
         if self._released.is_set() and not process.long_job_in:
             self._released = self._database.request(process.release_batches)
 
     def _time_out(self, process: Process) -> None:
-        """Have settled the jobs of threads that run too long or do not end, and replace their worker."""
+        """Request to settle the jobs of threads that run too long or do not end, and replace their worker."""
         for settle in process.overdue_threads():
             # Before what the worker held is released: requests are run one after the other.
             self._database.request(settle)
-            # One that was told to stop has been told.
+            # A worker that was told to stop is not told again.
             if self._kill_at is None and self._kill_replaced_at is None:
                 self.replace()
 
     def _remove(self, process: Process, code: int) -> None:
-        """Have released what the worker held when it ended; then decide what comes next."""
+        """Request the release of what the worker held when it ended; then decide what comes next."""
         currents = process.currents
         if self._removed is None:
             if self._kill_at is not None:
-                # From now on only the database is waited for.
+                # From now on, the manager waits only for the database.
                 self._kill_at = min(self._kill_at, time.monotonic())
             self._database.remove(process.tasks)
             # Before the job is released: it may be performed again at once.
@@ -227,7 +228,7 @@ class WorkerManager:
             self._removed = self._database.request(process.removal(currents, code))
         elif self._removed.is_set():
             self._removed = self._process = None
-            # It may have been told by a signal of its own.
+            # A signal to the worker itself may have made it quiet.
             self._is_quiet = process.activity.is_quiet
             was_replaced = self._kill_replaced_at is not None
             self._kill_replaced_at = None
@@ -241,7 +242,7 @@ class WorkerManager:
         was_asked = self._kill_at is not None or process.was_killed
         if was_asked or (was_ready and code in (DONE, CODE_HAS_CHANGED, USED_UP)):
             return
-        # No error in a job: the failure of the job is one already.
+        # In a job, this is only a warning: the failure of the job is logged as an error already.
         level = logging.WARNING if in_a_job else logging.ERROR
         logger.log(level, "Worker %s %s", process.worker, how_it_ended(code))
         self._restart.worker_failed(time.monotonic() - process.started, in_a_job)

@@ -9,17 +9,17 @@ from ..worker.slot import Current
 
 
 class OverdueJobs:
-    """Which of them were found to have outlived their max_run_time, and are settled therefore."""
+    """The jobs that were found to have outlived their max_run_time, and are settled for that reason."""
 
     def __init__(self) -> None:
         self._found: set[tuple[int, int]] = set()
 
     def find(self, currents: Sequence[Current]) -> Sequence[Current]:
-        """Those of these jobs that have outlived it since the last call."""
+        """Those of these jobs that have outlived their max_run_time since the last call."""
         return self.add([job for job in currents if job.has_outlived_limit_by(timedelta(0))])
 
     def add(self, jobs: Sequence[Current]) -> Sequence[Current]:
-        """Those of these jobs, which are to be settled, that were not found before."""
+        """Those of these jobs that were not found before; they are to be settled."""
         found = [job for job in jobs if job.key not in self._found]
         self._found.update(job.key for job in found)
         return found

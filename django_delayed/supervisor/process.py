@@ -33,8 +33,8 @@ from .overdue import OverdueJobs
 
 logger = logging.getLogger("django_delayed")
 
-# How long a worker may wait for a statement of its own. It is long, as the table may be locked for a while: a
-# job whose worker is killed before it has settled it is performed again.
+# How long a worker may wait for a statement of its own. It is long, as the table may be locked for a while.
+# If a worker is killed before it has settled a job, the job is performed again.
 STATEMENT_LIMIT = timedelta(minutes=5)
 # Why a supervisor kills a worker.
 LOST, OVERDUE, CANCELLED, SHUTDOWN = "lost", "overdue", "cancelled", "shutdown"
@@ -42,10 +42,10 @@ STUCK, LEFT = "stuck", "left"
 
 
 class Process:
-    """A worker process. Its supervisor sends its heartbeats: a job that holds the GIL must not look dead."""
+    """A worker process. Its supervisor sends its heartbeats, as a job may hold the GIL for a long time."""
 
     def __init__(self, worker: str, configuration: Configuration, wakeup: int, quiet: bool = False) -> None:
-        """Start the process of the worker of this id: by exec, for a fork would share open connections.
+        """Start the process of the worker of this id: by exec, as a fork would share open connections.
 
         It writes to the file descriptor `wakeup` when it is no longer idle. One that is `quiet` claims
         nothing until it is told to.
@@ -62,7 +62,7 @@ class Process:
         self._roll_up = RollUp(worker, self.activity)
         # For the thread that runs the SQL of the supervisor.
         self.tasks = self._periodic_tasks()
-        # Nothing is written to the pipe: the worker reads its end when this process is gone.
+        # Nothing is written to the pipe: the worker reads the end of the file when this process is gone.
         reader, self._writer = os.pipe()
         start = Start(worker, configuration, self.activity.fd, reader, wakeup, time.time())
         self._popen = subprocess.Popen(
@@ -137,13 +137,13 @@ class Process:
             self.kill(STUCK)
 
     def _is_overdue(self, current: Current) -> bool:
-        # A worker that isolates its jobs kills them itself, and has as long again for that.
+        # A worker that isolates its jobs kills them itself, and gets the same time again for that.
         return current.has_outlived_limit_by(2 * GRACE if self._configuration.isolate else GRACE)
 
     def overdue_threads(self) -> Sequence[Callable[[], None]]:
-        """What settles the jobs of threads that run too long or do not end; each is found once.
+        """Functions that settle the jobs of threads that run too long or do not end; each job is found once.
 
-        The process is to be told to end; the other jobs may end before it does.
+        The process then has to be told to end; its other jobs may end before it does.
         """
         if not self._has_threads or self._killed_for:
             return []
@@ -189,16 +189,16 @@ class Process:
             self.end_child()
 
     def end_child(self) -> None:
-        """End the process of an isolated job, whose worker is dead or dying, and what that has started."""
+        """End the process of an isolated job, and what it has started, when its worker is dead or dying."""
         if pid := self.activity.child:
             with suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
             self.activity.child = 0
 
     def removal(self, currents: Sequence[Current], code: int) -> Callable[[], None]:
-        """What settles and releases the jobs of a process that has ended in these, and removes its row."""
+        """A function that settles and releases the jobs that a process has ended in, and removes its row."""
         ids, decide = [current.id for current in currents], self.decision(currents, code)
-        # Read here: by then, the page may be closed.
+        # Read now, as the page may be closed when the function runs.
         unsettled, tally = self.activity.unsettled(), self.activity.tally
 
         def remove() -> None:
@@ -227,10 +227,10 @@ class Process:
         self.activity.close()
 
     def _release_unknown(self) -> None:
-        # The worker releases what a claim took whose answer was lost. This is for what it has missed, and
-        # would hold for as long as it lives.
+        # If the answer to a claim is lost, the worker releases what the claim took. This is for what it has
+        # missed, and would hold for as long as it lives.
         slots = self.activity.slots
-        # What a claim took that has lasted for less is younger than a lease.
+        # What a shorter claim took is younger than a lease.
         if any(slot.in_statement_for > settings.LEASE / 2 for slot in slots):
             return
         before = DatabaseNow(plus=-settings.LEASE)

@@ -1,4 +1,4 @@
-"""What the first process of a container owes the others: it reaps the orphans that have ended."""
+"""The duty of the first process of a container: it reaps orphans that have ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Container
 from contextlib import suppress
 
-# Seconds; whoever started a process in here, and waits for it, has done so by then.
+# Seconds. Code of this process that waits for a child of its own has done so by then.
 REAP_AFTER = 5.0
 
 
@@ -19,12 +19,12 @@ class Reaper:
 
     def __init__(self) -> None:
         self._has_orphans = os.getpid() == 1
-        # The one that is to be reaped first.
+        # The orphan that is to be reaped first.
         self._first: int | None = None
         self._since = 0.0  # on the monotonic clock
 
     def tick(self, workers: Container[int | None]) -> None:
-        """Reap those that ended a while ago, but no process of a worker; to be called once a second."""
+        """Reap orphans that ended a while ago, but no process of a worker; to be called once a second."""
         if not self._has_orphans:
             return
         ended = _ended_child()
@@ -32,14 +32,14 @@ class Reaper:
             self._first, self._since = ended, time.monotonic()
         elif ended is not None and time.monotonic() - self._since >= REAP_AFTER:
             while ended is not None and ended not in workers:
-                # Whoever started it may have been faster.
+                # The code that started it may have been faster.
                 with suppress(ChildProcessError):
                     os.waitpid(ended, os.WNOHANG)
                 ended = _ended_child()
 
 
 def _ended_child() -> int | None:
-    """A child of this process that has ended, and that stays to be reaped; None if there is none."""
+    """A child of this process that has ended and is still to be reaped; None if there is none."""
     try:
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -25,7 +25,7 @@ CARRY_OUT: dict[str, Callable[[WorkerManager, WorkerRequest], None]] = {
 
 
 class Requests:
-    """Keeps what is asked until the main thread carries it out; `wake` ends the sleep of that one."""
+    """Keeps what is asked until the main thread carries it out; `wake` ends the sleep of that thread."""
 
     def __init__(self, managers: Sequence[WorkerManager], wake: Callable[[], object]) -> None:
         self._managers = managers
@@ -48,13 +48,13 @@ class Requests:
         return quiet_by_signal(ask_all)
 
     def carry_out(self) -> None:
-        """Carry out what was asked, in the order in which it was; in the main thread."""
+        """Carry out what was asked, in the order in which it was asked; called in the main thread."""
         while self._asked:
             request = self._asked.popleft()
             by = printable(request.requested_by) or "nobody"
             for manager in self._managers:
                 if request.worker in ("", manager.worker):
-                    # That a job is to end is asked again and again; and systemd sends SIGCONT at each stop.
+                    # Requests to end a job are repeated, and systemd sends SIGCONT at each stop.
                     changes_nothing = request.verb == Verb.RESUME and not manager.is_quiet
                     level = logging.DEBUG if request.verb == Verb.CANCEL or changes_nothing else logging.INFO
                     logger.log(level, "Worker %s is asked by %s: %s", manager.worker, by, request.verb)
@@ -65,5 +65,5 @@ class Requests:
             self._asked.append(request)
             self._wake()
         else:
-            # Of a newer version of this package, or written by hand.
+            # From a newer version of this package, or written by hand.
             logger.warning("Worker %s is asked what it does not know: %r", request.worker, request.verb)

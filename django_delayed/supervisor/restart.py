@@ -19,7 +19,7 @@ RETRY_BROKEN_CODE_AFTER = 30.0
 
 
 class Restart:
-    """The next worker is started at once at first, and ever later if workers end soon after their start."""
+    """The next worker starts at once at first, and later and later if workers end soon after their start."""
 
     def __init__(self) -> None:
         self._at = 0.0  # on the monotonic clock
@@ -35,7 +35,7 @@ class Restart:
         """A worker is about to be started, and will read the code."""
         self._sources = SourceWatch() if settings.RELOAD else None
         self._code_is_broken = False
-        # If it ends because the code has changed again, the next one waits for nothing.
+        # If it ends because the code has changed again, the next one starts at once.
         self._at = 0.0
 
     def worker_failed(self, lived: float, in_a_job: bool) -> None:
@@ -43,7 +43,7 @@ class Restart:
         if lived > STEADY:
             self._pauses = backoff()
         pause = next(self._pauses)
-        # Jobs that crash their workers are soon given up, and those behind them should not wait for it.
+        # Jobs that crash their workers are soon given up, and the jobs behind them should not wait for that.
         self._at = time.monotonic() + (min(pause, AFTER_A_CRASH) if in_a_job else pause)
 
     def wait_for_repair(self) -> None:

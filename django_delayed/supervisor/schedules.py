@@ -28,9 +28,9 @@ class ScheduleTask(PeriodicTask):
 
 
 class ScheduleThread(DatabaseThread):
-    """Makes the jobs of schedules, on a connection of its own, where there are any.
+    """Makes the jobs of schedules, if there are any, on a connection of its own.
 
-    The hooks of a project's jobs run in it, and may take their time: no heartbeat waits for them.
+    The hooks of a project's jobs run in it, and may take long: no heartbeat waits for them.
     """
 
     def __init__(self, definitions: Mapping[str, Definition]) -> None:
@@ -43,6 +43,6 @@ class ScheduleThread(DatabaseThread):
             self.start()
 
     def end(self, timeout: float) -> None:
-        """As for every such thread; one that was not needed has not begun."""
+        """As for every such thread, but one that was not needed has not been started."""
         if self.ident is not None:
             super().end(timeout)

@@ -1,4 +1,4 @@
-"""In development: has the source near the code of this project changed?"""
+"""In development: whether the source files of this project have changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHECK_EVERY = 1.0  # seconds, as Django's own reloader
 class SourceWatch:
     """Whether a source file of this project was written, added or removed since this was made.
 
-    For a supervisor whose worker cannot even start: the broken file may be one that nothing could load.
+    For a supervisor with a worker that cannot start: the broken file may be one that nothing could load.
     """
 
     def __init__(self) -> None:

@@ -94,7 +94,7 @@ class Supervisor:
             for manager in self.managers:
                 manager.abandon()
             self.database.end(GRACE.total_seconds())
-            # A hook of a job may hang in it. What it has not committed, the next supervisor makes.
+            # A hook of a job may hang in it. The next supervisor makes what it has not committed.
             self.schedules.end(SECONDS_FOR_SCHEDULES)
             self.wakeup.close()
 
