@@ -148,7 +148,7 @@ CANCEL = Operation(
 
 
 def _steps(ids: Sequence[int], how: How) -> Iterator[tuple[Sequence[int], How]]:
-    """The ids in parts. The first part is due now, and the last one at the end of the spread."""
+    """The ids in parts that fall due evenly over the spread, the first part now."""
     if not how.spread:
         yield from ((batch, how) for batch in batches(ids))
         return
