@@ -97,7 +97,7 @@ def findings(tab):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [320, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_keeps_people_from_using_a_page(open_tab, client, admin_user, failed_job, scheme, width):
+def test_axe_finds_no_serious_problem_on_a_page(open_tab, client, admin_user, failed_job, scheme, width):
     client.force_login(admin_user)
     tab = open_tab(client)
     tab.emulate_media(color_scheme=scheme)
@@ -112,7 +112,7 @@ def test_nothing_keeps_people_from_using_a_page(open_tab, client, admin_user, fa
     assert found == {}
 
 
-def test_axe_finds_what_is_wrong(open_tab, client, admin_user):
+def test_axe_finds_a_problem_that_is_there(open_tab, client, admin_user):
     client.force_login(admin_user)
     tab = open_tab(client)
     tab.goto(reverse("admin:index"))

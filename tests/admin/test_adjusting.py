@@ -30,7 +30,7 @@ def send(operator, page):
 
 
 @pytest.mark.parametrize("state", [State.SCHEDULED, State.ENQUEUED, State.RETRYING])
-def test_the_form_has_what_the_job_has(operator, page, job, state):
+def test_the_form_shows_the_time_the_queue_and_the_priority_of_the_job(operator, page, job, state):
     row = job(state, queue="mail", priority=-7)
     text = operator.get(page(row.pk, of="adjust")).text
     assert f'value="{timezone.localtime(row.run_at):%Y-%m-%dT%H:%M:%S}"' in text
@@ -38,7 +38,7 @@ def test_the_form_has_what_the_job_has(operator, page, job, state):
     assert 'name="priority" value="-7"' in text
 
 
-def test_all_of_it_is_changed_at_once_and_logged(send, page, job):
+def test_all_fields_are_changed_at_once_and_logged(send, page, job):
     row = job(State.RETRYING)
     then = timezone.now().replace(microsecond=0) + 48 * HOUR
     before = columns_of(row)
@@ -55,7 +55,7 @@ def test_all_of_it_is_changed_at_once_and_logged(send, page, job):
 
 
 @pytest.mark.parametrize(("name", "value"), [("queue", "slow"), ("priority", 5)])
-def test_what_is_left_as_it_is_stays_to_the_microsecond(send, job, name, value):
+def test_an_unchanged_time_keeps_its_microseconds(send, job, name, value):
     row = job(State.ENQUEUED)
     before = columns_of(row)
     assert before["run_at"].microsecond
@@ -93,7 +93,7 @@ BAD = [
     BAD,
     ids=[f"{number} {''.join(changed)}" for number, (changed, _) in enumerate(BAD)],
 )
-def test_bad_input_is_refused_where_it_is_made(send, job, changed, problem):
+def test_invalid_input_is_refused_at_its_field(send, job, changed, problem):
     row = job(State.SCHEDULED)
     before = columns_of(row)
     response = send(row, **changed)
@@ -119,7 +119,7 @@ def test_several_fields_may_be_wrong_at_once(send, job):
     ],
     ids=str,
 )
-def test_what_no_enqueue_accepts_may_stay(send, operator, page, job, columns):
+def test_a_stored_value_that_no_enqueue_accepts_may_stay(send, operator, page, job, columns):
     row = job(State.SCHEDULED, **columns)
     before = columns_of(row)
     assert operator.get(page(row.pk, of="adjust")).status_code == 200
@@ -129,7 +129,7 @@ def test_what_no_enqueue_accepts_may_stay(send, operator, page, job, columns):
 
 
 @pytest.mark.parametrize("fold", [0, 1])
-def test_a_time_in_the_hour_that_comes_twice_may_stay(send, job, fold):
+def test_an_ambiguous_time_at_a_clock_change_may_stay(send, job, fold):
     with timezone.override(BERLIN):
         row = job(State.SCHEDULED, run_at=datetime(2030, 10, 27, 2, 30, tzinfo=BERLIN, fold=fold))
         before = columns_of(row)
@@ -137,7 +137,7 @@ def test_a_time_in_the_hour_that_comes_twice_may_stay(send, job, fold):
         assert columns_of(row) == before | {"queue": "slow"}
 
 
-def test_a_time_that_the_clocks_leave_out_is_refused(send, job):
+def test_a_nonexistent_time_at_a_clock_change_is_refused(send, job):
     with timezone.override(BERLIN):
         response = send(job(State.SCHEDULED), run_at="2030-03-31T02:30")
     assert "interpreted in time zone" in response.context["form"].errors["run_at"][0]
@@ -146,7 +146,7 @@ def test_a_time_that_the_clocks_leave_out_is_refused(send, job):
 @pytest.mark.parametrize(
     "change", [{"queue": "other"}, {"run_at": timezone.now() + 3 * HOUR}, {"attempts": 3}], ids=str
 )
-def test_who_has_seen_another_job_is_shown_the_present_one(operator, page, job, change):
+def test_a_form_of_a_job_that_has_changed_is_refused_and_shown_anew(operator, page, job, change):
     row = job(State.RETRYING)
     form = form_of(row, priority="5")
     DelayedJob.objects.update(**change)
@@ -171,7 +171,7 @@ def test_a_job_that_a_worker_has_claimed_meanwhile_is_left_alone(operator, page,
 
 
 @pytest.mark.parametrize("meanwhile", [{"locked_at": timezone.now()}, {"queue": "other"}], ids=str)
-def test_a_job_that_is_moved_in_the_last_moment_is_not_overwritten(send, job, monkeypatch, meanwhile):
+def test_a_job_that_is_moved_at_the_last_moment_is_not_overwritten(send, job, monkeypatch, meanwhile):
     row = job(State.SCHEDULED)
     adjust = DelayedJobQuerySet.adjust
 
@@ -186,21 +186,21 @@ def test_a_job_that_is_moved_in_the_last_moment_is_not_overwritten(send, job, mo
     assert LogEntry.objects.get().change_message.startswith("adjust: 0 of 1 (priority: 0 → 5)")
 
 
-def test_an_operation_that_breaks_off_is_in_the_log(send, job, monkeypatch):
+def test_an_operation_that_fails_midway_is_in_the_log(send, job, monkeypatch):
     monkeypatch.setattr(adjusting, "complete_entry", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         send(job(State.SCHEDULED), queue="slow")
     assert "not completed (queue: default → slow)" in LogEntry.objects.get().change_message
 
 
-def test_what_a_job_has_cannot_become_markup(send, operator, page, job):
+def test_markup_in_the_texts_of_a_job_is_escaped(send, operator, page, job):
     evil = '"><script>alert(1)</script>'
     row = job(State.SCHEDULED, name=evil, queue=evil)
     assert "<script>alert" not in operator.get(page(row.pk, of="adjust")).text
     assert "<script>alert" not in send(row, queue=evil + ",", run_at=evil, priority=evil).text
 
 
-def test_giving_up_leads_back_to_the_page_which_says_who_did(operator, page, job):
+def test_giving_up_a_job_leads_back_to_its_page_which_names_the_operator(operator, page, job):
     row = job(State.RETRYING, error_fingerprint="c1")
     assert "Give up 1 retrying job?" in operator.get(page(row.pk, of="give_up")).text
     response = operator.post(page(row.pk, of="give_up"), {"confirmed": "yes"})

@@ -85,7 +85,7 @@ def test_a_date_alone_filters_the_list(tab, page, job):
         expect(lines(tab)).to_have_count(2)
 
 
-def test_the_calendar_works_under_the_policy(tab, page, job):
+def test_the_calendar_works_under_the_content_security_policy(tab, page, job):
     job()
     tab.goto(page(), wait_until="networkidle")  # the calendar comes after the page
     tab.locator("#run-at-form .date-icon").first.click()
@@ -94,7 +94,7 @@ def test_the_calendar_works_under_the_policy(tab, page, job):
 
 
 @pytest.mark.skipif(django.VERSION < (6, 0), reason="Django 5.2 has no policy of its own")
-def test_the_policy_is_in_force_and_every_nonce_filled(tab, page, job):
+def test_the_content_security_policy_is_in_force_and_every_tag_has_its_nonce(tab, page, job):
     job()
     response = tab.goto(page())
     policy = response.header_value("content-security-policy")
@@ -118,7 +118,7 @@ def test_a_failed_job_is_opened_and_retried(tab, page, job, failed_attempt):
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
-def test_a_waiting_job_is_put_elsewhere_and_given_up(tab, page, job):
+def test_a_waiting_job_is_adjusted_and_given_up(tab, page, job):
     row = job(State.RETRYING)
     tab.goto(page(row.pk, of="change"))
     tab.locator(".object-tools").get_by_role("link", name="Change time, queue or priority").click()
@@ -142,7 +142,7 @@ def test_a_waiting_job_is_put_elsewhere_and_given_up(tab, page, job):
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
-def test_the_jobs_of_an_object_are_reached_from_its_page_and_lead_back(tab, page, job):
+def test_the_page_of_an_object_links_to_its_jobs_and_they_link_back(tab, page, job):
     supplier = Supplier.objects.create(name="Acme", url="https://acme.example")
     user = User.objects.get(username__startswith="view_delayedjob")
     user.user_permissions.add(Permission.objects.get(codename="view_supplier"))
@@ -170,7 +170,7 @@ def test_jobs_chosen_in_the_list_are_discarded(tab, page, job):
     assert "queue=mail" in tab.url
 
 
-def test_taking_back_leads_to_the_list_and_changes_nothing(tab, page, job):
+def test_declining_the_confirmation_leads_to_the_list_and_changes_nothing(tab, page, job):
     job(queue="mail")
     tab.goto(page(queue="mail"))
     tab.locator("#action-toggle").check()
@@ -181,7 +181,7 @@ def test_taking_back_leads_to_the_list_and_changes_nothing(tab, page, job):
     assert DelayedJob.objects.exists()
 
 
-def test_a_name_a_queue_and_an_error_lead_to_the_jobs_that_share_them(tab, page, job):
+def test_name_queue_and_error_link_to_the_jobs_that_share_them(tab, page, job):
     job(name="Feed.fetch", queue="feeds", error_fingerprint="c1")
     job(name="Feed.fetch", queue="feeds", error_fingerprint="c2")
     job(name="Feed.fetch", queue="slow", error_fingerprint="c3")
@@ -195,7 +195,7 @@ def test_a_name_a_queue_and_an_error_lead_to_the_jobs_that_share_them(tab, page,
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
-def test_on_a_phone_the_filters_are_above_the_list_and_folded_up(tab, page, job):
+def test_on_a_phone_the_filters_are_above_the_list_and_collapsed(tab, page, job):
     job(queue="mail")
     job(queue="index")
     tab.set_viewport_size({"width": 320, "height": 640})
@@ -214,7 +214,7 @@ def test_on_a_phone_the_filters_are_above_the_list_and_folded_up(tab, page, job)
 
 
 @pytest.mark.parametrize("evil", EVIL)
-def test_what_a_job_says_does_nothing_on_any_page(
+def test_markup_in_the_texts_of_a_job_does_nothing_on_any_page(
     tab, page, cause_page, queue_page, job, failed_attempt, evil
 ):
     payload = json.dumps({"job": f"a:{evil}", "args": [evil], "kwargs": {evil: evil}})
@@ -384,7 +384,7 @@ def test_a_cause_is_retried_with_the_keyboard_alone(tab, three_causes):
     expect(message).to_be_focused()
 
 
-def test_what_is_wrong_with_a_form_gets_the_focus(tab, page, job):
+def test_the_errors_of_a_form_get_the_focus(tab, page, job):
     tab.goto(page(job(State.RETRYING).pk, of="adjust"))
     tab.get_by_label("Run at").fill("2020-01-01T09:30")
     tab.get_by_role("button", name="Change 1 job").click()
@@ -494,7 +494,9 @@ def test_the_workers_can_be_read_in_light_and_dark_and_on_a_phone(workers_tab, w
 
 
 @pytest.mark.parametrize("scripts", [False], ids=["without scripts"])
-def test_a_cause_is_read_noted_spread_and_downloaded(tab, cause_page, job, failed_attempt, client, staff):
+def test_a_cause_gets_a_note_is_downloaded_and_its_retries_are_spread(
+    tab, cause_page, job, failed_attempt, client, staff
+):
     foreign = '  File "/v/site-packages/a/b.py", line 1, in c\n    d()\n'
     own = '  File "/srv/shop/feed.py", line 7, in fetch\n    get(url)\n'
     text = f"E: no\n\nTraceback (most recent call last):\n{own}{foreign}E: no"
@@ -524,7 +526,7 @@ def test_a_cause_is_read_noted_spread_and_downloaded(tab, cause_page, job, faile
     assert DelayedJob.objects.scheduled().count() == 2
 
 
-def test_the_number_of_an_hour_leads_to_the_list_with_its_form_filled_in(tab, cause_page, job):
+def test_the_count_of_the_last_hour_links_to_the_list_with_the_date_filter_filled_in(tab, cause_page, job):
     job(error_fingerprint="c1")
     job(error_fingerprint="c1", failed_at=timezone.now() - timedelta(hours=5))
     tab.goto(cause_page())
@@ -558,7 +560,7 @@ def schedule(db):
 SCHEDULES = "/admin/django_delayed/schedule/"
 
 
-def test_a_schedule_is_made_after_a_look_at_its_next_times_then_run_and_paused(tab):
+def test_a_schedule_is_previewed_created_run_and_paused(tab):
     tab.goto(f"{SCHEDULES}add/")
     tab.locator("[name=name]").fill("digest")
     tab.locator("[name=job]").select_option("tests.blog.jobs:Plain")
@@ -578,7 +580,7 @@ def test_a_schedule_is_made_after_a_look_at_its_next_times_then_run_and_paused(t
 
 
 @pytest.mark.parametrize("evil", EVIL)
-def test_what_a_schedule_says_does_nothing_on_any_page(tab, schedule, evil):
+def test_markup_in_the_texts_of_a_schedule_does_nothing_on_any_page(tab, schedule, evil):
     row = schedule(
         name=evil, job=evil, queue=evil, zone=evil, arguments=json.dumps({"args": [evil], "kwargs": {}})
     )

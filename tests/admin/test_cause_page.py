@@ -48,7 +48,7 @@ def test_the_page_says_what_failed_when_and_where(operator, of_cause, job, faile
     assert "other" not in response.context["queues"]
 
 
-def test_the_page_of_a_cause_with_many_jobs_says_how_many_it_has_looked_at(
+def test_the_page_of_a_cause_with_many_jobs_says_how_many_it_looked_at(
     operator, of_cause, job, failed_attempt, monkeypatch
 ):
     for module in ("stats", "stats.failures"):
@@ -62,7 +62,7 @@ def test_the_page_of_a_cause_with_many_jobs_says_how_many_it_has_looked_at(
     assert response.context["places"] == [("web-1", "w" * 32, 2)]
 
 
-def test_the_page_costs_the_same_queries_for_many_jobs(operator, of_cause, job, failed_attempt):
+def test_the_number_of_queries_does_not_depend_on_the_number_of_jobs(operator, of_cause, job, failed_attempt):
     failed_attempt(job(error_fingerprint="c1"))
     with CaptureQueriesContext(connection) as few:
         operator.get(of_cause())
@@ -76,7 +76,7 @@ def test_the_page_costs_the_same_queries_for_many_jobs(operator, of_cause, job, 
 
 @pytest.mark.parametrize("value", ["", "gone", "\0", "a\0b"])
 @pytest.mark.parametrize("name", ["cause", "note"])
-def test_a_cause_that_is_not_there_leads_to_the_causes(writer, cause_page, of_cause, name, value):
+def test_an_unknown_cause_redirects_to_the_list_of_causes(writer, cause_page, of_cause, name, value):
     response = (writer.post if name == "note" else writer.get)(of_cause(name, value), {"note": "x"})
     assert response.url == cause_page()
     assert said(response) == ["No job has failed for this cause."]
@@ -99,7 +99,7 @@ def test_a_cause_that_is_settled_keeps_its_page(operator, of_cause):
     assert "Retry one" not in text
 
 
-def test_an_entry_of_the_log_leads_to_the_cause(operator, cause_page):
+def test_an_entry_of_the_log_links_to_the_cause(operator, cause_page):
     response = operator.get(cause_page("a/b_2Fc", of="change"))
     assert response.url == cause_page(of="cause", cause="a/b/c")
 
@@ -124,7 +124,7 @@ def test_a_note_is_written_with_its_author_and_an_entry_in_the_log(writer, of_ca
     assert entry.get_admin_url().endswith("/failuregroup/c1/change/")
 
 
-def test_a_note_can_be_taken_back(writer, of_cause, job):
+def test_a_note_can_be_removed(writer, of_cause, job):
     job(error_fingerprint="c1")
     writer.post(of_cause("note"), {"note": "no"})
     writer.post(of_cause("note"), {})
@@ -141,11 +141,11 @@ def test_a_note_that_cannot_be_stored_is_refused(writer, of_cause, job, note):
     assert not LogEntry.objects.exists()
 
 
-def test_a_look_at_the_address_of_a_note_is_refused(writer, of_cause):
+def test_a_get_of_the_address_of_a_note_is_refused(writer, of_cause):
     assert writer.get(of_cause("note")).status_code == 405
 
 
-def test_what_a_note_says_cannot_become_markup(writer, of_cause, job):
+def test_markup_in_a_note_is_escaped(writer, of_cause, job):
     job(error_fingerprint="c1")
     writer.post(of_cause("note"), {"note": "<script>alert(1)</script>"})
     assert "<script>alert" not in writer.get(of_cause()).text
@@ -189,7 +189,7 @@ def test_the_failed_jobs_of_a_cause_are_downloaded(operator, of_cause, job, monk
     }
 
 
-def test_the_payload_is_downloaded_by_those_who_may_view_arguments(client, staff, of_cause, job):
+def test_only_users_who_may_view_arguments_download_the_payload(client, staff, of_cause, job):
     job(error_fingerprint="c1")
     client.force_login(staff("view_delayedjob"))
     [line] = lines_of(client.get(of_cause("download")))
@@ -198,7 +198,7 @@ def test_the_payload_is_downloaded_by_those_who_may_view_arguments(client, staff
     assert client.get(of_cause("download")).status_code == 403
 
 
-def test_what_looks_secret_is_masked_in_the_download_too(operator, of_cause, job):
+def test_secrets_are_masked_in_the_download_too(operator, of_cause, job):
     payload = json.dumps({"job": "a:B", "args": [[{"password": "s3cret"}]], "kwargs": {"to": "ada"}})
     job(error_fingerprint="c1", payload=payload)
     [line] = lines_of(operator.get(of_cause("download")))
@@ -214,11 +214,11 @@ def test_no_more_than_ten_thousand_jobs_are_downloaded(operator, of_cause, job, 
 
 
 @pytest.mark.parametrize("value", ["", "gone", "\0"])
-def test_a_cause_that_is_not_there_is_an_empty_file(operator, of_cause, value):
+def test_the_download_of_an_unknown_cause_is_empty(operator, of_cause, value):
     assert operator.get(of_cause("download", value)).getvalue() == b""
 
 
-def test_hostile_texts_are_downloaded_as_they_are(operator, of_cause, job):
+def test_hostile_texts_are_downloaded_unchanged(operator, of_cause, job):
     evil = '\u2028\u202e</script>\n\r"\\'
     job(error_fingerprint="c1", name=evil, last_error=evil, payload="[" * 10_000)
     body = operator.get(of_cause("download")).getvalue()

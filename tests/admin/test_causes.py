@@ -61,7 +61,7 @@ def test_without_failed_jobs_the_page_says_so(operator, cause_page, job):
     assert "<tbody>" not in text.partition('id="content"')[2]
 
 
-def test_the_list_leads_to_the_causes_and_each_cause_to_its_jobs(operator, page, cause_page, cause):
+def test_the_list_links_to_the_causes_and_each_cause_to_its_jobs(operator, page, cause_page, cause):
     rows = cause("c1", 2)
     cause("c2")
     assert f'href="{cause_page()}"' in operator.get(page()).text
@@ -87,7 +87,7 @@ def test_one_job_of_a_cause_is_retried_without_a_question_and_its_page_opens(
     assert older.pk in DelayedJob.objects.failed().values_list("pk", flat=True)
 
 
-def test_what_became_of_that_job_can_be_seen_for_an_hour(operator, cause_page, cause):
+def test_the_one_job_that_was_retried_is_kept_for_an_hour_after_it_finished(operator, cause_page, cause):
     cause("c1", 4)
     address = operator.post(cause_page(of="retry_one", cause="c1")).url
     assert "It has not been performed yet." in operator.get(address).text
@@ -103,7 +103,9 @@ def test_what_became_of_that_job_can_be_seen_for_an_hour(operator, cause_page, c
     assert held.expires_at - held.finished_at == HOUR
 
 
-def test_a_failed_job_names_the_number_of_others_and_leaves_them_to_their_page(operator, page, cause):
+def test_the_page_of_a_failed_job_counts_the_others_of_its_cause_and_offers_to_move_none(
+    operator, page, cause
+):
     [row, *_] = cause("c1", 2)
     cause("c2", 3)
     text = operator.get(page(row.pk, of="change")).text
@@ -111,7 +113,7 @@ def test_a_failed_job_names_the_number_of_others_and_leaves_them_to_their_page(o
     assert "Retry the other" not in text
 
 
-def test_a_job_that_failed_alone_says_so(operator, page, cause):
+def test_the_page_of_a_job_that_failed_alone_says_so(operator, page, cause):
     [row] = cause("c1")
     assert "No other job failed for the same cause." in operator.get(page(row.pk, of="change")).text
 
@@ -143,7 +145,7 @@ def test_a_job_that_fails_for_the_cause_after_the_question_is_left_alone(operato
 
 
 @pytest.mark.parametrize("fingerprint", ["", "a/b?c&d<e", "unreadable row"])
-def test_any_fingerprint_is_a_cause(operator, cause_page, cause, answer, fingerprint):
+def test_a_cause_may_have_any_fingerprint(operator, cause_page, cause, answer, fingerprint):
     cause(fingerprint, 2)
     text = operator.get(cause_page()).text
     [address] = re.findall(r'href="([^"]*/failuregroup/discard/[^"]*)"', text)
@@ -153,7 +155,7 @@ def test_any_fingerprint_is_a_cause(operator, cause_page, cause, answer, fingerp
 
 @pytest.mark.parametrize("value", [None, "", "gone", "\0", "a\0b"])
 @pytest.mark.parametrize("name", ["retry_one", "retry", "discard"])
-def test_a_cause_that_is_not_there_leads_to_the_causes(operator, cause_page, cause, name, value):
+def test_a_move_of_an_unknown_cause_redirects_to_the_list_of_causes(operator, cause_page, cause, name, value):
     cause("c1")
     address = cause_page(of=name) if value is None else cause_page(of=name, cause=value)
     response = operator.post(address)
@@ -162,7 +164,7 @@ def test_a_cause_that_is_not_there_leads_to_the_causes(operator, cause_page, cau
     assert DelayedJob.objects.failed().count() == 1
 
 
-def test_a_look_at_the_address_of_a_move_is_refused(operator, cause_page, cause):
+def test_a_get_of_the_address_of_a_move_is_refused(operator, cause_page, cause):
     cause("c1")
     assert operator.get(cause_page(of="retry_one", cause="c1")).status_code == 405
     assert DelayedJob.objects.failed().count() == 1
@@ -182,7 +184,7 @@ def test_a_cause_without_an_error_can_be_opened(operator, cause_page, cause):
     assert "unknown" in lines(operator.get(cause_page()))[0]
 
 
-def test_a_job_that_is_gone_before_its_line_is_written_leaves_no_line(
+def test_a_job_that_is_gone_before_its_line_is_written_causes_no_error(
     operator, cause_page, cause, monkeypatch
 ):
     cause("c1")
@@ -192,7 +194,7 @@ def test_a_job_that_is_gone_before_its_line_is_written_leaves_no_line(
     assert operator.get(cause_page()).status_code == 200
 
 
-def test_the_page_costs_the_same_queries_for_many_causes(operator, cause_page, cause):
+def test_the_number_of_queries_does_not_depend_on_the_number_of_causes(operator, cause_page, cause):
     cause("c1")
     with CaptureQueriesContext(connection) as few:
         operator.get(cause_page())
@@ -203,7 +205,7 @@ def test_the_page_costs_the_same_queries_for_many_causes(operator, cause_page, c
     assert len(many) == len(few) <= 12
 
 
-def test_what_an_error_says_cannot_become_markup(operator, cause_page, cause):
+def test_markup_in_an_error_is_escaped(operator, cause_page, cause):
     evil = "<script>alert(1)</script>"
     frame = f'Traceback (most recent call last):\n  File "{evil}", line 1, in {evil}'
     error = {"error_class": evil, "error_message": evil, "last_error": f"{evil}\n\n{frame}"}
@@ -215,9 +217,7 @@ def ago(**age):
     return timezone.now() - timedelta(**age)
 
 
-def test_each_number_leads_to_the_list_of_its_jobs_with_the_form_of_the_range_filled_in(
-    operator, cause_page, cause
-):
+def test_each_count_links_to_its_jobs_with_the_date_filter_filled_in(operator, cause_page, cause):
     for age in [{"minutes": 5}, {"hours": 5}, {"days": 5}, {"days": 50}]:
         cause("c1", failed_at=ago(**age))
     cause("c2")
@@ -249,7 +249,7 @@ def test_the_range_is_in_the_time_zone_of_the_site(operator, cause_page, cause, 
         assert response.context["cl"].result_count == number
 
 
-def test_the_failures_of_each_day_are_drawn_and_said(operator, cause_page, cause):
+def test_the_failures_of_each_day_are_drawn_with_a_title(operator, cause_page, cause):
     cause("c1", 3, failed_at=ago(hours=1))
     cause("c1", 2, failed_at=ago(days=2, hours=1))
     text = operator.get(cause_page()).text
@@ -289,7 +289,9 @@ def test_a_cause_whose_jobs_were_all_moved_is_back_again_when_the_next_one_fails
     assert group.settled_by.startswith("view_delayedjob")
 
 
-def test_the_newest_traceback_has_the_frames_of_the_application_and_all(operator, cause_page, cause):
+def test_the_newest_traceback_is_shown_with_the_frames_of_the_application_and_with_all(
+    operator, cause_page, cause
+):
     begin = "E: no\n\nTraceback (most recent call last):\n"
     foreign = '  File "/v/site-packages/a/b.py", line 1, in c\n    d()\n'
     own = '  File "/srv/shop/feed.py", line 7, in fetch\n    get(url)\n'
@@ -354,7 +356,7 @@ def test_the_causes_can_be_sorted_by_their_columns(operator, cause_page, cause, 
     )
 
 
-def test_the_index_of_the_admin_leads_to_the_causes(operator, client, staff, cause_page):
+def test_the_index_of_the_admin_links_to_the_causes(operator, client, staff, cause_page):
     assert f'<a href="{cause_page()}"' in operator.get("/admin/").text
     client.force_login(staff("view_workerprocess"))
     assert cause_page() not in client.get("/admin/").text

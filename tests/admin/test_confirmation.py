@@ -48,7 +48,7 @@ def test_retry_makes_failed_jobs_ready_and_keeps_their_errors(ask, answer, job):
     assert said(response) == ["1 job retried."]
 
 
-def test_run_now_makes_waiting_jobs_due_with_the_attempts_they_have_left(ask, answer, job):
+def test_run_now_makes_waiting_jobs_due_and_keeps_their_attempts(ask, answer, job):
     early, retrying, failed = job(State.SCHEDULED), job(State.RETRYING), job()
     response = answer(ask("run_now", early, retrying, failed))
     assert said(response)[-1].startswith("2 made due, 1 skipped:")
@@ -75,7 +75,7 @@ def test_discard_deletes_jobs_with_their_attempts(ask, answer, job, failed_attem
     assert said(response) == ["1 job discarded."]
 
 
-def test_what_cannot_be_retried_is_skipped_and_counted(ask, answer, job):
+def test_jobs_that_cannot_be_retried_are_skipped_and_counted(ask, answer, job):
     jobs = [job(), job(), job(State.SCHEDULED)]
     question = ask("retry", *jobs)
     assert "Retry 2 failed jobs?" in question.text
@@ -105,7 +105,7 @@ def test_a_job_that_a_worker_claimed_meanwhile_is_skipped(ask, answer, job):
     assert list(DelayedJob.objects.all()) == [claimed]
 
 
-def test_a_second_operator_moves_nothing_twice(ask, answer, job):
+def test_a_second_operator_moves_no_job_twice(ask, answer, job):
     row = job()
     questions = [ask("retry", row), ask("retry", row)]
     assert said(answer(questions[0]))[-1] == "1 job retried."
@@ -131,7 +131,7 @@ def test_a_job_that_is_gone_is_skipped(ask, answer, job):
         ("discard", State.RUNNING),
     ],
 )
-def test_nothing_to_do_is_said_without_a_question(ask, job, rows, action, state):
+def test_an_action_with_nothing_to_do_says_so_without_a_question(ask, job, rows, action, state):
     row = job(state)
     before = rows()
     response = ask(action.replace(" ", "_"), row, state=state.value)
@@ -141,7 +141,7 @@ def test_nothing_to_do_is_said_without_a_question(ask, job, rows, action, state)
     assert rows() == before
 
 
-def test_all_of_a_filter_means_all_of_it_not_the_page(ask, answer, job, monkeypatch):
+def test_choosing_all_of_a_filter_includes_the_jobs_on_other_pages(ask, answer, job, monkeypatch):
     monkeypatch.setattr(confirmation, "SAMPLES", 2)
     mail = [job(queue="mail") for _ in range(7)]
     others = [job(queue="index"), job(State.SCHEDULED, queue="mail")]
@@ -170,7 +170,7 @@ def groups(question):
     return {state: (int(number), samples.count("<li>")) for state, number, samples in found}
 
 
-def test_all_without_a_filter_means_every_job_and_says_so(ask, answer, job):
+def test_choosing_all_without_a_filter_means_every_job_and_the_question_says_so(ask, answer, job):
     jobs = [job() for _ in range(3)] + [job(State.RUNNING)]
     question = ask("discard", jobs[0], across=True)
     assert "No filter is set: this is about every job in the table" in question.text
@@ -205,7 +205,7 @@ def test_the_states_of_chosen_jobs_are_counted_too(ask, job):
     assert "No filter is set" not in question.text
 
 
-def test_one_kind_of_job_among_many_waits_in_the_question(ask, job):
+def test_the_question_shows_a_few_waiting_jobs_among_many_failed_ones(ask, job):
     waiting = [job(State.ENQUEUED, name="PayInvoice") for _ in range(2)]
     failed = [job() for _ in range(20)]
     question = ask("discard", failed[-1], across=True)
@@ -226,7 +226,7 @@ def test_a_job_that_joins_the_filter_after_the_question_is_left_alone(ask, answe
     assert set(DelayedJob.objects.all()) == {created, failed, finished}
 
 
-def test_more_than_the_limit_is_done_in_several_goes(ask, answer, job, monkeypatch):
+def test_more_jobs_than_the_limit_take_several_operations(ask, answer, job, monkeypatch):
     monkeypatch.setattr(paginator, "MOST_COUNTED", 4)
     monkeypatch.setattr(confirmation, "MOST_ROWS", 4)
     monkeypatch.setattr(states, "ROWS_A_TRANSACTION", 2)
@@ -244,7 +244,7 @@ def test_more_than_the_limit_is_done_in_several_goes(ask, answer, job, monkeypat
     "moment",
     ["", "soon", "2026-13-45T00:00+00:00", "2026-03-10T00:00:00", "0001-01-01T00:00:00+14:00"],
 )
-def test_an_answer_without_its_moment_is_asked_again(ask, operator, job, rows, moment):
+def test_an_answer_without_a_valid_moment_is_asked_again(ask, operator, job, rows, moment):
     question = ask("discard", job(), across=True)
     before = rows()
     response = operator.post(
@@ -288,7 +288,7 @@ def test_discard_on_the_page_leads_back_to_the_same_list(operator, page, answer,
     assert not DelayedJob.objects.exists()
 
 
-def test_the_page_of_a_running_job_discards_nothing(operator, page, job):
+def test_a_running_job_is_not_discarded_on_its_page(operator, page, job):
     row = job(State.RUNNING)
     response = operator.post(page(row.pk, of="discard"), {"confirmed": "yes"})
     assert response.url == page(row.pk, of="change")
@@ -304,7 +304,7 @@ def test_the_buttons_for_a_job_that_is_gone_lead_to_the_list(operator, page, act
     assert "is gone" in said(response)[0]
 
 
-def test_running_jobs_are_asked_to_end_and_the_log_tells_by_whom(ask, answer, job, worker):
+def test_running_jobs_are_asked_to_end_and_the_log_names_the_operator(ask, answer, job, worker):
     running, waiting = job(State.RUNNING, lock_token=5), job(State.ENQUEUED)
     question = ask("cancel", running, waiting)
     assert "End 1 running job?" in question.text
@@ -320,14 +320,14 @@ def test_running_jobs_are_asked_to_end_and_the_log_tells_by_whom(ask, answer, jo
     assert entry.change_message == f"cancel: 1 of 1: {running.pk}"
 
 
-def test_a_second_answer_asks_nobody_again(ask, answer, job, worker):
+def test_a_second_answer_sends_no_second_request(ask, answer, job, worker):
     question = ask("cancel", job(State.RUNNING))
     answer(question)
     assert said(answer(question))[-1].startswith("0 asked to end, 1 skipped:")
     assert WorkerRequest.objects.count() == 1
 
 
-def test_the_page_of_a_running_job_ends_it_and_says_who_has_asked(operator, page, job, worker):
+def test_the_page_of_a_running_job_asks_it_to_end_and_names_who_asked(operator, page, job, worker):
     row = job(State.RUNNING)
     assert f"/{row.pk}/cancel/" in operator.get(page(row.pk, of="change")).text
     response = operator.post(page(row.pk, of="cancel"), {"confirmed": "yes"})
@@ -350,7 +350,7 @@ def test_a_job_that_has_ended_meanwhile_is_not_asked(operator, page, job, worker
 
 
 @pytest.mark.parametrize("query", [{"state": "failed"}, {}, {"cause": CANCELLED}])
-def test_retrying_all_leaves_out_what_an_operator_has_ended_unless_the_filter_names_it(
+def test_retrying_all_leaves_out_jobs_that_an_operator_has_ended_unless_the_filter_names_them(
     ask, answer, job, query
 ):
     ended, failed = job(error_fingerprint=CANCELLED), job()
@@ -358,7 +358,7 @@ def test_retrying_all_leaves_out_what_an_operator_has_ended_unless_the_filter_na
     assert DelayedJob.objects.enqueued().get() == (ended if "cause" in query else failed)
 
 
-def test_what_an_operator_has_ended_is_retried_when_it_is_chosen(ask, answer, job):
+def test_a_job_that_an_operator_has_ended_is_retried_when_it_is_chosen(ask, answer, job):
     ended = job(error_fingerprint=CANCELLED)
     answer(ask("retry", ended))
     assert DelayedJob.objects.enqueued().get() == ended
@@ -375,7 +375,7 @@ def test_each_operation_is_one_entry_in_the_log(ask, answer, job):
     assert str(entry)
 
 
-def test_an_operation_that_is_cut_off_leaves_an_entry_that_says_so(ask, answer, job, monkeypatch):
+def test_an_operation_that_fails_midway_leaves_an_entry_that_says_so(ask, answer, job, monkeypatch):
     monkeypatch.setattr(states, "ROWS_A_TRANSACTION", 2)
     retry, done = DelayedJobQuerySet.retry, []
 
@@ -395,7 +395,7 @@ def test_an_operation_that_is_cut_off_leaves_an_entry_that_says_so(ask, answer, 
     assert entry.object_repr == "Retry 5 jobs"
 
 
-def test_the_history_of_a_job_tells_who_retried_it(operator, page, answer, job):
+def test_the_history_of_a_job_shows_its_retry(operator, page, answer, job):
     row = job()
     answer(operator.get(page(row.pk, of="retry")))
     assert "retry: 1 of 1" in operator.get(page(row.pk, of="history")).text
@@ -409,14 +409,14 @@ def test_a_discarded_job_leaves_its_name_in_the_log(operator, page, answer, job)
     assert operator.get("/admin/").status_code == 200
 
 
-def test_what_a_job_says_cannot_become_markup_in_the_question(ask, job):
+def test_markup_in_the_texts_of_a_job_is_escaped_in_the_question(ask, job):
     evil = '"><script>alert(1)</script>'
     row = job(name=evil, error_class=evil, error_message=evil)
     text = ask("discard", row, across=True, q=evil).text
     assert "<script>alert" not in text
 
 
-def test_a_question_costs_the_same_queries_for_many_jobs(ask, job, django_assert_max_num_queries):
+def test_a_question_takes_few_queries_for_many_jobs(ask, job, django_assert_max_num_queries):
     jobs = [job() for _ in range(30)]
     with django_assert_max_num_queries(18):
         ask("retry", *jobs)
@@ -448,7 +448,7 @@ def test_retried_jobs_can_be_spread_over_minutes(ask, spread_over, job):
 
 @pytest.mark.parametrize("across", [False, True])
 @pytest.mark.parametrize("minutes", ["-1", "1e3", "ten", "10081", "9" * 5000, "\0"])
-def test_a_time_that_cannot_be_is_refused_and_asked_again(ask, spread_over, job, rows, across, minutes):
+def test_an_invalid_spread_is_refused_and_asked_again(ask, spread_over, job, rows, across, minutes):
     question = ask("retry", *[job() for _ in range(2)], across=across)
     before = rows()
     again = spread_over(question, minutes)

@@ -32,7 +32,9 @@ def test_the_index_says_how_many_jobs_failed_and_wait(operator, job):
     assert "Overview: 2 failed, 3 waiting" in response.text
 
 
-def test_it_is_two_statements_and_none_for_who_may_not_see_jobs(client, staff, operator, monkeypatch):
+def test_the_line_takes_two_queries_and_none_without_the_view_permission(
+    client, staff, operator, monkeypatch
+):
     with CaptureQueriesContext(connection) as with_line:
         operator.get(INDEX)
     monkeypatch.setattr(index_line, "_line", lambda: "Overview")
@@ -46,7 +48,7 @@ def test_it_is_two_statements_and_none_for_who_may_not_see_jobs(client, staff, o
     assert not [query for query in queries if "delayedjob" in query["sql"]]
 
 
-def test_no_other_page_asks_for_it(operator, page, monkeypatch):
+def test_no_other_page_asks_for_the_line(operator, page, monkeypatch):
     def fail():
         raise AssertionError
 
@@ -55,7 +57,7 @@ def test_no_other_page_asks_for_it(operator, page, monkeypatch):
     assert operator.get("/admin/django_delayed/").status_code == 200
 
 
-def test_the_index_opens_while_the_database_of_the_queue_is_away(operator, monkeypatch):
+def test_the_index_opens_while_the_database_of_the_queue_is_unavailable(operator, monkeypatch):
     def fail():
         raise OperationalError("gone")
 

@@ -26,7 +26,7 @@ def opened(operator, page):
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_job_opens_whatever_state_it_is_in(opened, job, state):
+def test_the_page_opens_in_every_state(opened, job, state):
     assert f'<span class="delayed-state delayed-{state.value}">{state.label}</span>' in opened(job(state))
 
 
@@ -35,7 +35,7 @@ def test_the_page_says_what_is_called_with_which_arguments(opened, job):
 
 
 @pytest.mark.parametrize("text", ["call", "mail"])
-def test_the_page_masks_what_looks_secret(opened, job, text):
+def test_the_page_masks_secrets(opened, job, text):
     given = {"job": "a:B", "args": [], "kwargs": {"password": "s3cret", "to": "ada"}}
     if text == "mail":
         given = {"job": "mail", "message": {"to": ["ada"], "extra_headers": {"Authorization": "s3cret"}}}
@@ -44,7 +44,7 @@ def test_the_page_masks_what_looks_secret(opened, job, text):
     assert page.count("ada") >= 2
 
 
-def test_the_page_masks_as_deep_as_an_argument_may_be(opened, job):
+def test_the_page_masks_secrets_in_deeply_nested_arguments(opened, job):
     deep = {"password": "s3cret"}
     for _ in range(arguments.DEEPEST - 2):
         deep = (deep,)
@@ -88,11 +88,11 @@ def test_attempts_need_no_permission_of_their_own(client, staff, page, job, fail
     assert "Timeline of attempts" in client.get(page(row.pk, of="change")).text
 
 
-def test_a_running_job_says_where(opened, job, worker):
+def test_the_page_of_a_running_job_names_its_worker(opened, job, worker):
     assert "host:web-2 pid:77" in opened(job(State.RUNNING))
 
 
-def test_a_worker_that_is_gone_is_known_by_its_id(opened, job):
+def test_a_worker_that_is_gone_is_named_by_its_id(opened, job):
     assert "w" * 32 in opened(job(State.RUNNING))
 
 
@@ -103,31 +103,31 @@ def test_a_kept_result_is_shown(opened, job):
 @pytest.mark.parametrize(
     "payload", ["", "{", "null", "[]", '{"job": 7}', '{"args": 5, "kwargs": []}', "\x01 € "]
 )
-def test_a_job_whose_payload_nobody_can_read_opens(opened, job, payload):
+def test_the_page_of_a_job_with_an_invalid_payload_opens(opened, job, payload):
     opened(job(payload=payload))
 
 
-def test_a_job_whose_code_is_gone_opens(opened, job):
+def test_the_page_of_a_job_without_code_opens(opened, job):
     payload = json.dumps(
         {"job": "gone.jobs:Gone", "args": [1], "kwargs": {}, "language": "xx", "timezone": 7}
     )
     assert "Gone(1)" in opened(job(payload=payload))
 
 
-def test_nothing_is_imported_for_a_look(opened, job, monkeypatch, tmp_path):
+def test_the_page_imports_no_code_of_the_job(opened, job, monkeypatch, tmp_path):
     (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     opened(job(payload=json.dumps({"job": "trap:Trap", "args": [], "kwargs": {}})))
 
 
-def test_a_payload_of_megabytes_does_not_make_a_page_of_megabytes(opened, job):
+def test_a_large_payload_is_cut_on_the_page(opened, job):
     payload = json.dumps({"job": "a:B", "args": ["x" * 5_000_000], "kwargs": {}})
     text = opened(job(payload=payload))
     assert len(text) < 300_000
     assert re.search("… and [0-9,]+ more characters", text)
 
 
-def test_what_a_job_says_cannot_become_markup(opened, job, failed_attempt):
+def test_markup_in_the_texts_of_a_job_is_escaped(opened, job, failed_attempt):
     evil = "</pre><script>alert(1)</script>"
     row = job(
         name=evil,
@@ -143,7 +143,7 @@ def test_what_a_job_says_cannot_become_markup(opened, job, failed_attempt):
     assert "<script>alert" not in opened(broken)
 
 
-def test_the_number_of_queries_does_not_depend_on_the_attempts(opened, job, failed_attempt):
+def test_the_number_of_queries_does_not_depend_on_the_number_of_attempts(opened, job, failed_attempt):
     row = job()
     failed_attempt(row)
     opened(row)
@@ -156,7 +156,7 @@ def test_the_number_of_queries_does_not_depend_on_the_attempts(opened, job, fail
     assert len(many) == len(few) <= 12
 
 
-def test_there_is_nothing_to_edit(opened, job):
+def test_the_page_has_no_field_to_edit(opened, job):
     text = opened(job())
     form = text[text.index('<form method="post" id="delayedjob_form"') : text.index("submit-row")]
     assert re.findall("<(?:input|select|textarea)[^>]*", form.replace("csrfmiddlewaretoken", "")) == [
@@ -176,7 +176,7 @@ def test_an_edit_is_refused(operator, page, job):
     assert DelayedJob.objects.values().get() == before
 
 
-def test_even_a_superuser_edits_nothing(client, page, job):
+def test_even_a_superuser_cannot_edit_a_row(client, page, job):
     client.force_login(User.objects.create_superuser("root"))
     row = job()
     assert client.post(page(row.pk, of="change"), {"queue": "other"}).status_code == 403
@@ -206,7 +206,7 @@ def test_a_job_offers_what_its_state_allows(opened, job, state, offered):
 @pytest.mark.parametrize(
     "name", ["change", "history", "retry", "run_now", "adjust", "give_up", "discard", "cancel"]
 )
-def test_a_job_that_is_gone_leads_to_the_list_and_says_what_may_have_become_of_it(operator, page, key, name):
+def test_a_job_that_is_gone_redirects_to_the_list_with_a_message(operator, page, key, name):
     response = operator.get(page(key, of=name, _changelist_filters="state=failed"))
     assert response.url == page(state="failed")
     assert said(response)[0].endswith("is gone: it was performed or discarded.")
@@ -220,7 +220,7 @@ def test_a_job_that_is_gone_leads_to_the_list_and_says_what_may_have_become_of_i
         (State.RETRYING, "Its last attempt failed, and it will be tried again."),
     ],
 )
-def test_who_watches_a_job_may_look_again(opened, page, job, state, words):
+def test_a_job_that_may_change_soon_has_a_link_to_look_again(opened, page, job, state, words):
     row = job(state)
     text = opened(row)
     assert words in text
@@ -228,14 +228,14 @@ def test_who_watches_a_job_may_look_again(opened, page, job, state, words):
 
 
 @pytest.mark.parametrize("state", [State.SCHEDULED, State.FAILED, State.FINISHED])
-def test_where_nothing_changes_in_a_moment_there_is_nothing_to_look_at_again(opened, job, state):
+def test_a_job_that_does_not_change_soon_has_no_link_to_look_again(opened, job, state):
     text = opened(job(state))
     assert "Look again" not in text
     assert ("It passed." in text) == (state == State.FINISHED)
 
 
 @pytest.mark.parametrize("move", ["retry", "run_now"])
-def test_a_job_that_was_moved_on_its_page_is_kept_for_an_hour_after_it_passed(operator, page, job, move):
+def test_a_job_that_was_moved_on_its_page_is_kept_for_an_hour_after_it_finished(operator, page, job, move):
     row = job({"retry": State.FAILED, "run_now": State.SCHEDULED}[move])
     response = operator.post(page(row.pk, of=move), {"confirmed": "yes"})
     assert response.url == page(row.pk, of="change")
@@ -262,7 +262,9 @@ def test_a_job_that_was_moved_on_its_page_is_kept_for_an_hour_after_it_passed(op
     ids=lambda columns: f"{next(iter(columns))}-{str(columns)[-40:-10]}",
 )
 @pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/Los_Angeles"])
-def test_rows_that_no_enqueue_writes_are_listed_and_open(operator, page, cause_page, job, columns, zone):
+def test_rows_with_values_that_no_enqueue_writes_are_listed_and_open(
+    operator, page, cause_page, job, columns, zone
+):
     with timezone.override(zone):
         row = job(**columns)
         for address in [
@@ -278,7 +280,7 @@ def test_times_have_seconds_and_a_zone(opened, job):
     assert f"{local:%H:%M:%S} {local.tzname()}" in opened(row)
 
 
-def test_workers_are_listed_with_their_beat(operator, staff, client, worker):
+def test_workers_are_listed_with_their_heartbeat(operator, staff, client, worker):
     long_ago = timezone.now() - timedelta(hours=1)
     WorkerProcess.objects.create(
         id="x" * 32,
@@ -299,7 +301,7 @@ def test_workers_are_listed_with_their_beat(operator, staff, client, worker):
     assert "1\xa0hour ago" in silent
 
 
-def test_the_page_shows_how_far_a_job_is(opened, job):
+def test_the_page_shows_the_progress_of_a_job(opened, job):
     row = job(State.RUNNING)
     assert "<progress" not in opened(row)
     said = {"done": 1200, "total": 5000, "note": "<script>alert(1)</script>", "updated_at": timezone.now()}
@@ -309,7 +311,7 @@ def test_the_page_shows_how_far_a_job_is(opened, job):
     assert "<bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi>" in text
 
 
-def test_a_job_that_nobody_has_tried_is_not_asked_how_far_it_is(operator, page, job):
+def test_the_progress_of_a_job_without_attempts_is_not_read(operator, page, job):
     row = job(State.ENQUEUED)
     with CaptureQueriesContext(connection) as captured:
         operator.get(page(row.pk, of="change"))

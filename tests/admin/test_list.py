@@ -60,7 +60,7 @@ def test_the_columns_fit_the_state(operator, page, job, query, columns):
     assert [name for name in headings(operator.get(page(**query))) if name != "action"] == columns
 
 
-def test_a_running_job_names_its_worker_in_one_query_more(operator, page, job, worker):
+def test_running_jobs_name_their_workers_with_one_more_query(operator, page, job, worker):
     gone = job(State.RUNNING, locked_by="v" * 32)
     job(State.RUNNING)
     response = operator.get(page(state="running"))
@@ -73,7 +73,7 @@ def test_a_running_job_names_its_worker_in_one_query_more(operator, page, job, w
     assert len(queries) <= 12
 
 
-def test_a_running_job_says_how_far_it_is_without_a_query_more(operator, page, job):
+def test_running_jobs_show_their_progress_without_another_query(operator, page, job):
     quiet, said = job(State.RUNNING), job(State.RUNNING)
     columns = {"done": 1200, "total": 5000, "note": "<b>reading</b>", "updated_at": timezone.now()}
     Progress.objects.create(pk=said.pk, **columns)
@@ -106,7 +106,7 @@ def listed(operator, page, query):
 
 
 @pytest.mark.parametrize("state", ["failed", "retrying"])
-def test_name_object_queue_and_error_lead_to_the_jobs_that_share_them(operator, page, job, state):
+def test_name_object_queue_and_error_link_to_the_jobs_that_share_them(operator, page, job, state):
     one = job(State(state), queue="mail & more", error_fingerprint="c1")
     job(State.ENQUEUED, queue="mail & more", about=one.about)
     name = job(State(state), queue="other", error_fingerprint="c2")
@@ -118,7 +118,7 @@ def test_name_object_queue_and_error_lead_to_the_jobs_that_share_them(operator, 
     assert listed(operator, page, of_queue) == {one.pk}
 
 
-def test_without_a_state_they_lead_to_the_jobs_of_all_states(operator, page, job):
+def test_without_a_state_the_links_lead_to_jobs_of_all_states(operator, page, job):
     rows = [job(state, queue="mail", about="shop.post:9") for state in State]
     queries = {query for query in links(operator.get(page())) if "cause=" not in query}
     assert len(queries) == 3
@@ -127,12 +127,12 @@ def test_without_a_state_they_lead_to_the_jobs_of_all_states(operator, page, job
 
 
 @pytest.mark.parametrize("name", ["7", "#7", "a:b", ""])
-def test_a_name_that_the_search_would_take_for_something_else_is_no_link(operator, page, job, name):
+def test_a_name_that_the_search_would_misread_is_not_a_link(operator, page, job, name):
     job(name=name, about="", queue="")
     assert [query for query in links(operator.get(page())) if "cause=" not in query] == []
 
 
-def test_the_list_leaves_the_wide_columns_in_the_database(operator, page, job):
+def test_the_list_does_not_load_the_wide_columns(operator, page, job):
     job()
     with CaptureQueriesContext(
         connection,
@@ -169,7 +169,7 @@ def test_the_newest_failure_comes_first_among_failed_jobs(operator, page, job):
     assert shown(operator.get(page(failed_at__range__gte_0=""))) == [early.pk, late.pk]
 
 
-def test_only_a_column_with_an_index_sorts(operator, page, job):
+def test_only_columns_with_an_index_are_sortable(operator, page, job):
     rows = [job(State.ENQUEUED, run_at=timezone.now() - number * MINUTE) for number in range(3)]
     columns = operator.get(page()).context["cl"].list_display
     names = [getattr(column, "__name__", column) for column in columns]
@@ -210,7 +210,7 @@ def few_are_searched(monkeypatch):
     ],
     ids=str,
 )
-def test_what_no_index_has_is_looked_for_among_the_first_of_the_list(
+def test_a_search_without_an_index_looks_only_at_the_first_jobs_of_the_list(
     operator, page, job, few_are_searched, query, state
 ):
     now = timezone.now()
@@ -244,7 +244,7 @@ def test_what_no_index_has_is_looked_for_among_the_first_of_the_list(
     ],
     ids=str,
 )
-def test_what_an_index_has_is_found_among_all(operator, page, job, few_are_searched, query):
+def test_a_search_with_an_index_looks_at_all_jobs(operator, page, job, few_are_searched, query):
     long_ago = timezone.now() - timedelta(days=10_000)
     row = job(queue="rare", error_fingerprint="c1", failed_at=long_ago)
     for _ in range(6):
@@ -254,7 +254,7 @@ def test_what_an_index_has_is_found_among_all(operator, page, job, few_are_searc
     assert "Not all jobs were searched" not in response.text
 
 
-def test_without_a_state_a_queue_is_looked_for_in_each(operator, page, job, monkeypatch):
+def test_a_filter_by_queue_without_a_state_looks_at_each_state(operator, page, job, monkeypatch):
     for module in (stats, counts):
         monkeypatch.setattr(module, "MOST_COUNTED", 6)
     waiting, failed = job(State.ENQUEUED, queue="rare"), job(queue="rare")
@@ -264,7 +264,9 @@ def test_without_a_state_a_queue_is_looked_for_in_each(operator, page, job, monk
     assert set(shown(response)) == {waiting.pk, failed.pk}
 
 
-def test_a_job_that_was_chosen_is_moved_though_others_came_before_it(operator, page, job, few_are_searched):
+def test_a_chosen_job_is_moved_although_newer_jobs_are_listed_before_it(
+    operator, page, job, few_are_searched
+):
     chosen = job()
     for _ in range(6):
         job()
@@ -274,7 +276,7 @@ def test_a_job_that_was_chosen_is_moved_though_others_came_before_it(operator, p
     assert chosen.state == State.ENQUEUED
 
 
-def test_waiting_jobs_are_listed_as_they_are_to_run(operator, page, job):
+def test_waiting_jobs_are_listed_in_the_order_in_which_they_run(operator, page, job):
     now = timezone.now()
     last = job(State.SCHEDULED, queue="mail", priority=5, run_at=now + MINUTE)
     later = job(State.SCHEDULED, queue="mail", run_at=now + 3 * MINUTE)
@@ -287,7 +289,7 @@ def test_waiting_jobs_are_listed_as_they_are_to_run(operator, page, job):
     assert shown(operator.get(page(state="scheduled", queue="mail"))) == in_order
 
 
-def test_no_limit_is_told_below_it(operator, page, job):
+def test_a_short_list_mentions_no_limit(operator, page, job):
     job()
     assert "the count stops" not in operator.get(page()).text
 
@@ -314,7 +316,7 @@ def test_the_search_finds_ids_beginnings_of_names_and_objects(operator, page, jo
         "٣٣٣٣٣٣٣",
     ],
 )
-def test_what_the_search_does_not_find_is_an_empty_list(operator, page, job, words):
+def test_a_search_without_results_is_an_empty_list(operator, page, job, words):
     job(name="NewsletterJob")
     assert shown(operator.get(page(q=words))) == []
 
@@ -322,18 +324,18 @@ def test_what_the_search_does_not_find_is_an_empty_list(operator, page, job, wor
 @pytest.mark.parametrize(
     "payload", ["", "{", "null", "[]", '{"job": 7}', '{"job": "gone.jobs:Gone", "args": [], "kwargs": {}}']
 )
-def test_jobs_whose_payload_nobody_can_read_are_listed(operator, page, job, payload):
+def test_jobs_with_an_invalid_payload_are_listed(operator, page, job, payload):
     row = job(payload=payload)
     assert shown(operator.get(page())) == [row.pk]
 
 
-def test_there_is_no_action_that_deletes_rows_past_the_states(operator, page, job):
+def test_the_list_has_only_the_actions_that_are_moves(operator, page, job):
     job()
     actions = operator.get(page()).context["action_form"].fields["action"].choices
     assert [name for name, _ in actions if name] == ["retry", "run_now", "give_up", "discard", "cancel"]
 
 
-def test_what_a_job_says_cannot_become_markup(operator, page, job):
+def test_markup_in_the_texts_of_a_job_is_escaped(operator, page, job):
     evil = "<script>alert(1)</script>"
     job(name=evil, queue=evil, about=evil, error_class=evil, error_message='"><img src=x onerror=alert(1)>')
     text = operator.get(page()).text

@@ -71,7 +71,7 @@ def test_numbers_change_in_their_rows_and_new_rows_are_only_announced(job, overv
 
 
 @pytest.mark.browser
-def test_nothing_changes_while_nobody_looks_a_form_is_used_or_the_server_fails(job, overview):
+def test_updates_stop_while_the_page_is_hidden_a_form_is_used_or_the_server_fails(job, overview):
     job(State.ENQUEUED, queue="mail")
     tab, asked = overview
     tab.reload()
@@ -120,7 +120,7 @@ def test_nothing_changes_while_nobody_looks_a_form_is_used_or_the_server_fails(j
 
 
 @pytest.mark.browser
-def test_what_becomes_of_a_job_is_shown_on_its_page(open_tab, operator, page, job):
+def test_the_page_of_a_job_follows_its_state(open_tab, operator, page, job):
     row = job(State.ENQUEUED)
     tab = open_tab(operator)
     tab.clock.install()
@@ -146,7 +146,7 @@ def test_what_becomes_of_a_job_is_shown_on_its_page(open_tab, operator, page, jo
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scripts", [False], ids=["without scripts"])
-def test_without_scripts_there_is_no_button_for_it(open_tab, operator, queue_page):
+def test_without_scripts_there_is_no_button_for_live_updates(open_tab, operator, queue_page):
     tab = open_tab(operator)
     tab.goto(queue_page())
     expect(tab.get_by_role("heading", name="Queues")).to_be_visible()

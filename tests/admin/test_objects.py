@@ -75,7 +75,7 @@ def jobs_behind(client, text):
     return {row.pk for row in response.context["cl"].result_list}
 
 
-def test_the_page_of_an_object_leads_to_its_jobs(site, root, post):
+def test_the_page_of_an_object_links_to_its_jobs(site, root, post):
     site(jobs=DelayedJobAdmin, posts=WithJobs)
     rows = [enqueue(Plain(post)), enqueue(Plain(post), wait=3600), post.delay().save()]
     enqueue(Plain(Post.objects.create(title="another")))
@@ -96,13 +96,13 @@ def test_a_key_may_be_any_text(site, root, key):
     assert f'><a href="{page_of(word)}">blog.word:' in text.replace("&#x27;", "'")
 
 
-def test_a_proxy_leads_to_the_jobs_of_its_object(site, root, post):
+def test_a_proxy_links_to_the_jobs_of_its_object(site, root, post):
     site(jobs=DelayedJobAdmin, drafts=WithJobs)
     row = enqueue(Plain(post))
     assert jobs_behind(root, root.get(page_of(Draft.objects.get())).text) == {row.pk}
 
 
-def test_the_link_costs_no_statement(site, root, post):
+def test_the_link_takes_no_query(site, root, post):
     counts = []
     for admin_class in (WithoutJobs, WithJobs):
         site(jobs=DelayedJobAdmin, posts=admin_class)
@@ -114,14 +114,14 @@ def test_the_link_costs_no_statement(site, root, post):
     assert counts[0] == counts[1]
 
 
-def test_a_template_of_the_project_stays(site, root, post):
+def test_the_link_is_added_to_a_template_of_the_project(site, root, post):
     site(jobs=DelayedJobAdmin, posts=WithTemplate)
     text = root.get(page_of(post)).text
     assert "<li>of the project</li>" in text
     assert link_on(text)
 
 
-def test_an_object_that_is_not_there_yet_has_no_link_and_is_saved(site, root, db):
+def test_the_form_of_a_new_object_has_no_link(site, root, db):
     site(jobs=DelayedJobAdmin, posts=WithJobs)
     address = reverse("staff:blog_post_add")
     assert link_on(root.get(address).text) is None
@@ -129,14 +129,14 @@ def test_an_object_that_is_not_there_yet_has_no_link_and_is_saved(site, root, db
     assert (invalid.status_code, link_on(invalid.text)) == (200, None)
 
 
-def test_an_object_that_is_not_saved_for_an_error_keeps_its_link(site, root, post):
+def test_a_form_with_errors_keeps_its_link(site, root, post):
     site(jobs=DelayedJobAdmin, posts=WithJobs)
     response = root.post(page_of(post), {"title": "x" * 1000})
     assert response.context["errors"]
     assert link_on(response.text)
 
 
-def test_who_may_not_view_jobs_sees_no_link(site, client, django_user_model, post, monkeypatch):
+def test_users_who_may_not_view_jobs_see_no_link(site, client, django_user_model, post, monkeypatch):
     site(jobs=DelayedJobAdmin, posts=WithJobs)
     client.force_login(django_user_model.objects.create_user("editor", is_staff=True))
     monkeypatch.setattr(WithJobs, "has_view_permission", lambda *_: True)
@@ -150,12 +150,12 @@ def test_a_site_without_jobs_has_no_link(site, root, post):
     assert link_on(root.get(page_of(post)).text) is None
 
 
-def test_a_mixin_that_would_do_nothing_is_refused():
+def test_a_mixin_that_comes_after_the_admin_class_is_refused():
     with pytest.raises(TypeError, match=r"class PostAdmin\(DelayedJobsMixin, ModelAdmin\)"):
         type("PostAdmin", (admin.ModelAdmin, DelayedJobsMixin), {})
 
 
-def test_the_page_of_a_job_leads_to_its_object(site, root, post):
+def test_the_page_of_a_job_links_to_its_object(site, root, post):
     site(jobs=DelayedJobAdmin, posts=WithoutJobs)
     row = enqueue(Plain(post))
     text = root.get(reverse("staff:django_delayed_delayedjob_change", args=[row.pk])).text
@@ -163,19 +163,19 @@ def test_the_page_of_a_job_leads_to_its_object(site, root, post):
 
 
 @pytest.mark.parametrize("about", ["blog.token:5", "gone.model:5", "nonsense", ":", "blog.post:", "a.b.c:1"])
-def test_what_has_no_page_is_a_text(site, root, job, about):
+def test_an_object_without_a_page_is_shown_as_text(site, root, job, about):
     site(jobs=DelayedJobAdmin, posts=WithoutJobs)
     row = job(State.ENQUEUED, about=about)
     text = root.get(reverse("staff:django_delayed_delayedjob_change", args=[row.pk])).text
     assert f">{about}</dd>" in text
 
 
-def test_who_may_not_view_the_object_sees_a_text(operator, page, job):
+def test_users_who_may_not_view_the_object_see_no_link_to_it(operator, page, job):
     row = job(State.ENQUEUED, about="shop.post:9")
     assert ">shop.post:9</dd>" in operator.get(page(row.pk, of="change")).text
 
 
-def test_an_object_that_is_gone_is_told_by_its_admin(site, root, post):
+def test_the_page_of_a_deleted_object_redirects(site, root, post):
     site(jobs=DelayedJobAdmin, posts=WithoutJobs)
     address = page_of(post)
     Post.objects.all().delete()

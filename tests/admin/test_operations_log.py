@@ -28,7 +28,7 @@ def act(client, action, *rows, query="", **data):
     assert client.post(address, chosen | answer | data).status_code == 302
 
 
-def test_each_operation_says_who_did_what_with_how_many_and_which(signed_in, page, job):
+def test_each_line_says_who_did_what_with_how_many_and_which_jobs(signed_in, page, job):
     client = signed_in(VIEW, RETRY, DISCARD, PAUSE)
     rows = [job(queue="mail") for _ in range(3)]
     other = job(queue="other")
@@ -47,7 +47,7 @@ def test_each_operation_says_who_did_what_with_how_many_and_which(signed_in, pag
     assert response.text.count(f"<bdi>{response.wsgi_request.user.get_username()}</bdi>") == 3
 
 
-def test_an_operation_that_was_cut_off_is_told_as_such(signed_in, page, job, monkeypatch):
+def test_an_operation_that_failed_midway_is_marked_as_not_completed(signed_in, page, job, monkeypatch):
     client = signed_in(VIEW, RETRY)
     act(client, "retry", job())
     entry = LogEntry.objects.get()
@@ -79,7 +79,7 @@ def test_an_operation_that_was_cut_off_is_told_as_such(signed_in, page, job, mon
         ("", ["Change", "", "what", ""]),
     ],
 )
-def test_what_an_entry_says_is_taken_apart(signed_in, entry, message, line):
+def test_an_entry_is_split_into_its_columns(signed_in, entry, message, line):
     entry(message)
     assert lines(signed_in(VIEW).get(LOG)) == [line]
 
@@ -98,7 +98,7 @@ def entry(staff):
     return write
 
 
-def test_it_has_pages_and_reads_each_in_the_same_number_of_queries(signed_in, entry, monkeypatch):
+def test_the_log_has_pages_and_reads_each_in_few_queries(signed_in, entry, monkeypatch):
     monkeypatch.setattr(operations_log, "ENTRIES_A_PAGE", 2)
     client = signed_in(VIEW)
     for number in range(5):
@@ -117,7 +117,7 @@ def test_it_has_pages_and_reads_each_in_the_same_number_of_queries(signed_in, en
     assert lines(client.get(f"{LOG}?p=99")) == lines(last)
 
 
-def test_only_who_may_view_jobs_reads_it_and_of_workers_only_who_may_view_these(signed_in, entry):
+def test_the_log_needs_the_permission_to_view_jobs(signed_in, entry):
     entry("retry: 1 of 1: 1")
     entry("quiet: 1 of 1: host:web-2 pid:7", ContentType.objects.get_for_model(WorkerProcess))
     entry("changed", ContentType.objects.get_for_model(LogEntry))
@@ -125,14 +125,14 @@ def test_only_who_may_view_jobs_reads_it_and_of_workers_only_who_may_view_these(
     assert [line[0] for line in lines(signed_in(VIEW, "view_workerprocess").get(LOG))] == ["Quiet", "Retry"]
 
 
-def test_who_may_not_view_workers_reads_nothing_of_them(signed_in, entry):
+def test_entries_about_workers_need_the_permission_to_view_workers(signed_in, entry):
     entry("quiet: 1 of 1: host:web-2 pid:7", ContentType.objects.get_for_model(WorkerProcess))
     response = signed_in(VIEW).get(LOG)
     assert lines(response) == []
     assert "Nobody has done anything yet." in response.text
 
 
-def test_the_overview_leads_to_it_and_a_post_changes_nothing(signed_in, queue_page, job):
+def test_the_overview_links_to_the_log_and_a_post_to_it_changes_nothing(signed_in, queue_page, job):
     job(State.ENQUEUED)
     client = signed_in(VIEW)
     assert f'href="{LOG}"' in client.get(queue_page()).text

@@ -51,7 +51,7 @@ def numbers(response):
     return {number.label: number.text for number in response.context["numbers"]}
 
 
-def test_the_queue_in_numbers_that_lead_to_their_jobs(operator, page, queue_page, job, works):
+def test_the_totals_link_to_their_jobs(operator, page, queue_page, job, works):
     for number, state in enumerate([State.FAILED, State.RETRYING, State.RUNNING, State.ENQUEUED], 1):
         for _ in range(number):
             job(state)
@@ -75,7 +75,7 @@ def test_the_queue_in_numbers_that_lead_to_their_jobs(operator, page, queue_page
             assert str(listed) == number.text.split(" of ")[0]
 
 
-def test_the_queues_in_numbers_that_lead_to_their_jobs(operator, page, queue_page, job):
+def test_the_numbers_of_each_queue_link_to_their_jobs(operator, page, queue_page, job):
     job(State.ENQUEUED, queue="mail")
     job(State.ENQUEUED, queue="mail", priority=5)
     job(State.SCHEDULED, queue="mail")
@@ -104,7 +104,7 @@ def test_the_counts_stop_at_ten_thousand(operator, queue_page, job, monkeypatch)
     assert "Of the failed jobs, the last 2 are counted by queue." in response.text
 
 
-def test_nothing_wrong_is_said_in_one_line(operator, queue_page, job, works):
+def test_a_page_without_problems_says_so_in_one_line(operator, queue_page, job, works):
     works()
     job(State.ENQUEUED)
     text = operator.get(queue_page()).text
@@ -169,7 +169,9 @@ def test_a_failing_check_is_a_problem(operator, queue_page, monkeypatch):
         overview.failing_checks.cache_clear()
 
 
-def test_the_page_costs_the_same_queries_for_many_queues(operator, queue_page, job, works, minute):
+def test_the_number_of_queries_does_not_depend_on_the_number_of_queues(
+    operator, queue_page, job, works, minute
+):
     job(State.ENQUEUED)
     with CaptureQueriesContext(connection) as few:
         operator.get(queue_page())
@@ -184,7 +186,7 @@ def test_the_page_costs_the_same_queries_for_many_queues(operator, queue_page, j
     assert len(many) == len(few) <= 12
 
 
-def test_more_queues_than_a_page_has_are_left_out(operator, queue_page, job, monkeypatch):
+def test_queues_beyond_the_limit_are_left_out(operator, queue_page, job, monkeypatch):
     monkeypatch.setattr(overview, "MOST_QUEUES", 2)
     for queue in "abc":
         job(queue=queue)
@@ -200,7 +202,7 @@ def performed(response):
     return response.context["performed"]
 
 
-def test_what_was_performed_is_shown_in_numbers_charts_and_a_table(operator, queue_page, minute):
+def test_performed_jobs_are_shown_in_numbers_charts_and_a_table(operator, queue_page, minute):
     minute(timedelta(minutes=20), processed=30, failed=2, waited=60.0, longest=12.5)
     minute(timedelta(minutes=20), processed=10, failed=0, waited=0.004, longest=0.004)
     minute(timedelta(minutes=5), processed=1, waited=0.25, longest=0.25)
@@ -241,7 +243,7 @@ def test_what_was_performed_is_shown_in_numbers_charts_and_a_table(operator, que
         ("\0", "hour", "1"),
     ],
 )
-def test_the_address_says_of_which_time(operator, queue_page, minute, span, shown, processed):
+def test_the_address_chooses_the_time_span(operator, queue_page, minute, span, shown, processed):
     for hours, count in [(0, 1), (20, 10), (70, 100), (100, 1000)]:
         minute(hours * HOUR + timedelta(minutes=5), processed=count)
     response = operator.get(queue_page(span=span))
@@ -249,7 +251,7 @@ def test_the_address_says_of_which_time(operator, queue_page, minute, span, show
     assert [choice.name for choice in performed(response)["spans"] if choice.is_shown] == [shown]
 
 
-def test_that_nothing_was_performed_is_said(operator, queue_page):
+def test_a_span_without_performed_jobs_says_so(operator, queue_page):
     response = operator.get(queue_page())
     assert "No worker has performed a job in this time." in response.text
     assert performed(response)["figures"] == []
@@ -298,12 +300,12 @@ def test_a_paused_queue_without_jobs_can_be_resumed(pauser, queue_page):
     assert re.search(r'action="[^"]*/resume/"', response.text)
 
 
-def test_what_is_so_already_says_nothing(pauser, queue_page):
+def test_resuming_a_queue_that_is_not_paused_is_not_logged(pauser, queue_page):
     pauser.post(queue_page(of="resume"), {"queue": "mail"})
     assert not LogEntry.objects.exists()
 
 
-def test_numbers_that_are_asked_for_alone_take_no_message_from_a_page(pauser, queue_page, job):
+def test_a_request_for_the_numbers_does_not_consume_messages(pauser, queue_page, job):
     job(State.ENQUEUED, queue="mail")
     pauser.post(queue_page(of="pause"), {"queue": "mail"})
     numbers = pauser.get(queue_page(of="numbers", span="day")).text
@@ -315,7 +317,7 @@ def test_numbers_that_are_asked_for_alone_take_no_message_from_a_page(pauser, qu
 @pytest.mark.parametrize(
     "data", [{}, {"queue": ""}, {"queue": "m*"}, {"queue": "a\0b"}, {"queue": "x" * 10_000}]
 )
-def test_what_is_no_name_of_a_queue_is_refused(pauser, queue_page, data):
+def test_an_invalid_name_of_a_queue_is_refused(pauser, queue_page, data):
     for verb in ("pause", "resume"):
         response = pauser.post(queue_page(of=verb), data)
         assert response.url == queue_page()
@@ -323,13 +325,13 @@ def test_what_is_no_name_of_a_queue_is_refused(pauser, queue_page, data):
     assert not PausedQueue.objects.exists()
 
 
-def test_a_look_pauses_nothing(pauser, queue_page):
+def test_a_get_pauses_nothing(pauser, queue_page):
     for verb in ("pause", "resume"):
         assert pauser.get(queue_page(of=verb, queue="mail")).status_code == 405
     assert not PausedQueue.objects.exists()
 
 
-def test_the_name_of_a_queue_cannot_become_markup(pauser, queue_page, job):
+def test_markup_in_the_name_of_a_queue_is_escaped(pauser, queue_page, job):
     evil = "<script>alert(1)</script>"
     job(State.ENQUEUED, queue=evil)
     pauser.post(queue_page(of="pause"), {"queue": evil})

@@ -54,7 +54,7 @@ def payload(*args, **columns):
     ],
     ids=lambda case: case if isinstance(case, str) else "",
 )
-def test_a_call_reads_as_people_would_write_it(columns, words):
+def test_a_call_is_shown_as_people_would_write_it(columns, words):
     assert call_in(payload(**columns)) == words
 
 
@@ -86,11 +86,11 @@ def test_a_call_reads_as_people_would_write_it(columns, words):
     ],
     ids=repr,
 )
-def test_each_type_that_travels_can_be_read(value, words):
+def test_each_type_of_argument_is_shown_readably(value, words):
     assert call_in(payload(encode(value))) == f"ImportFeed({words})"
 
 
-def test_every_type_that_travels_has_a_way_to_be_read():
+def test_every_type_of_argument_has_a_readable_form():
     own = {name for name in arguments._load if "." not in name}
     assert own <= set(payloads._WRITE)
 
@@ -100,7 +100,7 @@ def test_a_type_of_the_project_shows_what_it_stores():
     assert call_in(payload(value)) == "ImportFeed(shop.Money(value=[5, 'EUR']))"
 
 
-def test_a_record_whose_key_is_no_plain_value_is_shown_with_what_its_field_wrote():
+def test_a_record_with_a_custom_key_is_shown_as_its_field_stores_the_key():
     record = {"@type": "record", "model": "shop.ticket", "db": "default"}
     payload = {
         "job": "a:B",
@@ -110,7 +110,7 @@ def test_a_record_whose_key_is_no_plain_value_is_shown_with_what_its_field_wrote
     assert call_in(json.dumps(payload)) == "B(shop.ticket T-7, shop.ticket T-7 3)"
 
 
-def test_a_record_elsewhere_says_where():
+def test_a_record_of_another_database_names_the_database():
     assert call_in(payload(POST | {"db": "archive"})) == "ImportFeed(shop.post 9 in archive)"
 
 
@@ -136,7 +136,7 @@ def test_a_record_elsewhere_says_where():
     ],
     ids=lambda text: f"{len(text)} {text[:50]}",
 )
-def test_what_no_job_writes_is_left_as_it_is(text):
+def test_an_invalid_payload_is_shown_without_a_call(text):
     assert call_in(text) is None
     assert isinstance(indented(text), str)
 
@@ -155,7 +155,7 @@ def test_what_no_job_writes_is_left_as_it_is(text):
     ],
     ids=str,
 )
-def test_what_has_a_name_that_looks_secret_is_masked_at_any_depth(kwargs):
+def test_values_with_secret_names_are_masked_at_any_depth(kwargs):
     text = to_json({"job": "a:B", **encode_call(["shown"], {"number": 7, **kwargs})})
     assert "s3cret" in text
     for shown in (call_in(text), indented(text)):
@@ -174,7 +174,7 @@ CONTAINERS = {
 
 
 @pytest.mark.parametrize("kind", CONTAINERS)
-def test_what_looks_secret_is_masked_as_deep_as_an_argument_may_be(kind):
+def test_secrets_are_masked_at_the_deepest_level_that_an_argument_may_have(kind):
     deep = {"password": "s3cret"}
     for _ in range(arguments.DEEPEST - 1):
         deep = CONTAINERS[kind](deep)
@@ -193,14 +193,14 @@ def test_what_looks_secret_is_masked_as_deep_as_an_argument_may_be(kind):
     ],
     ids=["deep", "long"],
 )
-def test_what_nobody_can_search_for_secrets_is_not_shown(text):
+def test_a_payload_that_cannot_be_searched_for_secrets_is_not_shown(text):
     assert indented(text) == "It has a number that is too long, or is nested too deep to be shown."
     assert without_secrets(text) == ""
     assert call_in(text) is None
 
 
 @pytest.mark.parametrize("text", ['{"b":1, "a" : 2.50}', "no JSON", '{"n": 123456789012345678901234567890}'])
-def test_a_payload_without_secrets_stays_as_it_is(text):
+def test_a_payload_without_secrets_is_unchanged(text):
     assert without_secrets(text) == text
 
 
@@ -215,7 +215,7 @@ def test_a_filter_of_the_project_says_what_is_secret(settings):
 
 
 @pytest.mark.parametrize("kind", ["message", "call", "record"])
-def test_the_form_of_a_payload_looks_like_no_secret(kind):
+def test_the_keys_of_a_payload_are_not_taken_for_secrets(kind):
     text = {
         "message": to_json({"job": "mail", "message": dump(EmailMessage("a", "b")), "using": None}),
         "call": payload(
@@ -232,5 +232,5 @@ def test_long_values_and_long_calls_are_cut():
     assert text.endswith("…")
 
 
-def test_the_payload_is_indented_and_its_letters_readable():
+def test_the_payload_is_indented_and_its_letters_are_not_escaped():
     assert indented(json.dumps({"a": ["é"]})) == '{\n  "a": [\n    "é"\n  ]\n}'

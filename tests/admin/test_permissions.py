@@ -78,9 +78,7 @@ def jobs(job, worker):
     return [job(state, error_fingerprint="c1") for state in State]
 
 
-def test_who_may_view_sees_the_list_and_the_page_and_nobody_else_does(
-    person, page, cause_page, queue_page, jobs
-):
+def test_only_users_with_the_view_permission_see_the_pages(person, page, cause_page, queue_page, jobs):
     for address in [
         page(),
         queue_page(),
@@ -93,7 +91,7 @@ def test_who_may_view_sees_the_list_and_the_page_and_nobody_else_does(
         assert (person.get(address).status_code == 200) == (VIEW in person.may)
 
 
-def test_who_may_not_view_is_not_told_what_failed(person, page, cause_page, jobs):
+def test_only_users_with_the_view_permission_see_errors(person, page, cause_page, jobs):
     texts = [
         person.get(page(row.pk, of=name)).text
         for row in jobs
@@ -134,7 +132,9 @@ def test_arguments_and_mails_need_a_permission_of_their_own(person, page, job, k
 
 
 @pytest.mark.parametrize(("action", "permission", "state"), MOVES)
-def test_an_action_is_offered_to_whoever_may_do_it(person, page, jobs, action, permission, state):
+def test_an_action_is_offered_only_to_users_with_its_permission(
+    person, page, jobs, action, permission, state
+):
     row = next(row for row in jobs if row.state == state)
     may = {VIEW, permission} <= person.may
     assert (f'<option value="{action}">' in person.get(page()).text) == may
@@ -143,7 +143,7 @@ def test_an_action_is_offered_to_whoever_may_do_it(person, page, jobs, action, p
 
 
 @pytest.mark.parametrize(("action", "permission"), [("retry", RETRY), ("discard", DISCARD)])
-def test_what_can_be_done_about_a_cause_is_offered_to_whoever_may_do_it(
+def test_an_action_on_a_cause_is_offered_only_to_users_with_its_permission(
     person, page, cause_page, job, action, permission
 ):
     job(error_fingerprint="c1")
@@ -162,7 +162,9 @@ def test_what_can_be_done_about_a_cause_is_offered_to_whoever_may_do_it(
 @pytest.mark.parametrize(
     ("name", "permission"), [("retry_one", RETRY), ("retry", RETRY), ("discard", DISCARD), ("note", NOTE)]
 )
-def test_a_forged_post_about_a_cause_changes_nothing(person, cause_page, job, rows, name, permission):
+def test_a_forged_post_about_a_cause_changes_nothing_without_its_permission(
+    person, cause_page, job, rows, name, permission
+):
     job(error_fingerprint="c1")
     before = rows()
     forged = {"confirmed": "yes", "as_of": "2100-01-01T00:00:00+00:00", "note": "forged"}
@@ -171,7 +173,7 @@ def test_a_forged_post_about_a_cause_changes_nothing(person, cause_page, job, ro
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])
-def test_queues_are_paused_and_resumed_by_whoever_may(person, queue_page, job, rows, verb):
+def test_only_users_with_the_permission_pause_and_resume_queues(person, queue_page, job, rows, verb):
     job(State.ENQUEUED, queue="images")
     PausedQueue.objects.create(queue="mail", paused_at="2026-01-01T00:00:00+00:00")
     may = {VIEW, PAUSE} <= person.may
@@ -183,7 +185,7 @@ def test_queues_are_paused_and_resumed_by_whoever_may(person, queue_page, job, r
 
 @pytest.mark.parametrize(("action", "permission", "state"), MOVES)
 @pytest.mark.parametrize("where", ["list", "whole list", "page"])
-def test_a_forged_post_of_somebody_who_may_not_changes_nothing(
+def test_a_forged_post_changes_nothing_without_its_permission(
     person, page, jobs, rows, action, permission, state, where
 ):
     failed = next(row for row in jobs if row.state == state)
@@ -195,7 +197,7 @@ def test_a_forged_post_of_somebody_who_may_not_changes_nothing(
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_waiting_job_is_changed_by_whoever_may(person, page, job, rows, state):
+def test_only_users_with_the_permission_adjust_a_waiting_job(person, page, job, rows, state):
     row = job(state)
     address = page(row.pk, of="adjust")
     may = {VIEW, ADJUST} <= person.may and row.claimable == 1
@@ -216,7 +218,7 @@ def test_nobody_edits_adds_or_deletes_a_row(person, page, jobs, rows):
     assert rows() == before
 
 
-def test_looking_changes_nothing(client, staff, page, cause_page, jobs, rows):
+def test_a_get_changes_nothing(client, staff, page, cause_page, jobs, rows):
     operator = client
     operator.force_login(staff(VIEW, ARGUMENTS, RETRY, RUN_NOW, ADJUST, GIVE_UP, DISCARD, CANCEL, NOTE))
     before = rows()
@@ -268,7 +270,7 @@ def two_sites(settings):
     settings.ROOT_URLCONF = urls
 
 
-def test_every_page_of_a_second_site_stays_in_it(
+def test_every_page_of_a_second_site_links_only_to_that_site(
     two_sites, operator, page, cause_page, queue_page, job, failed_attempt
 ):
     row = job()

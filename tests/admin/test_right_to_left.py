@@ -28,7 +28,7 @@ def arabic(open_tab, operator):
     return tab
 
 
-def test_the_pages_begin_at_the_right_and_fit_on_a_phone(
+def test_the_pages_are_right_to_left_and_fit_on_a_phone(
     arabic, page, cause_page, queue_page, job, failed_attempt, minute
 ):
     row = job(queue="q" * 255, error_fingerprint="c1", last_error="x" * 500)
@@ -52,7 +52,7 @@ def test_the_pages_begin_at_the_right_and_fit_on_a_phone(
     assert {address: width for address, width in widths.items() if width > 320} == {}
 
 
-def test_names_stand_at_the_right_and_code_is_read_from_the_left(arabic, page, job):
+def test_names_are_aligned_right_and_code_is_left_to_right(arabic, page, job):
     row = job()
     arabic.set_viewport_size({"width": 1280, "height": 900})
     arabic.goto(page())

@@ -68,7 +68,7 @@ def rows():
 # The list.
 
 
-def test_the_list_says_when_each_ran_and_runs(operator, schedule):
+def test_the_list_shows_the_state_and_the_last_and_next_tick_of_each_schedule(operator, schedule):
     tick = database_now(connection) - timedelta(hours=2)
     schedule(name="nightly <b>", cron="0 3 * * *", zone="Europe/Paris", last_tick=seconds_of(tick))
     schedule(name="often", in_code=True)
@@ -94,7 +94,7 @@ def test_the_list_says_when_each_ran_and_runs(operator, schedule):
         assert "<time" not in line[line.index("field-next_run") :]
 
 
-def test_the_list_asks_as_much_for_many_as_for_one(operator, schedule):
+def test_the_number_of_queries_does_not_depend_on_the_number_of_schedules(operator, schedule):
     client = operator()
     schedule()
     counts = []
@@ -108,7 +108,7 @@ def test_the_list_asks_as_much_for_many_as_for_one(operator, schedule):
     assert len({*counts[1:]}) == 1
 
 
-def test_a_schedule_that_cannot_be_read_is_listed_and_opened(operator, schedule):
+def test_a_schedule_with_invalid_times_is_listed_and_its_page_opens(operator, schedule):
     row = schedule(cron="every day at noon", zone="Mars")
     client = operator()
     assert "every day at noon" in client.get(LIST).text
@@ -125,7 +125,7 @@ def test_the_page_shows_the_next_five_times_in_the_zone_of_the_schedule(operator
     assert len({*times}) == 5
 
 
-def test_the_pages_have_the_times_of_the_project_without_time_zones(operator, schedule, settings):
+def test_the_pages_show_local_times_in_a_project_without_time_zones(operator, schedule, settings):
     row, client = schedule(cron="30 2 * * *", zone="UTC", last_tick=seconds_of(timezone.now())), operator()
     settings.USE_TZ, settings.TIME_ZONE = False, "Asia/Tokyo"
     times = client.get(page(row)).context["next_times"]
@@ -134,7 +134,7 @@ def test_the_pages_have_the_times_of_the_project_without_time_zones(operator, sc
     assert client.get(LIST).text.count("<time ") == 2
 
 
-def test_the_page_shows_the_jobs_that_it_made(operator, schedule, job):
+def test_the_page_shows_the_jobs_that_the_schedule_made(operator, schedule, job):
     row, waiting = schedule(), job(name="Waiting")
     tick = seconds_of(datetime(2026, 5, 1, 12, 0, tzinfo=UTC))
     ScheduleRun.objects.bulk_create(
@@ -162,7 +162,7 @@ def test_the_page_shows_the_jobs_that_it_made(operator, schedule, job):
     assert "delayedjob/" not in other
 
 
-def test_a_schedule_of_the_code_is_shown_and_not_edited(operator, schedule):
+def test_a_schedule_of_the_code_is_shown_and_cannot_be_edited(operator, schedule):
     row, client = schedule(in_code=True, name="shop.jobs:Nightly"), operator()
     response = client.get(page(row))
     assert "It stands in the code, and is changed there." in response.text
@@ -190,7 +190,7 @@ def test_a_schedule_of_the_code_can_be_deleted_when_it_is_gone(operator, schedul
 # The form.
 
 
-def test_a_schedule_is_made(operator):
+def test_a_schedule_is_created_with_the_form(operator):
     given = GIVEN | {"args": '[1, {"a": null}]', "kwargs": '{"b": "ä"}', "queue": "nightly", "priority": "-5"}
     response = operator().post(ADD, given)
     assert response.status_code == 302
@@ -230,7 +230,7 @@ def test_the_button_shows_the_next_times_and_saves_nothing(operator, schedule):
     assert Schedule.objects.get().every == row.every
 
 
-def test_new_times_miss_nothing_of_their_past_and_other_changes_leave_them_alone(operator, schedule):
+def test_a_schedule_with_new_times_does_not_catch_up_on_its_past(operator, schedule):
     row, client = schedule(since=5, last_tick=5, paused=True), operator()
     client.post(page(row), GIVEN | {"name": "other", "queue": "q"})
     changed = Schedule.objects.get()
@@ -241,7 +241,7 @@ def test_new_times_miss_nothing_of_their_past_and_other_changes_leave_them_alone
     assert (changed.last_tick, changed.paused) == (5, True)
 
 
-def test_a_tick_that_comes_while_the_form_is_saved_is_not_forgotten(operator, schedule, monkeypatch):
+def test_a_tick_that_comes_while_the_form_is_saved_is_not_overwritten(operator, schedule, monkeypatch):
     row, client = schedule(), operator()
     save = Schedule.save
 
@@ -290,7 +290,7 @@ def test_a_tick_that_comes_while_the_form_is_saved_is_not_forgotten(operator, sc
         ({"catch_up": "some"}, "catch_up", "Select a valid choice"),
     ],
 )
-def test_what_is_wrong_is_said_on_the_form(operator, schedule, given, field, sentence):
+def test_invalid_values_are_reported_on_the_form(operator, schedule, given, field, sentence):
     schedule(name="taken")
     response = operator().post(ADD, GIVEN | given)
     assert response.status_code == 200
@@ -304,7 +304,7 @@ def test_without_cronsim_the_form_says_what_to_install(operator, monkeypatch):
     assert "pip install" in errors(response)["cron"][0]
 
 
-def test_a_job_whose_code_is_gone_keeps_its_name_on_the_form_and_is_not_saved(operator, schedule):
+def test_the_form_keeps_the_name_of_a_job_without_code_and_does_not_save_it(operator, schedule):
     row, client = schedule(job="shop.old:Gone"), operator()
     assert 'value="shop.old:Gone" selected' in client.get(page(row)).text
     response = client.post(page(row), GIVEN | {"job": "shop.old:Gone"})
@@ -314,7 +314,7 @@ def test_a_job_whose_code_is_gone_keeps_its_name_on_the_form_and_is_not_saved(op
 # What an operator does.
 
 
-def test_run_now_makes_a_job_apart_from_the_ticks(operator, schedule):
+def test_run_now_makes_a_job_and_leaves_the_ticks_unchanged(operator, schedule):
     row, client = schedule(queue="nightly", since=5), operator()
     response = client.post(page(row, "run_now"))
     assert response.url == page(row)
@@ -335,7 +335,7 @@ def test_a_paused_schedule_can_be_run_now(operator, schedule):
     assert DelayedJob.objects.count() == 1
 
 
-def test_run_now_of_a_schedule_of_the_code_makes_the_job_that_the_code_says(operator, schedule, settings):
+def test_run_now_of_a_schedule_of_the_code_makes_the_job_that_the_code_defines(operator, schedule, settings):
     entry = {"job": "tests.blog.jobs:resize", "args": ["p"], "schedule": every(60)}
     settings.DJANGO_DELAYED = {"RECURRING": {"it": entry}}
     client = operator()
@@ -347,7 +347,7 @@ def test_run_now_of_a_schedule_of_the_code_makes_the_job_that_the_code_says(oper
     assert DelayedJob.objects.count() == 1
 
 
-def test_what_cannot_be_run_now_is_said(operator, schedule, monkeypatch):
+def test_a_schedule_that_cannot_be_run_now_gives_the_reason(operator, schedule, monkeypatch):
     client = operator()
     assert "made no job: " in said(client.post(page(schedule(job="shop.old:Gone"), "run_now")))[-1]
     monkeypatch.setattr(jobs.Plain, "before_enqueue", lambda self: False)
@@ -356,7 +356,7 @@ def test_what_cannot_be_run_now_is_said(operator, schedule, monkeypatch):
     assert not DelayedJob.objects.exists()
 
 
-def test_pause_and_resume(operator, schedule):
+def test_a_schedule_is_paused_and_resumed(operator, schedule):
     row, client = schedule(in_code=True), operator()
     assert said(client.post(page(row, "pause"))) == ["clean is paused."]
     assert Schedule.objects.get().paused
@@ -373,7 +373,7 @@ def test_pause_and_resume(operator, schedule):
 
 
 @pytest.mark.parametrize("action", ["run_now", "pause", "resume"])
-def test_several_are_chosen_in_the_list(operator, schedule, action):
+def test_an_action_of_the_list_applies_to_the_chosen_schedules(operator, schedule, action):
     chosen = [schedule(name=str(number), paused=action == "resume") for number in range(3)]
     other = schedule(name="other", paused=action == "resume")
     operator().post(LIST, {"action": action, "_selected_action": [row.pk for row in chosen]})
@@ -386,7 +386,7 @@ def test_several_are_chosen_in_the_list(operator, schedule, action):
 
 
 @pytest.mark.parametrize("name", ["run_now", "pause", "resume"])
-def test_a_button_is_a_post_about_a_schedule_that_is_there(operator, schedule, name):
+def test_a_button_needs_a_post_with_a_token_and_an_existing_schedule(operator, schedule, name):
     row, client = schedule(), operator()
     before = rows()
     assert client.get(page(row, name)).status_code == 405
@@ -439,7 +439,7 @@ def person(request, client, staff):
     return client
 
 
-def test_who_may_view_sees_schedules_and_nobody_else_does(person, schedule):
+def test_only_users_with_the_view_permission_see_schedules(person, schedule):
     row = schedule()
     for address in (LIST, page(row), page(row, "history")):
         assert (person.get(address).status_code == 200) == (VIEW in person.may)
@@ -449,14 +449,14 @@ def test_who_may_view_sees_schedules_and_nobody_else_does(person, schedule):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_somebody_may_not_do_changes_nothing(person, schedule, change):
+def test_each_change_needs_its_permission(person, schedule, change):
     permission, make = CHANGES[change]
     row, before = schedule(), rows()
     make(person, row)
     assert (rows() != before) == ({VIEW, permission} <= {*person.may})
 
 
-def test_what_a_schedule_says_is_shown_as_text(operator, schedule):
+def test_markup_in_the_texts_of_a_schedule_is_escaped(operator, schedule):
     row = schedule(name=EVIL, job=EVIL, cron=EVIL, zone=EVIL, queue=EVIL)
     client = operator()
     texts = [
@@ -468,7 +468,7 @@ def test_what_a_schedule_says_is_shown_as_text(operator, schedule):
 
 
 @pytest.mark.parametrize("chosen", ["x", "1" * 30, "-1", "\0"])
-def test_a_row_that_cannot_be_is_refused(operator, schedule, chosen):
+def test_an_invalid_id_in_an_action_is_refused(operator, schedule, chosen):
     schedule()
     response = operator().post(LIST, {"action": "run_now", "_selected_action": [chosen]})
     assert response.status_code in (302, 400)

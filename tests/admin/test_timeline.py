@@ -32,7 +32,7 @@ def attempt(failed_attempt):
     return write
 
 
-def test_attempts_are_in_their_order_with_what_each_waited_and_ran(job, attempt, worker):
+def test_attempts_are_listed_in_order_with_their_waiting_and_running_times(job, attempt, worker):
     row = job(created_at=START, attempts=3)
     attempt(row, 1, 4.1, 6.1, error="")
     attempt(row, 2, 12, 12.004, error="", worker="gone", hostname="web-9")
@@ -48,7 +48,7 @@ def test_attempts_are_in_their_order_with_what_each_waited_and_ran(job, attempt,
     assert {line.error for line in lines} == {"ConnectionError: the server hung up"}
 
 
-def test_an_attempt_after_a_retry_waited_from_the_last_one_before_it(job, attempt):
+def test_the_wait_of_an_attempt_after_a_retry_counts_from_the_previous_attempt(job, attempt):
     row = job(created_at=START, attempts=1)
     attempt(row, 1, 1, 2)
     attempt(row, 2, 5, 6)
@@ -61,7 +61,7 @@ def test_an_attempt_after_a_retry_waited_from_the_last_one_before_it(job, attemp
     [(1, ATTEMPTS_KEPT - 1, "1.0 s"), (1, ATTEMPTS_KEPT, ""), (2, 3, "")],
     ids=["all there", "as many as are kept", "one is missing"],
 )
-def test_where_earlier_attempts_may_be_forgotten_nobody_knows_how_long_the_first_waited(
+def test_the_wait_of_the_first_attempt_is_unknown_if_earlier_ones_may_be_missing(
     job, attempt, first, count, waited
 ):
     row = job(created_at=START)
@@ -71,7 +71,7 @@ def test_where_earlier_attempts_may_be_forgotten_nobody_knows_how_long_the_first
     assert [line.waited for line in lines] == [waited] + ["9.0 s"] * (count - 1)
 
 
-def test_a_running_job_has_a_line_that_goes_on(job, attempt, worker):
+def test_a_running_job_has_a_line_for_its_current_attempt(job, attempt, worker):
     now = timezone.now()
     row = job(State.RUNNING, created_at=START, attempts=2, started_at=now - HOUR)
     attempt(row, 1, 1, 2)
@@ -83,7 +83,7 @@ def test_a_running_job_has_a_line_that_goes_on(job, attempt, worker):
     assert "delayed-running" in present.error
 
 
-def test_a_job_that_passed_ends_with_that(job, attempt):
+def test_a_finished_job_ends_with_its_successful_attempt(job, attempt):
     row = job(State.FINISHED, created_at=START, attempts=2, started_at=at(10), finished_at=at(12.5))
     attempt(row, 1, 1, 2)
     *_, last = attempt_lines(row)
@@ -92,7 +92,7 @@ def test_a_job_that_passed_ends_with_that(job, attempt):
 
 
 @pytest.mark.parametrize("state", [State.SCHEDULED, State.ENQUEUED, State.RETRYING])
-def test_a_waiting_job_has_the_attempt_that_comes(job, state):
+def test_a_waiting_job_has_a_line_for_its_next_attempt(job, state):
     row = job(state, created_at=timezone.now() - HOUR)
     [line] = attempt_lines(row)
     assert (line.number, line.started, line.ran) == (row.attempts + 1, None, "")
@@ -106,7 +106,7 @@ def test_a_failed_job_without_a_record_has_no_attempts(operator, page, job):
     assert 'id="attempts"' not in operator.get(page(row.pk, of="change")).text
 
 
-def test_clocks_that_differ_and_times_that_are_not_known_make_no_nonsense(job, attempt, failed_attempt):
+def test_negative_spans_are_shown_as_zero_and_unknown_ones_are_empty(job, attempt, failed_attempt):
     row = job(created_at=START)
     attempt(row, 1, -5, -6)
     failed_attempt(row, 2, started_at=None, ended_at=at(8))
@@ -114,7 +114,7 @@ def test_clocks_that_differ_and_times_that_are_not_known_make_no_nonsense(job, a
     assert numbers_in(attempt_lines(row)) == [(1, "0 ms", "0 ms"), (2, "", ""), (3, "1.0 s", "1.0 s")]
 
 
-def test_what_workers_have_done_is_told_as_it_was(db, operator, page):
+def test_the_attempts_of_real_claims_are_listed_with_their_errors(db, operator, page):
     DelayedJob.objects.create(name="a job", payload="{}")
     for number in range(3):
         [held] = DelayedJob.objects.claim(W1)

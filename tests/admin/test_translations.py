@@ -13,7 +13,7 @@ LOCALES = sorted((Path(django_delayed.__file__).parent / "locale").glob("*/LC_ME
 GERMAN = {"accept-language": "de"}
 
 
-def test_the_pages_speak_german(operator, page, job, failed_attempt):
+def test_the_pages_are_translated_into_german(operator, page, job, failed_attempt):
     row = job()
     failed_attempt(row)
     listed = operator.get(page(), headers=GERMAN).text
@@ -23,13 +23,13 @@ def test_the_pages_speak_german(operator, page, job, failed_attempt):
     assert "1 Job verwerfen?" in operator.get(page(row.pk, of="discard"), headers=GERMAN).text
 
 
-def test_a_message_counts_in_german(operator, page, job):
+def test_a_message_has_its_german_plural(operator, page, job):
     chosen = {"action": "retry", "confirmed": "yes", "_selected_action": [job().pk, job().pk]}
     response = operator.post(page(), chosen, headers=GERMAN)
     assert [str(said) for said in get_messages(response.wsgi_request)] == ["2 Jobs werden erneut versucht."]
 
 
-def test_filters_take_german_dates(operator, page, job):
+def test_filters_accept_german_dates(operator, page, job):
     job()
     response = operator.get(page(run_at__range__gte_0="31.12.2000"), headers=GERMAN)
     assert response.context["cl"].result_count == 1
@@ -48,7 +48,7 @@ def test_the_causes_are_shown_in_other_languages(operator, cause_page, job, lang
 
 
 @pytest.mark.parametrize("language", ["vi", "ar", "de"])
-def test_the_range_that_a_number_leads_to_is_read_in_every_language(
+def test_the_date_range_that_a_count_links_to_is_understood_in_every_language(
     operator, page, cause_page, job, language
 ):
     job(error_fingerprint="c1")
@@ -94,7 +94,7 @@ def test_every_text_is_translated(path, texts):
 
 
 @pytest.mark.parametrize("path", LOCALES, ids=lambda path: path.parts[-3])
-def test_what_is_translated_is_compiled_too(path):
+def test_every_translation_is_compiled(path):
     language, texts = path.parts[-3], path.read_text()
     assert path.with_suffix(".mo").exists()
     assert "fuzzy" not in texts

@@ -32,23 +32,23 @@ def failed(db, job):
     return write
 
 
-def test_those_of_which_an_equal_job_waits_are_counted_apart(retry, failed, job):
+def test_jobs_with_an_equal_job_that_waits_are_counted_separately(retry, failed, job):
     rows = failed(5, equal=2)
     assert retry([*rows, job()]) == "4 jobs retried. 2 skipped: equal jobs wait."
 
 
-def test_others_that_are_skipped_are_counted_too(retry, failed, job):
+def test_jobs_that_are_skipped_for_other_reasons_are_counted_too(retry, failed, job):
     rows = [*failed(2, equal=1), job(), job(State.RUNNING)]
     what = "2 retried, 1 skipped: only failed jobs can be retried."
     assert retry(rows) == f"{what} 1 skipped: an equal job waits."
 
 
-def test_it_is_said_in_german(retry, failed):
+def test_the_message_is_translated_into_german(retry, failed):
     said = retry(failed(1, equal=1), headers={"accept-language": "de"})
     assert said.endswith("1 übersprungen: Ein gleicher Job wartet.")
 
 
-def test_a_retry_from_the_page_of_the_job_says_so(operator, page, failed):
+def test_a_retry_from_the_page_of_a_job_says_that_an_equal_job_waits(operator, page, failed):
     [row] = failed(1, equal=1)
     response = operator.post(page(row.pk, of="retry"), {"confirmed": "yes"})
     assert said(response) == ["0 jobs retried. 1 skipped: an equal job waits."]
@@ -68,7 +68,7 @@ def test_the_page_of_a_job_shows_its_key(operator, page, db, unique, text):
     assert text in operator.get(page(row.pk, of="change")).text
 
 
-def test_whoever_may_not_see_arguments_sees_no_key(client, staff, page, db):
+def test_only_users_who_may_view_arguments_see_a_key(client, staff, page, db):
     row = enqueue(Plain(1), unique=Unique("a secret"))
     client.force_login(staff("view_delayedjob"))
     text = client.get(page(row.pk, of="change")).text
@@ -76,5 +76,5 @@ def test_whoever_may_not_see_arguments_sees_no_key(client, staff, page, db):
     assert "Unique" not in text
 
 
-def test_the_page_of_a_plain_job_says_nothing_of_keys(operator, page, job):
+def test_the_page_of_a_plain_job_does_not_mention_keys(operator, page, job):
     assert "Unique" not in operator.get(page(job().pk, of="change")).text

@@ -75,7 +75,7 @@ def test_a_line_counts_the_free_slots(signed_in, worker, job):
     assert text.count("slots free") == 1
 
 
-def test_the_queues_that_no_worker_serves_are_named_to_who_may_see_jobs(signed_in, worker, job):
+def test_only_users_who_may_view_jobs_see_the_queues_without_a_worker(signed_in, worker, job):
     claiming.forget_lanes()
     worker(queues="mail", slots="[null]")
     for queue in ("mail", "<b>reports"):
@@ -91,7 +91,7 @@ def test_the_queues_that_no_worker_serves_are_named_to_who_may_see_jobs(signed_i
     claiming.forget_lanes()
 
 
-def test_who_may_not_see_jobs_sees_their_ids_alone(signed_in, worker, job):
+def test_users_who_may_not_view_jobs_see_only_their_ids(signed_in, worker, job):
     row = job(State.RUNNING, name="Post.secret")
     worker(slots=json.dumps([[row.pk, 1]]))
     text = signed_in(VIEW).get(LIST).text
@@ -129,7 +129,7 @@ def test_a_site_without_jobs_lists_workers(settings, signed_in, worker):
         ("stop", "2 workers are asked to stop."),
     ],
 )
-def test_the_chosen_workers_are_asked_and_it_is_logged(signed_in, worker, action, message):
+def test_a_request_to_the_chosen_workers_is_stored_and_logged(signed_in, worker, action, message):
     worker(name="mailer", pid=7), worker(W2, pid=8), worker("3" * 32)
     client = signed_in(VIEW, CONTROL)
     response = post(client, action, W1, W2, confirmed="yes")
@@ -143,7 +143,7 @@ def test_the_chosen_workers_are_asked_and_it_is_logged(signed_in, worker, action
     assert entry.object_repr == both
 
 
-def test_a_stop_is_asked_about_first_and_nothing_else_is(signed_in, worker):
+def test_only_a_stop_asks_for_confirmation(signed_in, worker):
     worker(), worker(W2)
     client = signed_in(VIEW, CONTROL)
     question = post(client, "stop", W1, W2)
@@ -159,7 +159,7 @@ def test_a_stop_is_asked_about_first_and_nothing_else_is(signed_in, worker):
     assert [verb for _, verb, _ in asked()] == ["quiet"]
 
 
-def test_a_worker_that_is_gone_is_said_to_be(signed_in, worker):
+def test_a_worker_that_is_gone_is_reported(signed_in, worker):
     worker()
     response = post(signed_in(VIEW, CONTROL), "quiet", W1, W2)
     assert said(response) == ["1 worker is asked to be quiet.", "1 worker is gone."]
@@ -171,7 +171,7 @@ def test_a_worker_that_is_gone_is_said_to_be(signed_in, worker):
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("may", [(), (VIEW,), (CONTROL,), (VIEW, CONTROL)], ids="-".join)
-def test_only_who_may_control_workers_is_offered_it_and_can_do_it(signed_in, worker, action, may):
+def test_only_users_who_may_control_workers_see_and_use_the_actions(signed_in, worker, action, may):
     worker()
     client = signed_in(*may)
     allowed = set(may) == {VIEW, CONTROL}
@@ -192,14 +192,14 @@ def test_a_post_without_a_token_and_a_get_change_nothing(staff, worker, action):
 
 
 @pytest.mark.parametrize("id", ["", "\0", "1\0", "é" * 32, "1 OR 1", "1" * 5000])
-def test_an_id_that_no_worker_can_have_asks_nobody(signed_in, worker, id):
+def test_an_invalid_id_of_a_worker_sends_no_request(signed_in, worker, id):
     worker()
     client = signed_in(VIEW, CONTROL)
     assert post(client, "quiet", id).status_code in (302, 400)
     assert asked() == []
 
 
-def test_since_when_a_job_runs_is_counted_from_the_heartbeat():
+def test_the_start_of_a_running_job_is_counted_from_the_heartbeat():
     at = timezone.now()
     row = WorkerProcess(heartbeat_at=at, slots="[[5, 1.5], null]")
     assert row.current_jobs == [(5, at - timedelta(seconds=1.5)), None]

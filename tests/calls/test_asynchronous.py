@@ -21,7 +21,7 @@ def order():
     return Order.objects.create()
 
 
-def test_it_has_the_attributes_that_other_decorators_set(order):
+def test_the_method_has_the_attributes_that_other_decorators_set(order):
     for method in (order.pay, Order.pay, vars(Order)["pay"]):
         assert method.mark == "saves"
         assert method.__doc__ == "Take the money."
@@ -32,7 +32,7 @@ def test_it_has_the_attributes_that_other_decorators_set(order):
         order.pay.nothing  # noqa: B018
 
 
-def test_it_is_what_it_would_be_without_the_decorator(order):
+def test_inspect_sees_the_method_as_without_the_decorator(order):
     assert inspect.ismethod(order.pay)
     assert not inspect.isfunction(order.pay)
     assert inspect.isfunction(Order.pay)
@@ -45,7 +45,7 @@ def test_it_is_what_it_would_be_without_the_decorator(order):
     assert inspect.unwrap(Order.pay).__code__.co_name == "pay"
 
 
-def test_it_has_the_signature_of_the_method(order):
+def test_the_signature_of_the_method_is_kept(order):
     assert str(inspect.signature(order.pay)) == "(amount=5)"
     assert str(inspect.signature(Order.pay)) == "(self, amount=5)"
     assert str(inspect.signature(Post.rebuild_later)) == "(number=1)"
@@ -63,7 +63,7 @@ def test_an_attribute_with_the_name_of_one_of_ours_changes_nothing(diary):
     assert diary == ["act"]
 
 
-def test_a_signal_holds_it_as_it_holds_a_method(post):
+def test_a_signal_holds_the_method_as_a_receiver(post):
     published = Signal()
     for receiver in (post.bare, Post.rebuild_later):
         published.connect(receiver)
@@ -75,7 +75,7 @@ def test_a_signal_holds_it_as_it_holds_a_method(post):
 
 
 @pytest.mark.parametrize("decorated", [Order.pay, Post.rebuild_later, Post.ping_later], ids=str)
-def test_it_is_not_decorated_a_second_time_from_outside(decorated):
+def test_the_method_cannot_be_decorated_a_second_time(decorated):
     with pytest.raises(TypeError, match="handled asynchronously already; decorate it once"):
         handle_asynchronously(decorated)
 
@@ -95,7 +95,7 @@ def test_a_transition_is_enqueued_and_made_by_the_worker(order, diary):
     assert diary == [("pay", order.pk, 7), ("pay", order.pk, 5)]
 
 
-def test_what_is_not_saved_does_not_travel_and_does_not_stay(order):
+def test_the_worker_sees_only_saved_changes_and_saves_none_itself(order):
     order.state = "paid"
     order.ship()
     assert perform_next()[1].error.error_class.endswith("TransitionNotAllowed")
@@ -133,7 +133,7 @@ def test_the_transitions_of_a_state_are_found(order):
     assert {one.name for one in order.get_available_user_state_transitions(guest)} == {"cancel"}
 
 
-def test_whether_a_transition_can_proceed_is_said(order):
+def test_can_proceed_and_has_transition_perm_answer_for_the_method(order):
     assert can_proceed(order.pay)
     assert not can_proceed(order.ship)
     order.pay.now()
@@ -150,7 +150,7 @@ def test_whether_a_transition_can_proceed_is_said(order):
 
 
 @pytest.mark.parametrize("word", ["delay", "apply_async", "perform_later", "perform_async", "enqueue"])
-def test_the_word_of_another_system_says_what_to_write(order, word):
+def test_a_method_name_of_another_system_says_what_to_write(order, word):
     sentence = r"Order\.pay is enqueued as it stands: write \.pay\(…\), or with options \.delay\(…\)\.pay"
     for method in (order.pay, Order.pay):
         assert not hasattr(method, word)

@@ -40,12 +40,12 @@ def test_a_method_of_an_instance_is_delayed(post, diary):
     assert diary == [("tweet", post.pk, "hello", "news")]
 
 
-def test_the_options_stand_in_delay(post):
+def test_delay_takes_the_options_of_the_job(post):
     row = post.delay(queue="tweets", priority=-5, wait=timedelta(minutes=5)).send_to_twitter()
     assert (row.queue, row.priority, row.run_at - row.created_at) == ("tweets", -5, timedelta(minutes=5))
 
 
-def test_every_way_to_write_a_delayed_call_performs_it(post, diary):
+def test_every_way_to_write_a_delayed_call_works(post, diary):
     word = Word.objects.create(text="w")
     Post.delay().rebuild(1)
     Draft.delay().rebuild(2)
@@ -97,7 +97,7 @@ def test_every_way_to_write_a_delayed_call_performs_it(post, diary):
     )
 
 
-def test_models_of_every_kind_are_delayed(fancy, diary):
+def test_methods_of_models_of_every_kind_are_delayed(fancy, diary):
     token = Token.objects.create()
     draft = Draft.objects.create(title="d")
     token.delay().use()
@@ -124,13 +124,13 @@ def test_a_method_of_a_model_of_django_is_delayed(mailoutbox):
     assert [mail.subject for mail in mailoutbox] == ["Hello", "Hello again"]
 
 
-def test_the_worker_calls_what_the_class_has_under_the_name_then(fancy, diary):
+def test_the_worker_calls_the_override_of_a_subclass(fancy, diary):
     fancy.delay().count()
     work_off()
     assert diary == ["count of Fancy"]
 
 
-def test_a_display_method_of_django_is_a_method(post, diary):
+def test_a_display_method_of_django_can_be_delayed(post, diary):
     assert post.delay().get_title_display()
     work_off()
     assert not DelayedJob.objects.exists()
@@ -254,7 +254,7 @@ def test_a_template_enqueues_nothing(post):
     assert not DelayedJob.objects.exists()
 
 
-def test_what_is_called_is_looked_up_without_running_it(post):
+def test_looking_up_a_method_does_not_run_a_property(post):
     with pytest.raises(TypeError, match="is not a method"):
         post.delay().headline()
 
@@ -270,12 +270,12 @@ def test_a_decorated_method_enqueues_when_it_is_called(post, diary):
     assert diary == [("bare", post.pk, (1,), {"key": [2]})]
 
 
-def test_its_options_are_those_of_the_job(post):
+def test_the_options_of_the_decorator_are_those_of_the_job(post):
     row = post.reindex()
     assert (row.queue, row.priority, row.run_at) == ("index", 20, Post.publish_at)
 
 
-def test_now_calls_it_at_once(post, diary):
+def test_now_calls_the_method_at_once(post, diary):
     assert post.reindex.now(3) == 3
     Post.rebuild_later.now(4)
     Post.ping_later.now("here")
@@ -283,12 +283,12 @@ def test_now_calls_it_at_once(post, diary):
     assert not DelayedJob.objects.exists()
 
 
-def test_it_keeps_its_documentation(post):
+def test_a_decorated_method_keeps_its_name_and_docstring(post):
     assert post.reindex.__doc__ == Post.reindex.__doc__ == "Bring the search index up to date."
     assert post.reindex.__name__ == "reindex"
 
 
-def test_class_methods_and_static_methods_are_handled_too(post, diary):
+def test_class_methods_and_static_methods_can_be_decorated_too(post, diary):
     rows = [Post.rebuild_later(1), Draft.rebuild_later(2), post.ping_later("3"), Post.ping_later("4")]
     assert [row.queue for row in rows] == ["stale", "stale", "default", "default"]
     work_off()
@@ -332,13 +332,13 @@ def test_the_function_of_an_option_is_given_the_class_of_a_class_method(post):
     assert row.queue == "Post"
 
 
-def test_a_class_method_calls_that_of_its_parent_at_once(diary):
+def test_a_class_method_can_call_the_one_of_its_parent_at_once(diary):
     Fancy.rebuild_later(1)
     work_off()
     assert diary == [("rebuild_later", "Fancy", 2)]
 
 
-def test_a_plain_override_is_a_plain_method(fancy, diary):
+def test_a_plain_override_of_a_decorated_method_is_a_plain_method(fancy, diary):
     fancy.share()  # and it calls that of Post, which is handled asynchronously
     assert diary == [("share of Fancy", fancy.pk)]
     [row] = DelayedJob.objects.all()
@@ -436,12 +436,12 @@ def generator(self):
     ],
     ids=range(12),
 )
-def test_where_it_cannot_stand_is_an_error_at_the_definition(decorate, error, sentence):
+def test_a_wrong_use_of_the_decorator_is_an_error_at_the_definition(decorate, error, sentence):
     with pytest.raises(error, match=sentence):
         define(reindex=decorate())
 
 
-def test_it_stands_outside_classmethod_and_property():
+def test_the_decorator_must_stand_outside_classmethod_and_property():
     for wrap in (classmethod, staticmethod, property):
         thing = define(reindex=wrap(handle_asynchronously(method)))
         with pytest.raises(TypeError, match="stands outside @classmethod, @staticmethod and @property"):
@@ -449,7 +449,7 @@ def test_it_stands_outside_classmethod_and_property():
         assert not DelayedJob.objects.exists()
 
 
-def test_a_function_of_a_module_is_told_to_use_delay():
+def test_a_decorated_function_of_a_module_says_to_use_delay():
     with pytest.raises(TypeError, match=r"write delay\(function\)\(…\)"):
         handle_asynchronously(method)()
 
@@ -468,7 +468,7 @@ def test_a_function_that_is_handled_asynchronously_is_refused_by_delay_and_in_a_
 @pytest.mark.parametrize(
     "owner", ["tests.blog.models:Fancy", "tests.blog.models:Token", "tests.blog.jobs:Cleaner"]
 )
-def test_a_row_cannot_have_the_method_of_a_class_called_on_what_is_none_of_its_instances(post, diary, owner):
+def test_a_row_cannot_call_the_method_of_a_class_on_an_instance_of_another(post, diary, owner):
     row = post.bare()
     payload = json.loads(row.payload) | {"owner": owner}
     DelayedJob.objects.update(payload=json.dumps(payload))
@@ -479,13 +479,13 @@ def test_a_row_cannot_have_the_method_of_a_class_called_on_what_is_none_of_its_i
 
 
 @pytest.mark.parametrize("model", [Post, Token, Letter])
-def test_a_migration_of_a_model_names_the_mixin_by_a_path_that_stays(model):
+def test_a_migration_of_a_model_names_the_mixin_by_its_public_path(model):
     names = [MigrationWriter.serialize(base) for base in ModelState.from_model(model).bases]
     assert ("django_delayed.DelayMixin", {"import django_delayed"}) in names
     assert not [name for name, _ in names if name.startswith("django_delayed.calls")]
 
 
-def test_the_mixin_needs_no_model_and_says_what_it_needs(diary):
+def test_the_mixin_on_a_class_that_is_no_model_says_what_it_needs(diary):
     class Service(DelayMixin):
         def serve(self):
             pass
@@ -507,7 +507,7 @@ def test_a_method_that_is_handled_asynchronously_under_a_private_name_is_refused
         post._hidden()
 
 
-def test_what_wraps_a_method_that_is_handled_asynchronously_is_not_passed_over():
+def test_a_wrapper_around_a_method_that_is_handled_asynchronously_is_kept():
     class Thing:
         @handle_asynchronously
         def act(self):
@@ -562,7 +562,7 @@ def test_a_job_may_have_a_delay_of_its_own():
     assert not hasattr(jobs.Plain, "delay")
 
 
-def test_a_template_calls_no_delay(post):
+def test_a_template_does_not_call_delay(post):
     assert Template("{{ post.delay }}{{ post.delay.send_to_twitter }}").render(Context({"post": post})) == ""
     assert not DelayedJob.objects.exists()
 

@@ -21,7 +21,7 @@ from django_delayed.management.health import Address, address, health
         ("::1:8080", Address("::1", 8080)),
     ],
 )
-def test_an_address_is_a_port_and_perhaps_a_host(text, expected):
+def test_an_address_is_a_port_with_an_optional_host(text, expected):
     assert address(text) == expected
 
 
@@ -43,7 +43,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_no_address_is_refused(text, capsys):
+def test_an_invalid_address_is_refused(text, capsys):
     with pytest.raises(ArgumentTypeError, match="is no address: it is a port from 1 to 65535"):
         address(text)
     parser = Command().create_parser("manage.py", "jobs_work")
@@ -64,7 +64,7 @@ def taken():
         yield listening.getsockname()[1]
 
 
-def test_from_call_command_it_may_be_a_number(taken):
+def test_call_command_accepts_a_port_as_a_number(taken):
     assert health({"health": None}) is None
     with pytest.raises(
         CommandError, match=f"cannot listen at 127.0.0.1, port {taken}: Address already in use"
@@ -73,7 +73,7 @@ def test_from_call_command_it_may_be_a_number(taken):
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "a" * 70 + ".invalid"])
-def test_a_host_that_is_not_this_one_is_refused_with_a_sentence(host):
+def test_a_host_that_is_not_this_one_is_refused(host):
     with pytest.raises(
         CommandError, match=f"^--health: this process cannot listen at {host}, port 80"
     ) as error:

@@ -64,7 +64,7 @@ def test_jobs_are_named_by_their_ids(rows, capsys):
     assert "jobs_discard" not in capsys.readouterr().out
 
 
-def test_what_is_for_jobs_that_wait_is_said(rows, capsys):
+def test_it_names_the_command_for_jobs_that_wait(rows, capsys):
     call_command("jobs_cancel", *(str(row.pk) for row in rows.values()), "--no-input")
     assert len(asked()) == 2
     said = capsys.readouterr().out
@@ -99,7 +99,7 @@ def test_it_asks_the_operator_first(rows, monkeypatch, answer):
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "all"])
-def test_what_is_no_id_is_refused(rows, given):
+def test_an_invalid_id_is_refused(rows, given):
     with pytest.raises(CommandError, match="is no whole number of at least 1"):
         call_command("jobs_cancel", given, "--no-input")
     assert asked() == []

@@ -60,7 +60,7 @@ def test_a_job_that_has_been_due_for_more_than_five_minutes_is_late(capsys):
     assert caught.value.returncode == 1
 
 
-def test_one_that_waits_to_be_tried_again_is_late_as_any_other():
+def test_a_retrying_job_can_be_late_too():
     job(HOUR, attempts=3)
     with pytest.raises(CommandError):
         call_command("jobs_check")
@@ -82,7 +82,7 @@ def test_future_running_and_ended_jobs_are_not_late(columns):
 
 
 @pytest.mark.parametrize(("age", "late"), [("0:30:00", True), ("7200", False), (90, True), (HOUR * 2, False)])
-def test_how_late_is_too_late_can_be_said(age, late):
+def test_the_maximum_age_can_be_given(age, late):
     job(HOUR)
     if late:
         with pytest.raises(CommandError):
@@ -91,14 +91,14 @@ def test_how_late_is_too_late_can_be_said(age, late):
         call_command("jobs_check", max_age=age)
 
 
-def test_it_looks_at_the_queues_that_it_is_asked_for():
+def test_it_checks_only_the_queues_that_are_named():
     job(HOUR, queue="mail")
     call_command("jobs_check", "--queue", "index")
     with pytest.raises(CommandError):
         call_command("jobs_check", "--queue", "index", "--queue", "mail")
 
 
-def test_it_warns_of_more_lanes_than_a_claim_likes(capsys):
+def test_it_warns_of_too_many_lanes(capsys):
     now = timezone.now()
     DelayedJob.objects.bulk_create(
         DelayedJob(name="job", payload="{}", run_at=now, queue=f"queue {n}") for n in range(201)
@@ -152,7 +152,7 @@ def test_it_warns_of_an_old_transaction_that_keeps_rows(capsys, other, at_once):
 
 @alone
 @pytest.mark.django_db(transaction=True)
-def test_the_warning_says_whose_transaction_it_is_and_stops_when_it_ends(capsys, other, at_once):
+def test_the_warning_names_the_session_and_stops_when_the_transaction_ends(capsys, other, at_once):
     begin(other, "SET application_name = 'a report'")
     other.commit()
     begin(other, BEGUN)
@@ -168,7 +168,7 @@ def test_the_warning_says_whose_transaction_it_is_and_stops_when_it_ends(capsys,
 @alone
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("statement", ["SELECT 1", READ])
-def test_a_transaction_that_keeps_no_rows_is_no_matter(capsys, other, at_once, statement):
+def test_a_transaction_that_keeps_no_rows_gives_no_warning(capsys, other, at_once, statement):
     # At READ COMMITTED a snapshot ends with its statement.
     begin(other, statement)
     call_command("jobs_check")
@@ -177,7 +177,7 @@ def test_a_transaction_that_keeps_no_rows_is_no_matter(capsys, other, at_once, s
 
 @alone
 @pytest.mark.django_db(transaction=True)
-def test_a_transaction_of_another_database_is_no_matter(capsys, other, at_once):
+def test_a_transaction_of_another_database_gives_no_warning(capsys, other, at_once):
     other.settings_dict = {**other.settings_dict, "NAME": "postgres"}
     begin(other, "SELECT txid_current()")
     call_command("jobs_check")
@@ -186,13 +186,13 @@ def test_a_transaction_of_another_database_is_no_matter(capsys, other, at_once):
 
 @alone
 @pytest.mark.django_db(transaction=True)
-def test_a_transaction_of_five_minutes_is_not_old_yet(capsys, other):
+def test_a_young_transaction_gives_no_warning(capsys, other):
     begin(other, BEGUN)
     call_command("jobs_check")
     assert capsys.readouterr().err == ""
 
 
-def test_its_own_transaction_is_none_that_it_warns_of(capsys, at_once):
+def test_it_does_not_warn_of_its_own_transaction(capsys, at_once):
     DelayedJob.objects.exists()
     oldest = database(connection).oldest_transaction()
     if connection.vendor == "mysql" and oldest:
@@ -206,7 +206,7 @@ def test_its_own_transaction_is_none_that_it_warns_of(capsys, at_once):
 @pytest.mark.skipif(connection.vendor != "mysql", reason="a matter of MySQL and MariaDB")
 @pytest.mark.parametrize("zone", ["SYSTEM", "+09:00", "-08:00"])
 @pytest.mark.django_db(transaction=True)
-def test_the_age_of_a_transaction_does_not_depend_on_the_zone_of_the_session(other, zone):
+def test_the_age_of_a_transaction_does_not_depend_on_the_time_zone_of_the_session(other, zone):
     begin(other, BEGUN)
     with connection.cursor() as cursor:
         cursor.execute("SET time_zone = %s", [zone])
@@ -220,7 +220,7 @@ def test_the_age_of_a_transaction_does_not_depend_on_the_zone_of_the_session(oth
 
 @pytest.mark.skipif(connection.vendor != "mysql", reason="a matter of MySQL and MariaDB")
 @pytest.mark.django_db(transaction=True)
-def test_who_may_not_see_transactions_is_not_warned_of_any(other):
+def test_a_database_user_who_may_not_see_transactions_gets_no_warning(other):
     with connection.cursor() as cursor:
         cursor.execute("CREATE USER narrow@'%%' IDENTIFIED BY 'narrow'")
         try:
@@ -268,7 +268,7 @@ def test_it_warns_of_a_missing_column(capsys, column):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_says_which_column_is_missing_when_the_queue_cannot_be_read_for_it(capsys):
+def test_it_names_the_missing_column_when_the_queue_cannot_be_read(capsys):
     ddl("ALTER TABLE django_delayed_delayedjob RENAME COLUMN run_at TO former")
     try:
         with pytest.raises(CommandError, match="The queue cannot be read") as caught:
@@ -327,7 +327,7 @@ def report_of(capsys):
     return json.loads(written.out)
 
 
-def test_as_json_it_says_that_all_is_well(capsys):
+def test_as_json_an_empty_queue_is_ok(capsys):
     call_command("jobs_check", "--json", "--max-age", "90")
     report = report_of(capsys)
     # On MariaDB it is that of any database of the server.
@@ -346,7 +346,7 @@ def test_as_json_it_says_for_how_long_the_oldest_job_has_waited(capsys):
     assert report["numbers"]["queues"]["default"]["due"] == 1
 
 
-def test_as_json_a_late_job_has_its_exit_code_and_sentence_too(capsys):
+def test_as_json_a_late_job_has_its_exit_code_and_error_too(capsys):
     job(HOUR + timedelta(seconds=1), queue="mail")
     with pytest.raises(CommandError, match="A job has been due for") as caught:
         call_command("jobs_check", "--json", "--queue", "mail")
@@ -400,7 +400,7 @@ def test_as_json_missing_tables_are_unreadable(capsys):
     assert report["error"] == str(caught.value)
 
 
-def test_its_exit_code_is_for_cron(command, ledger):
+def test_its_exit_code_says_whether_a_job_is_late(command, ledger):
     assert command("jobs_check").ends() == 0
     Note.perform_later(str(ledger), "late")
     DelayedJob.objects.update(run_at=timezone.now() - HOUR)
@@ -408,7 +408,7 @@ def test_its_exit_code_is_for_cron(command, ledger):
     assert (run.ends(), run.output[:13]) == (1, "CommandError:")
 
 
-def test_a_database_that_cannot_be_asked_has_an_exit_code_of_its_own(command, tmp_path):
+def test_an_unavailable_database_has_its_own_exit_code(command, tmp_path):
     away = {"DATABASE_NAME": str(tmp_path / "no such folder" / "db")}
     if connection.vendor != "sqlite":
         away = {"PGPORT": "1", "MYSQL_TCP_PORT": "1"}

@@ -52,26 +52,26 @@ def left():
         (["--older-than", "1:00:00"], {"enqueued", "failed", "just failed"}),
     ],
 )
-def test_it_removes_what_was_asked_for_and_never_a_running_job(rows, flags, gone):
+def test_it_removes_the_chosen_jobs_and_never_a_running_one(rows, flags, gone):
     call_command("jobs_clear", "--noinput", *flags)
     assert left() == set(rows) - gone
     assert FailedAttempt.objects.exists() == ("failed" in left())
 
 
-def test_it_says_how_many_there_are_in_each_state(rows, capsys):
+def test_it_says_how_many_jobs_are_in_each_state(rows, capsys):
     call_command("jobs_clear", "--noinput")
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert lines == ["1 scheduled", "2 enqueued", "1 running (stay)", "2 failed", "5 jobs removed."]
 
 
-def test_when_there_is_nothing_to_remove_it_does_not_ask(rows, capsys):
+def test_without_jobs_to_remove_it_does_not_ask(rows, capsys):
     call_command("jobs_clear", "--queue", "nobody's")
     assert "There is no job to remove" in capsys.readouterr().out
     assert left() == set(rows)
 
 
 @pytest.mark.parametrize(("answer", "code"), [("yes", 0), ("no", 1), ("", 1), ("y", 1)])
-def test_it_asks_and_only_yes_will_do(command, ledger, answer, code):
+def test_it_asks_and_only_yes_confirms(command, ledger, answer, code):
     Note.perform_later(str(ledger), "waiting")
     terminal, end = pty.openpty()
     run = command("jobs_clear", stdin=end)
@@ -84,7 +84,7 @@ def test_it_asks_and_only_yes_will_do(command, ledger, answer, code):
     assert not run.said("Traceback")
 
 
-def test_without_anybody_to_ask_it_removes_nothing_and_says_so(command, ledger):
+def test_without_standard_input_it_removes_nothing_and_says_so(command, ledger):
     Note.perform_later(str(ledger), "waiting")
     run = command("jobs_clear")
     assert run.ends() == 1
@@ -106,6 +106,6 @@ def test_a_job_that_is_claimed_while_it_asks_stays(command, ledger):
     assert [job.pk for job in DelayedJob.objects.all()] == [claimed.pk]
 
 
-def test_a_bad_age_is_refused():
+def test_an_invalid_age_is_refused():
     with pytest.raises(CommandError, match="'yesterday' is no duration such as 90"):
         call_command("jobs_clear", "--older-than", "yesterday")

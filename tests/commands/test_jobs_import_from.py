@@ -160,7 +160,7 @@ def left():
     return list(Post.objects.order_by("pk").values_list("title", flat=True))
 
 
-def test_rows_are_moved_in_chunks_and_one_that_meets_an_error_stays_whole(titles, monkeypatch):
+def test_rows_are_moved_in_chunks_and_a_chunk_with_an_error_is_rolled_back(titles, monkeypatch):
     titles(*"abcde")
     monkeypatch.setattr(importer, "ROWS_AT_A_TIME", 2)
     found, left_to_enqueue = Import(Posts()), [3]
@@ -182,7 +182,7 @@ def test_rows_are_moved_in_chunks_and_one_that_meets_an_error_stays_whole(titles
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_who_move_the_same_rows_at_once_move_each_row_once(titles, in_thread):
+def test_two_moves_of_the_same_rows_at_once_move_each_row_once(titles, in_thread):
     titles(*map(str, range(30)))
     barrier = threading.Barrier(2)
 
@@ -197,7 +197,7 @@ def test_two_who_move_the_same_rows_at_once_move_each_row_once(titles, in_thread
     assert (left(), DelayedJob.objects.count()) == ([], 30)
 
 
-def test_what_cannot_be_moved_is_grouped_by_its_reason_and_nothing_is_moved_without_a_yes(
+def test_rows_that_cannot_be_moved_are_grouped_by_reason_and_none_is_moved_without_a_yes(
     titles, monkeypatch, capsys
 ):
     titles("a", *["stays"] * 12)
@@ -223,6 +223,6 @@ def test_rows_of_another_database_are_refused(settings):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("source", THEIR_APPS)
-def test_their_app_has_to_be_installed(source):
+def test_the_app_of_the_other_queue_has_to_be_installed(source):
     with pytest.raises(CommandError, match=rf"'{THEIR_APPS[source]}' is not in INSTALLED_APPS"):
         call_command("jobs_import_from", source)

@@ -41,7 +41,7 @@ def test_queues_are_paused_and_resumed(capsys, caplog):
     assert "Queues resumed: mail, by ann in a terminal" in caplog.text
 
 
-def test_all_that_are_paused_are_resumed(capsys):
+def test_all_paused_queues_are_resumed(capsys):
     call_command("jobs_pause", "mail", "images")
     call_command("jobs_resume", "--all")
     assert paused() == []
@@ -49,7 +49,7 @@ def test_all_that_are_paused_are_resumed(capsys):
     call_command("jobs_resume", "--all")
 
 
-def test_what_is_so_already_is_said_and_no_error(capsys, caplog):
+def test_pausing_or_resuming_a_queue_again_says_so_and_is_no_error(capsys, caplog):
     caplog.set_level(logging.INFO, "django_delayed")
     call_command("jobs_pause", "mail")
     caplog.clear()
@@ -60,7 +60,7 @@ def test_what_is_so_already_is_said_and_no_error(capsys, caplog):
     assert capsys.readouterr().out.splitlines()[-1:] == ["feeds: resumed already"]
 
 
-def test_a_queue_that_nothing_knows_is_paused_with_a_warning_and_resumed_without(caplog):
+def test_an_unknown_queue_is_paused_with_a_warning_and_resumed_by_all_without_one(caplog):
     call_command("jobs_pause", "mial")
     assert paused() == ["mial"]
     assert "has a queue 'mial'" in caplog.text
@@ -72,19 +72,19 @@ def test_a_queue_that_nothing_knows_is_paused_with_a_warning_and_resumed_without
 
 
 @pytest.mark.parametrize("queues", [[], ["m*"], ["mail,images"], [""], ["x" * 256]])
-def test_a_name_that_no_queue_can_have_is_refused(queues):
+def test_an_invalid_name_of_a_queue_is_refused(queues):
     for name in ("jobs_pause", "jobs_resume"):
         with pytest.raises(CommandError):
             call_command(name, *queues)
     assert paused() == []
 
 
-def test_names_and_all_are_not_both_given():
+def test_names_and_all_cannot_be_given_together():
     with pytest.raises(CommandError, match="not both"):
         call_command("jobs_resume", "mail", "--all")
 
 
-def test_a_paused_queue_with_waiting_jobs_is_named_by_the_check(capsys):
+def test_jobs_check_warns_of_a_paused_queue_with_waiting_jobs(capsys):
     claiming.forget_lanes()
     waiting("mail")
     call_command("jobs_pause", "mail", "images")

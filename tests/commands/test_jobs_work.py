@@ -20,7 +20,7 @@ ONE_PASS = ("jobs_work", "--sleep-delay", "0")
 STAMP = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
 
-def test_it_says_what_it_does_as_delayed_job_does(command, ledger):
+def test_it_logs_like_delayed_job(command, ledger):
     job = Note.perform_later(str(ledger), "done")
     worker = command(*ONE_PASS)
     assert worker.ends() == 0
@@ -29,7 +29,7 @@ def test_it_says_what_it_does_as_delayed_job_does(command, ledger):
     assert nothing_is_held()
 
 
-def test_it_says_how_often_a_job_has_failed_and_with_what(command):
+def test_it_logs_how_often_a_job_has_failed_and_with_which_error(command):
     job = Failing.perform_later()
     worker = command("jobs_work", "--sleep-delay", "0.05")
     (line,) = worker.has_said(r"\(2 prior attempts\)")
@@ -41,27 +41,27 @@ def test_it_says_how_often_a_job_has_failed_and_with_what(command):
     assert worker.stop() == 0
 
 
-def test_it_says_when_a_job_is_given_up(command):
+def test_it_logs_when_a_job_is_given_up(command):
     job = FailingForGood.perform_later("no\nway")
     worker = command(*ONE_PASS)
     assert worker.ends() == 0
     assert worker.said(rf"FailingForGood #{job.pk} FAILED permanently with ConnectionError: no$")
 
 
-def test_it_says_at_debug_for_how_long_it_sleeps(command):
+def test_it_logs_at_debug_how_long_it_sleeps(command):
     worker = command("jobs_work", "-v", "2")
     worker.has_said(r"DEBUG Sleeping for 5\.0 seconds$")
     assert worker.stop() == 0
 
 
-def test_it_says_nothing_of_that_otherwise_and_nothing_at_all_when_it_is_to_be_quiet(command, ledger):
+def test_with_quiet_it_prints_nothing(command, ledger):
     Note.perform_later(str(ledger), "done")
     worker = command(*ONE_PASS, "--quiet")
     assert (worker.ends(), worker.output) == (0, "")
     assert ledger.lines == ["done"]
 
 
-def test_one_pass_performs_what_is_ready_and_ends(command, ledger):
+def test_one_pass_performs_the_ready_jobs_and_ends(command, ledger):
     enqueue_all([Note(str(ledger), "done") for _ in range(120)])
     Note.set(wait=3600).perform_later(str(ledger), "later")
     assert command(*ONE_PASS).ends() == 0
@@ -95,7 +95,7 @@ def test_one_pass_performs_what_is_ready_and_ends(command, ledger):
     ],
 )
 @pytest.mark.django_db
-def test_flags_win_over_the_environment(settings, monkeypatch, ledger, flags, environment, performed):
+def test_flags_override_the_environment(settings, monkeypatch, ledger, flags, environment, performed):
     settings.DJANGO_DELAYED = {"TRUSTED_MODULES": ["tests.playground"]}
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
@@ -113,7 +113,7 @@ def test_flags_win_over_the_environment(settings, monkeypatch, ledger, flags, en
         (["--read-ahead", "70"], {}, (9, 70)),
     ],
 )
-def test_the_environment_wins_over_the_settings(settings, monkeypatch, flags, environment, chosen):
+def test_the_environment_overrides_the_settings(settings, monkeypatch, flags, environment, chosen):
     settings.DJANGO_DELAYED = {"SLEEP_DELAY": 9, "READ_AHEAD": 90}
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
@@ -147,7 +147,7 @@ def test_the_environment_wins_over_the_settings(settings, monkeypatch, flags, en
     ],
 )
 @pytest.mark.django_db
-def test_a_bad_value_is_refused_with_its_name(monkeypatch, arguments, environment, complaint):
+def test_an_invalid_value_is_refused_with_its_name(monkeypatch, arguments, environment, complaint):
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     for name in ("jobs_work", "jobs_workoff"):
@@ -155,14 +155,14 @@ def test_a_bad_value_is_refused_with_its_name(monkeypatch, arguments, environmen
             call_command(name, *arguments)
 
 
-def test_a_bad_value_makes_it_exit_with_an_error(command):
+def test_an_invalid_value_makes_it_exit_with_an_error(command):
     assert command("jobs_work", "--sleep-delay", "soon").ends() == 2
     assert command("jobs_work", environment={"READ_AHEAD": "0"}).ends() == 1
     assert not WorkerProcess.objects.exists()
 
 
 @pytest.mark.parametrize("queues", [[], ["--queues", "!mail"]])
-def test_an_order_needs_queues_to_be_of(queues):
+def test_in_order_needs_queues(queues):
     with pytest.raises(CommandError, match="--in-order needs queues, by names or patterns"):
         call_command("jobs_workoff", "--in-order", *queues)
 
@@ -199,7 +199,7 @@ def test_the_worker_has_a_row_that_says_where_it_is_and_what_it_serves(command):
         (["--min-priority", "-5", "--max-priority", "5"], "all queues, priorities from -5 up to 5"),
     ],
 )
-def test_supervisor_and_worker_say_what_they_are_and_what_they_serve(command, flags, serves):
+def test_supervisor_and_worker_log_where_they_run_and_what_they_serve(command, flags, serves):
     run = command(*ONE_PASS, *flags)
     assert run.ends() == 0
     where = f"database default ({connection.vendor} {connection.settings_dict['NAME']})"
@@ -212,7 +212,7 @@ def test_supervisor_and_worker_say_what_they_are_and_what_they_serve(command, fl
     assert f"pid:{run.pid}," not in worker
 
 
-def test_what_a_job_starts_knows_nothing_of_the_worker(command, ledger):
+def test_a_process_that_a_job_starts_does_not_inherit_the_variable_of_the_worker(command, ledger):
     Environment.perform_later(str(ledger))
     assert command(*ONE_PASS).ends() == 0
     assert "PATH" in ledger.lines[0].split()
@@ -220,7 +220,7 @@ def test_what_a_job_starts_knows_nothing_of_the_worker(command, ledger):
 
 
 @pytest.mark.parametrize("how", ["python -m django", "django-admin", "--settings"])
-def test_the_child_is_started_the_way_the_parent_was(command, ledger, how):
+def test_the_worker_is_started_the_way_the_supervisor_was(command, ledger, how):
     Note.perform_later(str(ledger), "done")
     python = [sys.executable, "-W", "error"]
     if how == "python -m django":
@@ -235,7 +235,7 @@ def test_the_child_is_started_the_way_the_parent_was(command, ledger, how):
 
 
 @pytest.mark.parametrize("name", ["jobs_work", "jobs_workoff", "jobs_clear", "jobs_check"])
-def test_a_database_that_was_never_migrated_is_told_apart(command, name, tmp_path):
+def test_a_database_that_was_never_migrated_has_its_own_error(command, name, tmp_path):
     if connection.vendor != "sqlite":
         pytest.skip("an empty database is a file that is easily made on SQLite")
     run = command(name, environment={"DATABASE_NAME": str(tmp_path / "empty.sqlite3")})

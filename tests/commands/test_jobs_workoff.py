@@ -54,7 +54,7 @@ def test_an_empty_queue_is_worked_off_at_once(command):
     assert (run.ends(), run.output) == (0, "")
 
 
-def test_its_exit_code_tells_of_failures_only_when_asked_to(command):
+def test_its_exit_code_reports_failures_only_with_the_flag(command):
     FailingForGood.perform_later()
     assert command("jobs_workoff").ends() == 0
     FailingForGood.perform_later()
@@ -93,7 +93,7 @@ def test_a_signal_lets_the_current_job_finish(command, ledger, signum):
     assert nothing_is_held()
 
 
-def test_a_second_signal_interrupts_the_job_and_gives_it_back_with_its_attempt(command, ledger):
+def test_a_second_signal_interrupts_the_job_and_its_attempt_is_not_counted(command, ledger):
     gated = Told.perform_later(str(ledger), str(ledger.gate))
     run = command("jobs_workoff")
     ledger.has(f"begin {gated.pk}")
@@ -118,7 +118,7 @@ def test_a_stop_that_takes_too_long_interrupts_the_job_too(command, ledger):
     assert nothing_is_held()
 
 
-def test_it_beats_for_itself_during_a_long_job(command, work, ledger):
+def test_it_sends_heartbeats_during_a_long_job(command, work, ledger):
     gated = Gated.perform_later(str(ledger), str(ledger.gate))
     run = command("jobs_workoff", delayed={"LEASE": 3})
     ledger.has(f"begin {gated.pk}")
@@ -137,7 +137,7 @@ def test_it_beats_for_itself_during_a_long_job(command, work, ledger):
     assert nothing_is_held()
 
 
-def test_a_killed_one_is_rescued_by_the_next(command, ledger):
+def test_the_job_of_a_killed_process_is_performed_by_the_next_one(command, ledger):
     gated = Gated.perform_later(str(ledger), str(ledger.gate))
     run = command("jobs_workoff", delayed={"LEASE": 0.5})
     ledger.has(f"begin {gated.pk}")
@@ -160,7 +160,7 @@ class TestInACallersTransaction:
     def _trusted(self, settings):
         settings.DJANGO_DELAYED = {"TRUSTED_MODULES": ["tests.playground"]}
 
-    def test_it_works_off_without_a_thread_or_a_row_of_its_own(self, ledger):
+    def test_it_starts_no_thread_and_writes_no_worker_row(self, ledger):
         before = threading.active_count()
         seen = []
         Note.perform_later(str(ledger), "done")
@@ -173,12 +173,12 @@ class TestInACallersTransaction:
         assert not [sql for sql, _ in seen if "workerprocess" in sql]
         assert not DelayedJob.objects.exists()
 
-    def test_it_puts_the_signals_back(self):
+    def test_it_restores_the_signal_handlers(self):
         before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
         call_command("jobs_workoff", quiet=True)
         assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
-    def test_a_job_that_cannot_be_loaded_fails_and_stops_nothing(self, ledger, capsys):
+    def test_a_job_that_cannot_be_loaded_fails_and_the_others_are_performed(self, ledger, capsys):
         rows = enqueue_all([Note(str(ledger), number) for number in range(3)])
         DelayedJob.objects.filter(pk=rows[1].pk).update(payload='{"job": "os:system", "args": ["true"]}')
         call_command("jobs_workoff")
@@ -195,7 +195,7 @@ class TestInACallersTransaction:
         call_command("jobs_workoff", queues=["index"], sleep_delay="0.5", quiet=True)
         assert ledger.lines == ["mail", "index"]
 
-    def test_each_call_is_as_quiet_as_it_is_told(self, ledger, capsys):
+    def test_each_call_follows_its_own_quiet_option(self, ledger, capsys):
         said = []
         with logging_unconfigured() as logger:
             for quiet in (True, False, True, False):
@@ -207,7 +207,7 @@ class TestInACallersTransaction:
         assert said[0] == said[2] == ""
         assert "Started: " not in "".join(said)
 
-    def test_the_handler_is_taken_off_after_an_error_too(self, monkeypatch):
+    def test_the_log_handler_is_removed_after_an_error_too(self, monkeypatch):
         monkeypatch.setattr(
             "django_delayed.management.commands.jobs_workoff.work_off", lambda *_, **__: 1 / 0
         )
@@ -216,7 +216,7 @@ class TestInACallersTransaction:
                 call_command("jobs_workoff")
             assert (logger.handlers, logger.level) == ([], logging.NOTSET)
 
-    def test_discarded_jobs_are_counted_apart_and_are_no_failures(self, capsys, tmp_path):
+    def test_discarded_jobs_are_counted_separately_and_are_not_failures(self, capsys, tmp_path):
         gone = Post.objects.create(title="a")
         enqueue_all([DiscardedWithItsRecord(gone), Discarded("lookup"), Discarded("none")])
         gone.delete()
@@ -228,14 +228,16 @@ class TestInACallersTransaction:
             call_command("jobs_workoff", "--fail-on-error")
         assert ", 1 failed, 1 discarded\n" in capsys.readouterr().out
 
-    def test_jobs_that_an_operator_has_ended_are_counted_apart_and_are_no_failures(self, capsys, monkeypatch):
+    def test_jobs_that_an_operator_has_ended_are_counted_separately_and_are_not_failures(
+        self, capsys, monkeypatch
+    ):
         monkeypatch.setattr(Stop, "is_cancelled", lambda stop: True)
         enqueue_all([FailingForGood(), Discarded("lookup")])
         call_command("jobs_workoff", "--fail-on-error")
         assert "2 jobs performed" in (said := capsys.readouterr().out)
         assert ", 0 failed, 2 cancelled\n" in said
 
-    def test_failures_are_an_error_when_asked_for(self):
+    def test_failures_raise_an_error_with_the_flag(self):
         FailingForGood.perform_later()
         with pytest.raises(CommandError, match="1 of 1 attempts failed"):
             call_command("jobs_workoff", "--fail-on-error", "--quiet")

@@ -94,7 +94,7 @@ def test_the_failed_jobs_that_the_filters_find_are_retried(rows, flags, moved):
     ],
     ids=words,
 )
-def test_jobs_that_an_operator_has_ended_are_retried_only_by_their_own_error(rows, flags, moved):
+def test_jobs_that_an_operator_has_ended_are_retried_only_if_the_filter_names_their_error(rows, flags, moved):
     ended = {"error_class": "JobCancelled", "error_fingerprint": CANCELLED, "failed_at": timezone.now()}
     DelayedJob.objects.create(name="cancelled", payload="{}", **ended)
     call_command("jobs_retry", "--no-input", *flags)
@@ -165,13 +165,13 @@ def test_a_dry_run_counts_and_moves_nothing(rows, capsys, name):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_where_there_is_nothing_to_move_they_do_not_ask(rows, capsys, name):
+def test_without_jobs_to_move_they_do_not_ask(rows, capsys, name):
     call_command(name, "--queue", "nobody's")
     assert "There is no job that can be" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("answer", "code"), [("yes", 0), ("no", 1), ("", 1), ("Yes!", 1)])
-def test_they_ask_and_only_yes_will_do(command, ledger, answer, code):
+def test_they_ask_and_only_yes_confirms(command, ledger, answer, code):
     Note.set(wait=3600).perform_later(str(ledger), "waiting")
     terminal, end = pty.openpty()
     run = command("jobs_discard", stdin=end)
@@ -185,7 +185,7 @@ def test_they_ask_and_only_yes_will_do(command, ledger, answer, code):
 
 
 @pytest.mark.parametrize("name", ["jobs_run_now", "jobs_discard"])
-def test_without_anybody_to_ask_they_move_nothing_and_say_so(command, ledger, name):
+def test_without_standard_input_they_move_nothing_and_say_so(command, ledger, name):
     Note.set(wait=3600).perform_later(str(ledger), "waiting")
     before = everything()
     run = command(name)
@@ -212,7 +212,7 @@ def test_a_job_that_is_claimed_while_they_ask_stays(command, ledger):
     assert list(DelayedJob.objects.all()) == [claimed]
 
 
-def test_a_job_that_joins_while_they_ask_is_left_alone(rows, monkeypatch):
+def test_a_job_that_fails_while_they_ask_is_left_alone(rows, monkeypatch):
     def fail_meanwhile(question):
         DelayedJob.objects.filter(name="enqueued").update(failed_at=timezone.now())
         return "yes"
@@ -231,7 +231,7 @@ def test_any_number_of_jobs_is_moved_in_batches(monkeypatch):
     assert DelayedJob.objects.enqueued().count() == 11
 
 
-def test_the_log_tells_who_moved_which_jobs_before_and_after(rows, caplog, monkeypatch):
+def test_the_log_says_before_and_after_a_move_who_moves_which_jobs(rows, caplog, monkeypatch):
     monkeypatch.setattr(getpass, "getuser", lambda: "alice")
     with caplog.at_level(logging.INFO, logger="django_delayed"):
         call_command("jobs_retry", "--no-input", "--queue", "mail")
@@ -241,7 +241,7 @@ def test_the_log_tells_who_moved_which_jobs_before_and_after(rows, caplog, monke
     assert after == f"retry: 1 of 1 where queue=mail: {pk}, by alice in a terminal"
 
 
-def test_where_no_user_is_known_the_log_says_so(rows, caplog, monkeypatch):
+def test_the_log_says_when_the_user_is_unknown(rows, caplog, monkeypatch):
     def nobody():
         raise KeyError("getpwuid(): uid not found: 4711")
 
@@ -251,7 +251,7 @@ def test_where_no_user_is_known_the_log_says_so(rows, caplog, monkeypatch):
     assert "by an unknown user" in caplog.text
 
 
-def test_a_move_that_is_cut_off_has_been_logged(rows, caplog, monkeypatch):
+def test_a_move_that_fails_midway_has_been_logged(rows, caplog, monkeypatch):
     def cut_off(operation, ids, **how):
         raise OperationalError("the connection was cut")
 
@@ -262,7 +262,7 @@ def test_a_move_that_is_cut_off_has_been_logged(rows, caplog, monkeypatch):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_database_that_does_not_answer_has_an_exit_code_of_its_own(command, tmp_path, name):
+def test_an_unavailable_database_has_its_own_exit_code(command, tmp_path, name):
     away = {"DATABASE_NAME": str(tmp_path / "no such folder" / "db")}
     if connection.vendor != "sqlite":
         away = {"PGPORT": "1", "MYSQL_TCP_PORT": "1"}
@@ -284,7 +284,7 @@ def test_a_database_that_does_not_answer_has_an_exit_code_of_its_own(command, tm
     ],
     ids=words,
 )
-def test_a_filter_that_cannot_be_understood_is_refused(rows, name, flags, said):
+def test_an_invalid_filter_is_refused(rows, name, flags, said):
     before = everything()
     with pytest.raises(CommandError, match=said):
         call_command(name, "--no-input", *flags)
@@ -307,12 +307,12 @@ def test_call_command_takes_moments_as_values(rows, given):
     assert names(DelayedJob.objects.failed()) == FAILED - {"old failed"}
 
 
-def test_the_same_jobs_can_be_named_by_their_states(rows):
+def test_the_rows_of_these_tests_have_each_state(rows):
     assert {str(state) for state in State} == {row.state for row in rows.values()}
 
 
 @pytest.mark.parametrize("given", ["yesterday", "2020-13-01", "9999-12-31T23:00-14:00", 7, ""])
-def test_call_command_refuses_other_values(rows, given):
+def test_call_command_refuses_invalid_moments(rows, given):
     with pytest.raises(CommandError, match=r"is no moment|is out of range"):
         call_command("jobs_retry", interactive=False, failed_at_to=given)
     assert names(DelayedJob.objects.failed()) == FAILED
@@ -320,7 +320,7 @@ def test_call_command_refuses_other_values(rows, given):
 
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("flag", ["--name", "--error-class", "--fingerprint", "--queue", "--failed-at-to"])
-def test_a_filter_that_is_empty_moves_nothing(rows, name, flag):
+def test_an_empty_filter_moves_nothing(rows, name, flag):
     before = everything()
     with pytest.raises(CommandError, match=r"is empty|names no queues|is no moment"):
         call_command(name, "--no-input", flag, "")
@@ -330,14 +330,14 @@ def test_a_filter_that_is_empty_moves_nothing(rows, name, flag):
 @pytest.mark.parametrize(
     "given", [{"queues": []}, {"queues": ""}, {"name": ""}, {"fingerprint": ""}], ids=repr
 )
-def test_call_command_refuses_a_filter_that_is_empty(rows, given):
+def test_call_command_refuses_an_empty_filter(rows, given):
     with pytest.raises(CommandError, match="is empty"):
         call_command("jobs_discard", interactive=False, **given)
     assert DelayedJob.objects.count() == len(rows)
 
 
 @pytest.mark.parametrize("name", ["jobs_discard", "jobs_run_now"])
-def test_a_state_is_given_once_and_the_error_says_what_there_is(name):
+def test_a_state_is_given_once_and_the_error_lists_the_choices(name):
     with pytest.raises(CommandError, match="give it once"):
         call_command(name, "--state", "retrying", "--state", "retrying")
     with pytest.raises(CommandError, match=r"choose from .*retrying"):
@@ -356,13 +356,13 @@ def test_retried_jobs_can_be_spread_over_some_time(rows, caplog, spread):
     assert "retry: 3 of 3, spread over 1200 s: " in caplog.text
 
 
-def test_the_time_to_spread_over_may_be_a_timedelta_in_code(rows):
+def test_call_command_accepts_a_timedelta_to_spread_over(rows):
     call_command("jobs_retry", interactive=False, spread=timedelta(hours=1), verbosity=0)
     assert DelayedJob.objects.filter(name__in=FAILED).scheduled().count() == 2
 
 
 @pytest.mark.parametrize("spread", ["-1", "ten", "1e400"])
-def test_a_time_that_cannot_be_is_refused(rows, spread):
+def test_an_invalid_spread_is_refused(rows, spread):
     before = everything()
     with pytest.raises(CommandError, match="--spread"):
         call_command("jobs_retry", "--no-input", "--spread", spread)
@@ -375,7 +375,7 @@ def test_only_retried_jobs_are_spread(rows, name):
         call_command(name, "--no-input", "--spread", "10")
 
 
-def test_jobs_of_which_an_equal_one_waits_are_counted_apart(command, ledger):
+def test_jobs_with_an_equal_job_that_waits_are_counted_separately(command, ledger):
     rows = [Note.set(unique=True).perform_later(str(ledger), name) for name in "abc"]
     DelayedJob.objects.update(failed_at="2026-01-01T00:00Z")
     assert Note.set(unique=True, wait=3600).perform_later(str(ledger), "a") is not None

@@ -33,7 +33,7 @@ def test_jobs_clear_prints_its_states_in_german(command, environment):
 
 @each_narrow_output
 @pytest.mark.parametrize("name", ["jobs_work", "jobs_workoff"])
-def test_the_log_has_names_and_errors_that_the_terminal_lacks(command, environment, name):
+def test_the_log_escapes_what_the_terminal_cannot_encode(command, environment, name):
     Failing.set(max_attempts=1).perform_later("Übergröße 🦀")
     waiting(max_attempts=1)
     run = command(name, "--sleep-delay", "0", environment=environment)
@@ -44,7 +44,7 @@ def test_the_log_has_names_and_errors_that_the_terminal_lacks(command, environme
 
 
 @pytest.mark.django_db
-def test_a_stream_that_is_given_is_written_to_and_put_back():
+def test_a_given_stream_is_written_to_and_its_error_handler_restored():
     waiting(locked_at=timezone.now(), locked_by="w", attempts=1)
     waiting()
     output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
@@ -57,7 +57,7 @@ def test_a_stream_that_is_given_is_written_to_and_put_back():
 
 
 @pytest.mark.django_db
-def test_a_stream_of_another_kind_is_taken_as_it_is():
+def test_a_stream_without_an_encoding_is_used_unchanged():
     output = io.StringIO()
     call_command("jobs_check", stdout=output)
     assert output.getvalue() == "No job is late; none is due.\n"

@@ -62,32 +62,32 @@ def test_a_queue_is_known_from_settings_classes_methods_and_waiting_rows(setting
 @pytest.mark.parametrize(
     ("patterns", "statements"), [((), 0), (("default", "of a class"), 0), (("mial", "x"), 1)]
 )
-def test_it_takes_one_statement_at_most(patterns, statements):
+def test_the_check_takes_at_most_one_query(patterns, statements):
     with CaptureQueriesContext(connection) as captured:
         warn_of_unknown_queues(patterns)
     assert len(captured) == statements
 
 
-def test_a_worker_warns_of_it_once_when_it_starts(command):
+def test_a_worker_warns_once_of_an_unknown_queue_when_it_starts(command):
     worker = command("jobs_work", "--queues", "default,mial", "--sleep-delay", "0")
     assert worker.ends() == 0
     [line] = worker.said("WARNING")
     assert "No waiting job, no Job class and no setting has a queue 'mial'." in line
 
 
-def test_jobs_workoff_warns_of_it_too(caplog):
+def test_jobs_workoff_warns_of_an_unknown_queue_too(caplog):
     with caplog.at_level(logging.WARNING, "django_delayed"):
         call_command("jobs_workoff", "--quiet", queues="mial*")
     [record] = caplog.records
     assert "'mial*'" in record.getMessage()
 
 
-def test_a_pattern_that_nothing_knows_is_not_to_be_named_in_the_settings(db, caplog):
+def test_the_warning_about_an_unknown_pattern_asks_for_the_name_of_a_queue(db, caplog):
     call_command("jobs_check", queues="nobody_*")
     assert "has a queue 'nobody_*'. If it is not misspelt, name a queue of this pattern in" in caplog.text
     assert "{'mail': {}}; several queues are separated by commas" in caplog.text
 
 
-def test_a_queue_that_is_checked_and_that_nothing_knows_is_warned_of(db, caplog):
+def test_jobs_check_warns_of_an_unknown_queue(db, caplog):
     call_command("jobs_check", queues="mial")
     assert "has a queue 'mial'. If it is not misspelt, name it in" in caplog.text

@@ -29,7 +29,7 @@ HIDING = {
 
 @pytest.mark.parametrize("name", ["jobs_work", "jobs_workoff"])
 @pytest.mark.parametrize("where", HIDING)
-def test_a_command_shows_once_that_it_has_started_where_its_log_is_not_shown(command, ledger, name, where):
+def test_a_command_without_a_visible_log_says_once_that_it_has_started(command, ledger, name, where):
     Note.perform_later(str(ledger), "done")
     run = command(name, "--sleep-delay", "0", environment={"LOGGING": json.dumps(HIDING[where])})
     assert run.ends() == 0
@@ -60,7 +60,7 @@ SHOWING = {
 
 @pytest.mark.parametrize("name", ["jobs_work", "jobs_workoff"])
 @pytest.mark.parametrize("where", SHOWING)
-def test_a_command_whose_log_is_shown_shows_each_line_once_and_no_other(command, ledger, name, where):
+def test_a_command_with_a_visible_log_prints_each_line_once(command, ledger, name, where):
     Note.perform_later(str(ledger), "done")
     run = command(name, "--sleep-delay", "0", environment={"LOGGING": json.dumps(SHOWING[where])})
     assert run.ends() == 0

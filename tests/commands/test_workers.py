@@ -44,7 +44,7 @@ def test_all_workers_have_the_name_that_was_given():
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 256, "a\nb", "a\0b", "\x1b[31m", "\udcff"])
-def test_what_is_no_name_is_refused(name, capsys):
+def test_an_invalid_name_is_refused(name, capsys):
     with pytest.raises(SystemExit) as ended:
         call_command_line("--name", name)
     assert ended.value.code == 2
@@ -76,7 +76,7 @@ def test_a_pool_is_queues_and_a_number(text, expected):
 
 
 @pytest.mark.parametrize("text", ["", ":2", "mail:", "mail:0", "mail:-1", "mail:two", ",:2", "!:1", "a:b"])
-def test_what_is_no_pool_is_refused(text):
+def test_an_invalid_pool_is_refused(text):
     with pytest.raises(ArgumentTypeError, match="is no pool"):
         pool(text)
 
@@ -104,12 +104,12 @@ def test_the_workers_of_each_pool_may_serve_its_queues_in_their_order():
     ]
 
 
-def test_pools_win_over_the_environment(monkeypatch):
+def test_pools_override_the_environment(monkeypatch):
     monkeypatch.setenv("QUEUES", "index")
     assert workers("--pool", "mail:1") == [Filters(("mail",))]
 
 
-def test_another_command_may_give_texts():
+def test_call_command_accepts_pools_and_processes():
     assert workers(pools=["mail:2"]) == [Filters(("mail",))] * 2
     assert workers(pools="mail:2") == [Filters(("mail",))] * 2
     assert workers(pools=[]) == [Filters()]
@@ -136,7 +136,7 @@ def test_another_command_may_give_texts():
         (["--in-order"], "--in-order needs queues"),
     ],
 )
-def test_a_bad_value_is_refused_with_a_sentence(flags, complaint):
+def test_an_invalid_value_is_refused(flags, complaint):
     with pytest.raises(CommandError, match=re.escape(complaint)):
         call_command("jobs_work", *flags)
 
@@ -149,17 +149,17 @@ def test_a_bad_value_is_refused_with_a_sentence(flags, complaint):
     ],
     ids=str,
 )
-def test_so_is_one_from_another_command(given):
+def test_an_invalid_value_from_call_command_is_refused(given):
     with pytest.raises(CommandError, match=r"must be a number of at least 1|is no pool"):
         call_command("jobs_work", **given)
 
 
-def test_a_worker_lives_as_long_as_it_likes_or_as_it_is_told():
+def test_a_worker_has_no_limits_unless_they_are_given():
     assert limits() == (None, None)
     assert limits("--max-jobs", "7", "--max-memory", "9000") == (7, 9000 * 1024 * 1024)
 
 
-def test_each_worker_has_as_many_threads_as_it_is_told():
+def test_each_worker_has_the_given_number_of_threads():
     def threads(*flags):
         command = Command()
         options = vars(command.create_parser("manage.py", "jobs_work").parse_args(flags))
@@ -179,7 +179,7 @@ def test_each_worker_has_as_many_threads_as_it_is_told():
         ["--threads", "2", "--isolate"],
     ],
 )
-def test_threads_that_cannot_be_make_it_exit_with_a_sentence(command, flags):
+def test_invalid_threads_make_it_exit_with_an_error(command, flags):
     run = command("jobs_work", *flags)
     assert run.ends() == 2
     assert run.said("--threads")
@@ -198,7 +198,7 @@ def test_isolated_jobs_are_claimed_one_by_one_in_each_worker():
     assert of("--pool", "mail:2", "--pool", "*", "--isolate") == [(True, 1)] * 3
 
 
-def test_too_little_memory_makes_it_exit_with_a_sentence(command):
+def test_too_little_memory_makes_it_exit_with_an_error(command):
     run = command("jobs_work", "--max-memory", "5")
     assert run.ends() == 2
     assert run.said("--max-memory 5 is not more than the")

@@ -92,7 +92,7 @@ def key(span):
     return span.get_span_context().trace_id, span.get_span_context().span_id
 
 
-def test_the_span_of_an_attempt_is_linked_to_that_of_its_enqueue(spans):
+def test_the_span_of_an_attempt_is_linked_to_the_span_of_its_enqueue(spans):
     with spans.tracer.start_as_current_span("request") as request:
         row = Traced.perform_later()
     perform_next()
@@ -124,7 +124,7 @@ def test_the_span_of_an_attempt_is_linked_to_that_of_its_enqueue(spans):
     assert perform.status.status_code == StatusCode.UNSET
 
 
-def test_what_the_job_does_belongs_to_its_attempt_and_has_the_baggage_of_the_enqueue(spans):
+def test_a_job_runs_in_the_span_of_its_attempt_with_the_baggage_of_its_enqueue(spans):
     token = context.attach(baggage.set_baggage("user", "ada"))
     try:
         Traced.perform_later()
@@ -138,7 +138,7 @@ def test_what_the_job_does_belongs_to_its_attempt_and_has_the_baggage_of_the_enq
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), JobTimeout("too long"), SystemExit(1), Unspeakable()])
-def test_an_attempt_that_fails_has_its_error_and_each_attempt_a_span(spans, monkeypatch, error):
+def test_each_attempt_has_a_span_and_a_failed_one_its_error(spans, monkeypatch, error):
     monkeypatch.setattr(Traced, "ends_with", error)
     Traced.perform_later()
     perform_next()
@@ -159,7 +159,7 @@ def test_an_attempt_that_fails_has_its_error_and_each_attempt_a_span(spans, monk
     assert Traced.seen[3] == key(second)[1]
 
 
-def test_a_job_that_comes_again_later_has_no_error(spans):
+def test_the_span_of_a_job_that_snoozes_has_no_error(spans):
     Snoozing.perform_later()
     perform_next()
     span = spans.one("perform")
@@ -182,7 +182,7 @@ def test_each_of_many_jobs_has_a_span_and_its_own_link(spans):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_that_waits_for_a_commit_has_its_span_then_and_else_none(spans, settings):
+def test_a_job_that_waits_for_a_commit_gets_its_span_only_on_commit(spans, settings):
     settings.DJANGO_DELAYED = settings.DJANGO_DELAYED | {"ENQUEUE": "on_commit"}
     with transaction.atomic():
         Traced.perform_later()
@@ -203,7 +203,7 @@ def test_the_spans_of_jobs_that_are_never_written_do_not_pile_up(spans, monkeypa
     assert spans.one("enqueue")
 
 
-def test_a_job_that_is_performed_where_it_is_enqueued_has_both_spans(spans, settings):
+def test_a_job_that_is_performed_inline_has_both_spans(spans, settings):
     settings.DJANGO_DELAYED = settings.DJANGO_DELAYED | {"DELAY_JOBS": False}
     Traced.perform_later()
     enqueue, perform = spans.one("enqueue"), spans.one("perform")
@@ -212,7 +212,7 @@ def test_a_job_that_is_performed_where_it_is_enqueued_has_both_spans(spans, sett
     assert tracing._unwritten == {}
 
 
-def test_a_trace_that_is_not_sampled_is_carried_along_and_nothing_is_kept(spans, monkeypatch):
+def test_a_trace_that_is_not_sampled_is_propagated_and_not_recorded(spans, monkeypatch):
     off = Spans(sampler=ALWAYS_OFF)
     monkeypatch.setattr(tracing, "_tracer", lambda: off.tracer)
     row = Traced.perform_later()
@@ -223,7 +223,7 @@ def test_a_trace_that_is_not_sampled_is_carried_along_and_nothing_is_kept(spans,
     assert off.named("") == []
 
 
-def test_without_a_provider_of_the_project_nothing_is_carried_along(spans, monkeypatch):
+def test_without_a_provider_of_the_project_nothing_is_propagated(spans, monkeypatch):
     monkeypatch.setattr(tracing, "_tracer", lambda: trace.NoOpTracer())
     row = Traced.perform_later()
     assert "context" not in json.loads(row.payload)
@@ -248,7 +248,7 @@ def test_a_worker_exports_the_spans_of_its_attempts(spans, work, ledger, way, se
         assert len(run.said(f'"span_id": "0x{key(span)[1]:016x}"')) == 1
 
 
-def test_what_does_not_name_it_does_not_import_it():
+def test_a_project_without_tracing_does_not_import_opentelemetry():
     code = (
         "import django; django.setup(); import sys;"
         "from django_delayed.management.commands import jobs_work;"

@@ -31,7 +31,7 @@ only_with_mailers = pytest.mark.skipif(not HAS_MAILERS, reason="MAILERS came wit
 only_without_mailers = pytest.mark.skipif(HAS_MAILERS, reason="EMAIL_BACKEND is deprecated in Django 6.1")
 
 
-def test_bcc_reaches_its_recipients_and_nobody_else_hears_of_them(postbox, work_well):
+def test_bcc_recipients_get_the_mail_and_are_not_named_in_it(postbox, work_well):
     deliver_later(letter(to=["a@b.example"], bcc=["secret@c.example"]))
     work_well()
     [envelope] = postbox.envelopes
@@ -39,7 +39,7 @@ def test_bcc_reaches_its_recipients_and_nobody_else_hears_of_them(postbox, work_
     assert b"secret" not in envelope.original_content
 
 
-def test_what_is_done_to_the_message_afterwards_does_not_matter(postbox, work_well):
+def test_a_change_of_the_message_after_the_enqueue_has_no_effect(postbox, work_well):
     message = letter()
     deliver_later(message)
     message.subject = "changed"
@@ -54,26 +54,26 @@ def test_mail_is_enqueued_with_the_options_of_a_job():
         deliver_later(letter(), prio=1)
 
 
-def test_a_row_is_named_without_saying_what_is_in_the_mail():
+def test_the_name_of_a_row_does_not_reveal_the_mail():
     message = letter(subject="Your code is 123456", to=["ada@example.com"])
     assert deliver_later(message).name == "Mail to 1 recipient"
     assert deliver_later(letter(cc=["c@d.example"], bcc=["e@f.example"])).name == "Mail to 3 recipients"
 
 
-def test_mail_goes_with_the_transaction_that_wrote_it():
+def test_mail_is_rolled_back_with_the_transaction_of_its_caller():
     with transaction.atomic():
         deliver_later(letter())
         transaction.set_rollback(True)
     assert DelayedJob.objects.count() == 0
 
 
-def test_mail_to_nobody_is_no_job(postbox):
+def test_mail_without_recipients_is_not_enqueued(postbox):
     assert deliver_later(letter(to=[])) is None
     assert letter(to=[]).send() == 0
     assert DelayedJob.objects.count() == 0
 
 
-def test_mail_that_the_server_turns_away_is_tried_again(postbox, work_well, work):
+def test_mail_that_the_server_defers_is_tried_again(postbox, work_well, work):
     deliver_later(letter())
     postbox.answers.append("451 try again later")
     [outcome] = work()
@@ -84,7 +84,7 @@ def test_mail_that_the_server_turns_away_is_tried_again(postbox, work_well, work
     assert len(postbox.mails) == 1
 
 
-def test_send_mail_takes_what_djangos_takes_and_returns_the_row(postbox, work_well):
+def test_send_mail_accepts_djangos_arguments_and_returns_the_row(postbox, work_well):
     row = send_mail(
         "Hello",
         "Dear Ada",
@@ -104,7 +104,7 @@ def test_send_mail_takes_what_djangos_takes_and_returns_the_row(postbox, work_we
 @pytest.mark.parametrize(
     "option", [{"fail_silently": True}, {"connection": object()}, {"auth_user": "a"}, {"auth_password": "b"}]
 )
-def test_what_cannot_be_honoured_later_is_refused_with_a_sentence(option):
+def test_an_option_that_has_no_effect_on_queued_mail_is_refused(option):
     [name] = option
     with pytest.raises(TypeError, match=f"{name}= has no effect on queued mail: "):
         send_mail("Hello", "", None, ["ada@example.com"], **option)
@@ -145,7 +145,7 @@ INJECTION = {
 
 
 @pytest.mark.parametrize("fields", INJECTION.values(), ids=INJECTION)
-def test_a_header_with_a_line_break_is_refused_where_it_is_written(fields):
+def test_a_header_with_a_line_break_is_refused_at_the_enqueue(fields):
     with pytest.raises(ValueError, match=r"newline|linefeed|nvalid address"):
         deliver_later(letter(**fields))
     assert DelayedJob.objects.count() == 0
@@ -154,12 +154,12 @@ def test_a_header_with_a_line_break_is_refused_where_it_is_written(fields):
 @pytest.mark.parametrize(
     "address", ["nobody@", "@example.com", "a@b.example, c@d.example", "a@b@c.example", "a@b.c>"]
 )
-def test_what_is_not_one_address_is_refused_where_it_is_written(address):
+def test_an_invalid_address_is_refused_at_the_enqueue(address):
     with pytest.raises(ValueError, match="nvalid address"):
         deliver_later(letter(bcc=[address]))
 
 
-def test_a_header_whose_name_is_not_ascii_is_refused_where_it_is_written():
+def test_a_header_name_that_is_not_ascii_is_refused_at_the_enqueue():
     with pytest.raises(ValueError, match="'X-Größe' is not the name of a header"):
         deliver_later(letter(headers={"X-Größe": "5"}))
 
@@ -170,7 +170,7 @@ def test_a_local_mailbox_is_an_address(postbox, work_well):
     assert postbox.envelopes[0].rcpt_tos == ["root"]
 
 
-def test_what_no_charset_writes_is_refused_where_it_is_written():
+def test_text_that_cannot_be_encoded_is_refused_at_the_enqueue():
     message = letter(body="☃")
     message.encoding = "ascii"
     with pytest.raises(ValueError, match="encode"):
@@ -179,7 +179,7 @@ def test_what_no_charset_writes_is_refused_where_it_is_written():
         deliver_later(letter(body="a\0b"))
 
 
-def test_what_is_no_message_is_refused():
+def test_anything_but_a_message_is_refused():
     with pytest.raises(TypeError, match=r"one of django\.core\.mail's"):
         deliver_later("Hello")
 
@@ -213,7 +213,7 @@ def test_every_mail_of_the_project_becomes_a_job(postbox, settings, work_well):
     assert sorted(subjects) == ["Four", "Hello", "Three", "Two", "[Django] Five"]
 
 
-def test_many_mails_are_one_insert(postbox, django_assert_num_queries):
+def test_many_mails_take_one_insert(postbox, django_assert_num_queries):
     backend = mail.mailers.default if HAS_MAILERS else mail.get_connection()
     messages = [letter(), letter(to=[]), letter()]
     with django_assert_num_queries(1), backend as connection:
@@ -264,7 +264,7 @@ def use_transport(settings, path):
 
 
 @pytest.mark.parametrize("path", [OURS, f"{__name__}.Handing"])
-def test_mail_does_not_go_round_in_circles(path, settings, work, no_outbox):
+def test_a_transport_that_would_enqueue_the_mail_again_is_refused(path, settings, work, no_outbox):
     use_transport(settings, path)
     letter().send()
     [outcome] = work()
@@ -274,7 +274,7 @@ def test_mail_does_not_go_round_in_circles(path, settings, work, no_outbox):
 
 
 @only_with_mailers
-def test_a_message_leaves_through_the_mailer_it_was_given_to(postbox, settings, work_well):
+def test_a_message_is_sent_by_the_mailer_that_it_was_given_to(postbox, settings, work_well):
     smtp = settings.MAILERS["smtp"]
     settings.MAILERS = {
         "default": {"BACKEND": f"{__name__}.Outbox"},
@@ -292,7 +292,7 @@ def test_a_message_leaves_through_the_mailer_it_was_given_to(postbox, settings, 
 
 
 @only_with_mailers
-def test_a_mailer_of_ours_must_name_the_real_one(settings):
+def test_a_mailer_of_ours_must_name_the_mailer_that_sends(settings):
     settings.MAILERS = {"default": {"BACKEND": OURS}}
     with pytest.raises(ImproperlyConfigured, match=r"MAILERS\['default'\]: OPTIONS\['mailer'\] must name"):
         letter().send()
@@ -303,7 +303,7 @@ def test_a_mailer_of_ours_must_name_the_real_one(settings):
 
 @only_with_mailers
 @pytest.mark.filterwarnings("ignore:The EMAIL_.* setting is deprecated")
-def test_the_settings_of_old_work_until_django_drops_them(postbox, settings, work_well):
+def test_the_deprecated_email_settings_work_until_django_removes_them(postbox, settings, work_well):
     del settings.MAILERS
     settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = OURS, "127.0.0.1", postbox.port
     assert letter().send() == 1
@@ -313,7 +313,7 @@ def test_the_settings_of_old_work_until_django_drops_them(postbox, settings, wor
 
 
 @only_without_mailers
-def test_a_transport_that_the_project_names_is_the_one(postbox, settings, work_well):
+def test_the_transport_that_the_project_names_is_used(postbox, settings, work_well):
     settings.EMAIL_BACKEND = f"{__name__}.Outbox"
     settings.DJANGO_DELAYED = {"EMAIL_BACKEND": SMTP}
     deliver_later(letter())
@@ -322,9 +322,7 @@ def test_a_transport_that_the_project_names_is_the_one(postbox, settings, work_w
 
 
 @only_without_mailers
-def test_settings_that_name_locmem_send_nothing_whatever_the_worker_should_send_by(
-    postbox, settings, work_well
-):
+def test_with_the_locmem_backend_a_worker_sends_nothing(postbox, settings, work_well):
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     settings.DJANGO_DELAYED = {"EMAIL_BACKEND": SMTP}
     deliver_later(letter())
@@ -334,7 +332,7 @@ def test_settings_that_name_locmem_send_nothing_whatever_the_worker_should_send_
 
 
 @only_without_mailers
-def test_a_mailer_cannot_be_named_where_there_are_none():
+def test_a_mailer_cannot_be_named_without_the_setting_mailers():
     with pytest.raises(TypeError, match="using= names a mailer of MAILERS"):
         deliver_later(letter(), using="default")
 
@@ -416,7 +414,7 @@ class OutboxOfTheTest(BaseEmailBackend):
         self.sent.extend(email_messages)
 
 
-def test_the_locmem_backend_outside_of_a_test_keeps_no_mail_from_leaving(postbox, work_well, monkeypatch):
+def test_the_locmem_backend_outside_of_a_test_does_not_stop_other_mail(postbox, work_well, monkeypatch):
     monkeypatch.delattr(_TestState, "saved_data")
     LocmemBackend().send_messages([letter(subject="kept")])
     letter().send()
@@ -444,7 +442,7 @@ def test_a_system_check_refuses_a_transport_that_enqueues(path, sentence, settin
 
 
 @only_with_mailers
-def test_a_system_check_misses_the_real_mailer(settings):
+def test_a_system_check_reports_a_missing_mailer(settings):
     settings.MAILERS = {
         "default": {"BACKEND": OURS, "OPTIONS": {"mailer": "smpt"}},
         "smtp": {"BACKEND": SMTP},
@@ -454,13 +452,13 @@ def test_a_system_check_misses_the_real_mailer(settings):
 
 
 @only_without_mailers
-def test_a_system_check_misses_a_backend_that_is_not_there(settings):
+def test_a_system_check_reports_a_missing_backend(settings):
     use_transport(settings, "shop.nothing.EmailBackend")
     [error] = [message for message in run_checks() if message.id == "django_delayed.E010"]
     assert "DJANGO_DELAYED['EMAIL_BACKEND'] cannot be imported" in error.msg
 
 
-def test_a_mail_job_keeps_its_place_in_the_rows():
+def test_a_mail_job_keeps_its_tag_in_the_payload():
     # Rows of before an update name it by this.
     assert json.loads(deliver_later(letter()).payload)["job"] == "mail"
     assert MailJob.size_setting == "MAX_MAIL_SIZE"

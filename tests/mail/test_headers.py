@@ -127,7 +127,7 @@ def test_a_message_that_sets_its_headers_keeps_them(postbox, work_well, name):
     assert sent.get_all("Date") == ["Thu, 01 Jan 2026 00:00:00 -0000"]
 
 
-def test_a_transport_that_reads_the_fields_finds_those_of_the_message():
+def test_a_transport_that_reads_the_headers_finds_those_of_the_message():
     given = []
 
     class Service(BaseEmailBackend):

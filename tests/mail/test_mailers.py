@@ -80,7 +80,7 @@ def test_a_mailer_renders_in_the_language_and_time_zone_of_the_enqueue(postbox, 
     assert b"Ada, Januar 21:00, None" in postbox.mails[0]
 
 
-def test_a_mailer_gives_the_message_at_once_too(customer):
+def test_a_mailer_that_is_called_directly_returns_the_message(customer):
     message = ShopMailer().registration(customer)
     message.send()
     assert mail.outbox[0].to == ["ada@example.com"]
@@ -102,32 +102,32 @@ def test_a_mail_that_is_enqueued_has_no_send_and_says_so(trusted, customer, enqu
         row.send()
 
 
-def test_an_inherited_mail_is_that_of_the_class_it_was_asked_of(postbox, trusted, customer, work_well):
+def test_an_inherited_mail_is_rendered_by_the_class_that_was_called(postbox, trusted, customer, work_well):
     row = BusinessMailer.delay().registration(customer)
     assert row.name == "BusinessMailer.registration"
     work_well()
     assert postbox.envelopes[0].mail_from == "business@example.com"
 
 
-def test_a_mailer_may_send_what_a_message_may_hold(postbox, trusted, work_well):
+def test_a_mail_of_a_mailer_may_have_bcc_and_attachments(postbox, trusted, work_well):
     ShopMailer.delay().sent_elsewhere()
     work_well()
     assert postbox.envelopes[0].rcpt_tos == ["a@b.example", "b@c.example"]
 
 
-def test_a_mail_that_is_none_is_not_sent_and_done(postbox, trusted, work_well):
+def test_a_mailer_that_returns_none_sends_nothing_and_its_job_finishes(postbox, trusted, work_well):
     ShopMailer.delay().nothing()
     assert work_well() == 1
     assert postbox.mails == []
 
 
-def test_a_mail_that_is_no_message_is_an_error_of_the_job(postbox, trusted, work):
+def test_a_mailer_that_returns_no_message_is_an_error_of_the_job(postbox, trusted, work):
     ShopMailer.delay().wrong()
     [outcome] = work()
     assert "ShopMailer.wrong() must return a message of django.core.mail, not 'Hello'" in outcome.error.text
 
 
-def test_a_mail_about_what_is_gone_fails_at_once(trusted, customer, work):
+def test_a_mail_about_a_deleted_record_fails_at_once(trusted, customer, work):
     ShopMailer.delay().registration(customer)
     Customer.objects.all().delete()
     [outcome] = work()
@@ -152,7 +152,7 @@ def test_a_mail_about_what_is_gone_fails_at_once(trusted, customer, work):
         (lambda: ShopMailer.delay().registration(object()), SerializationError, "cannot be serialized"),
     ],
 )
-def test_a_wrong_call_of_a_mailer_is_an_error_at_the_call(ask, error, sentence, trusted):
+def test_an_invalid_call_of_a_mailer_is_an_error_at_the_call(ask, error, sentence, trusted):
     with pytest.raises(error, match=sentence):
         ask()
     assert DelayedJob.objects.count() == 0
@@ -184,7 +184,7 @@ def test_a_mailer_that_cannot_be_made_without_arguments_is_refused_when_it_is_de
         {"args": [], "kwargs": {"nothing": 1, "self": 2}},
     ],
 )
-def test_a_mailer_written_by_hand_becomes_a_failed_or_a_retried_job(change, trusted, customer, work):
+def test_an_invalid_payload_of_a_mailer_fails_or_reschedules_the_job(change, trusted, customer, work):
     row = ShopMailer.delay().registration(customer)
     DelayedJob.objects.update(payload=json.dumps(json.loads(row.payload) | change))
     [outcome] = work()

@@ -204,7 +204,7 @@ def test_a_message_arrives_as_django_itself_would_have_sent_it(make, arrives):
 
 @MIMEBASE_IS_DEPRECATED
 @pytest.mark.parametrize(("make", "since", "until"), BY_DJANGO.values(), ids=BY_DJANGO)
-def test_a_message_of_one_django_arrives_as_that_would_have_sent_it(make, since, until, arrives):
+def test_a_message_of_some_versions_of_django_arrives_as_they_would_have_sent_it(make, since, until, arrives):
     if not since <= django.VERSION < until:
         pytest.skip("not in this version of Django")
     arrives(make)
@@ -237,7 +237,7 @@ TEXT_FILES = st.builds(
         },
     )
 )
-def test_whatever_is_written_arrives_as_django_itself_would_have_sent_it(fields, postbox, arrives):
+def test_any_message_arrives_as_django_itself_would_have_sent_it(fields, postbox, arrives):
     postbox.envelopes.clear()
     arrives(lambda: letter(**fields))
 
@@ -264,7 +264,7 @@ def service(settings):
     return Outbox
 
 
-def test_attachments_are_of_their_kind_again_for_the_mail_service(service, work_well):
+def test_attachments_have_their_types_again_for_the_mail_service(service, work_well):
     message = letter(
         alternatives=[("<b>", "text/html")],
         attachments=[
@@ -314,7 +314,7 @@ class Counted(EmailMessage):
         raise AssertionError("nobody calls this")
 
 
-def test_what_was_set_on_a_message_for_the_mail_service_arrives_there(service, work_well):
+def test_attributes_of_a_message_for_the_mail_service_arrive_there(service, work_well):
     own = {"tags": ["welcome"], "metadata": {"day": date(2026, 2, 3)}, "esp_extra": {"pool": 7}}
     deliver_later(with_attributes(letter(), **own))
     work_well()
@@ -325,12 +325,12 @@ def test_what_was_set_on_a_message_for_the_mail_service_arrives_there(service, w
     assert (message.subject, message.to) == ("Hello", ["a@b.example"])
 
 
-def test_what_was_set_on_a_message_and_cannot_travel_is_refused():
+def test_attributes_of_a_message_that_cannot_be_serialized_are_refused():
     with pytest.raises(SerializationError, match=r"its tags: a builtins\.object cannot be serialized"):
         deliver_later(with_attributes(letter(), tags=object()))
 
 
-def test_a_subclass_is_sent_without_what_it_was_made_from(customer, arrives, work_well):
+def test_a_subclass_is_sent_without_the_objects_that_it_was_made_from(customer, arrives, work_well):
     def make():
         return WithRequest(
             {"user": customer, "meta": object()}, "Hi", "<b>Ada</b>", "s@e.example", ["a@b.example"]
@@ -354,7 +354,7 @@ def test_a_subclass_that_renders_itself_is_sent_as_it_rendered_itself(arrives):
     assert sent["X-Seal"] == "größer"
 
 
-def test_a_subclass_that_sends_itself_is_refused_as_nobody_would_ask_it_to():
+def test_a_subclass_that_overrides_send_is_refused():
     with pytest.raises(TypeError, match=r"Counted overrides send\(\), which a worker does not call"):
         deliver_later(Counted("Hi", "", None, ["a@b.example"]))
 
@@ -374,7 +374,7 @@ def test_a_subclass_that_sends_itself_is_refused_as_nobody_would_ask_it_to():
         {"class": "EmailMessage", "own": {"@type": ["nothing"]}, "attachments": []},
     ],
 )
-def test_a_message_written_by_hand_becomes_a_failed_job(message, service, work):
+def test_an_invalid_message_in_a_payload_fails_the_job(message, service, work):
     row = deliver_later(letter())
     payload = json.loads(row.payload) | {"message": message}
     DelayedJob.objects.update(payload=json.dumps(payload))

@@ -70,7 +70,7 @@ FOR_NOW = {
 
 
 @pytest.mark.parametrize(("to", "answers", "content"), FOR_NOW.values(), ids=FOR_NOW)
-def test_a_mail_that_is_refused_for_now_is_tried_again_and_nobody_had_it_before(
+def test_a_mail_that_is_refused_for_now_is_tried_again_and_nobody_gets_it_twice(
     postbox, work, to, answers, content
 ):
     refuse(postbox, answers, content)
@@ -87,7 +87,7 @@ def test_a_mail_that_is_refused_for_now_is_tried_again_and_nobody_had_it_before(
 
 
 @pytest.mark.parametrize("answer", [NO_USER, GREYLISTED, "552 5.2.2 mailbox full"])
-def test_a_mail_that_some_recipients_get_is_sent_once_and_the_log_names_the_others(
+def test_a_mail_that_is_refused_for_some_recipients_is_sent_once_and_the_log_names_them(
     postbox, work, caplog, answer
 ):
     refuse(postbox, {BOB: answer})
@@ -117,7 +117,7 @@ def test_a_mail_that_was_accepted_is_not_sent_again_for_an_error_at_the_end_of_t
     assert "The connection to the mail server could not be closed" in caplog.text
 
 
-def test_a_server_that_is_away_is_asked_again(work, settings, no_outbox):
+def test_a_mail_is_tried_again_when_the_server_is_unavailable(work, settings, no_outbox):
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         send_through(settings, port=deaf.getsockname()[1])
@@ -153,7 +153,7 @@ class GreetingMailer(Mailer):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_that_is_not_about_the_mail_stays_what_it_is(error):
+def test_an_error_that_is_not_about_the_mail_is_raised_unchanged(error):
     class Broken(BaseEmailBackend):
         def send_messages(self, email_messages):
             raise error
@@ -162,7 +162,7 @@ def test_an_error_that_is_not_about_the_mail_stays_what_it_is(error):
         send(Broken(), letter())
 
 
-def test_mail_has_a_queue_whose_attributes_are_its_policy(settings):
+def test_mail_has_its_own_queue_with_the_attributes_of_that_queue(settings):
     settings.DJANGO_DELAYED = {
         "MAIL_QUEUE": "mail",
         "QUEUE_ATTRIBUTES": {"mail": {"priority": -7}},
@@ -176,7 +176,7 @@ def test_mail_has_a_queue_whose_attributes_are_its_policy(settings):
     assert deliver_later(letter(), queue="bulk").queue == "bulk"
 
 
-def test_without_a_queue_of_its_own_mail_is_in_the_default_one(settings):
+def test_without_a_queue_of_its_own_mail_is_in_the_default_queue(settings):
     assert deliver_later(letter()).queue == "default"
     settings.DJANGO_DELAYED = {"DEFAULT_QUEUE": "all"}
     assert deliver_later(letter()).queue == "all"

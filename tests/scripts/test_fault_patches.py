@@ -24,7 +24,7 @@ def patches(monkeypatch):
     return load(monkeypatch, ROOT / "scripts" / "mutants" / "faults.py").PATCHES
 
 
-def test_each_patch_finds_what_it_takes_out_once_and_leaves_code_that_compiles(patches):
+def test_the_text_of_each_patch_is_found_once_and_the_patched_code_compiles(patches):
     for patch in patches:
         for file, text, instead in patch.places:
             source = (ROOT / "django_delayed" / file).read_text()

@@ -70,7 +70,7 @@ def test_a_statement_is_changed_in_these_ways(mutations, line, expected):
     assert changes(mutations, line) == [[one] for one in expected]
 
 
-def test_blocks_lose_what_they_are_for(mutations):
+def test_a_block_is_changed_in_these_ways(mutations):
     assert changes(mutations, "with a:", "    b = c") == [["if True:", "    b = c"]]
     assert changes(mutations, "with a as b, c:", "    b = d") == [["with a as b:", "    b = d"]]
     assert changes(mutations, "with a as b:", "    c = b") == []
@@ -89,7 +89,7 @@ def test_a_nested_function_is_changed_once(mutations):
     ]
 
 
-def test_a_class_is_changed_in_its_methods_and_what_a_module_defines_in_its_conditions(mutations):
+def test_the_methods_of_a_class_and_the_conditions_of_a_module_are_changed(mutations):
     source = (
         "LIMIT = 5\nCONDITION = Q(a=1, b=2)\n"
         "class A:\n    b = 1\n    @property\n    @cached\n    def c(self):\n        return 1\n"

@@ -40,7 +40,7 @@ def folder():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_the_servers_answer_where_they_say_and_go_with_the_process(signum, monkeypatch, folder):
+def test_the_servers_answer_at_the_printed_ports_and_end_with_the_process(signum, monkeypatch, folder):
     kinds = [kind for kind in servers.SERVERS.values() if kind.is_installed()]
     if not kinds:
         pytest.skip("no server is installed")

@@ -22,19 +22,19 @@ def products():
         Product.objects.create(sku=sku, name=name, price=price, stock=stock, vendor="The Forge")
 
 
-def test_all_rules_must_fit():
+def test_all_rules_must_match():
     collection = a_collection(("price", "lt", "50"), ("stock", "gt", "0"))
     assert collection.refresh() == 1
     assert titles(collection) == ["Gloves"]
 
 
-def test_one_rule_is_enough_where_one_is():
+def test_one_rule_is_enough_with_any_rule():
     collection = a_collection(("price", "lt", "10"), ("name", "exact", "Board"), any_rule=True)
     collection.refresh()
     assert titles(collection) == ["Wax", "Board"]
 
 
-def test_a_product_that_no_longer_fits_is_taken_out():
+def test_a_product_that_no_longer_matches_is_removed():
     collection = a_collection(("vendor", "icontains", "forge"), ("price", "lt", "50"))
     assert collection.refresh() == 2
     Product.objects.filter(name="Wax").update(price=60)
@@ -42,5 +42,5 @@ def test_a_product_that_no_longer_fits_is_taken_out():
     assert titles(collection) == ["Gloves"]
 
 
-def test_without_rules_nothing_is_in_it():
+def test_a_collection_without_rules_is_empty():
     assert a_collection().refresh() == 0

@@ -45,7 +45,7 @@ def test_the_demo_does_every_kind_of_work_and_says_what_failed(db, capsys):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_process_of_its_own_delivers_the_newsletter(manage):
+def test_a_separate_process_delivers_the_newsletter(manage):
     for number in range(20):
         Customer.objects.create(
             name=f"Reader {number}", email=f"reader{number}@mail.example", subscribed=True
@@ -61,7 +61,7 @@ def test_a_process_of_its_own_delivers_the_newsletter(manage):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_servers_can_be_run_by_themselves(manage):
+def test_the_servers_can_run_alone(manage):
     sample.load()
     process = manage("shop_servers", environment={"EMAIL_PORT": "0"})
     address = process.stdout.readline().split()[-1]

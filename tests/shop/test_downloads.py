@@ -5,7 +5,7 @@ import pytest
 from shop.downloads import IncompleteDownload, ServerBusy, fetched
 
 
-def test_a_file_comes_with_its_etag(servers):
+def test_a_file_is_fetched_with_its_etag(servers):
     with fetched(servers.web.url + "board.txt") as (file, etag):
         assert file.read() == b"long and light"
         assert etag
@@ -35,7 +35,7 @@ def test_a_file_that_is_not_there_is_an_error(servers):
         pass
 
 
-def test_half_a_file_is_an_error(servers):
+def test_an_incomplete_file_is_an_error(servers):
     servers.web.broken.add("/board.txt")
     with pytest.raises(IncompleteDownload, match="7 of 14 bytes"), fetched(servers.web.url + "board.txt"):
         pass

@@ -14,7 +14,7 @@ def feed(*rows):
     return [",".join(COLUMNS), *rows]
 
 
-def test_the_products_of_the_feed_are_there_to_the_last_comma():
+def test_the_products_of_the_feed_are_imported_exactly():
     lines = feed_csv().decode().splitlines()
     result = import_products(rows_of(lines))
     good = [row for row in csv.DictReader(lines) if row["sku"] not in MISTAKEN]
@@ -28,7 +28,7 @@ def test_the_products_of_the_feed_are_there_to_the_last_comma():
     ]
 
 
-def test_imported_again_only_what_changed_is_written(django_assert_max_num_queries):
+def test_a_second_import_writes_only_what_changed(django_assert_max_num_queries):
     lines = feed_csv().decode().splitlines()
     import_products(rows_of(lines))
     lines[1] = lines[1].replace("Made of", "Built from")
@@ -43,7 +43,7 @@ def test_the_last_line_about_a_product_counts():
     assert Product.objects.get().price == 12
 
 
-def test_a_feed_without_a_column_is_no_feed():
+def test_a_feed_without_a_column_is_refused():
     with pytest.raises(KeyError, match="vendor"):
         import_products(rows_of(["sku,name", "B1,Board"]))
     assert not Product.objects.exists()

@@ -45,7 +45,7 @@ def has_got_further(supplier):
 
 
 @pytest.mark.slow
-def test_an_import_goes_on_after_sigterm_and_sigkill_and_takes_over_each_line_once(supplier, manage):
+def test_an_import_goes_on_after_sigterm_and_sigkill_and_imports_each_line_once(supplier, manage):
     ImportProductsJob.perform_later(supplier)
     first = manage("jobs_work", "--queues", "imports")
     has_got_further(supplier)
@@ -78,7 +78,7 @@ def jobs_of(name):
     return DelayedJob.objects.filter(name=name).values_list("payload", flat=True)
 
 
-def test_an_import_begins_anew_when_the_supplier_has_another_feed_meanwhile(servers, db, monkeypatch):
+def test_an_import_begins_again_when_the_feed_has_changed_meanwhile(servers, db, monkeypatch):
     servers.web.files["/feed.csv"] = feed_of(1_200)
     supplier = Supplier.objects.create(name="Forge", url=servers.web.url, buyer="buyer@shop.example")
     # Asked before the first step, and before each batch.

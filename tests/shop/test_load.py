@@ -7,7 +7,7 @@ from shop.models import Comment, Customer, Post, Product
 COUNTS = {Customer: sample.CUSTOMERS, Product: 12, Post: 5, Comment: 120}
 
 
-def test_the_shop_is_loaded_once_however_often_one_asks(db, capsys):
+def test_loading_the_shop_again_changes_nothing(db, capsys):
     for _ in range(2):
         call_command("shop_load")
         assert {model: model.objects.count() for model in COUNTS} == COUNTS

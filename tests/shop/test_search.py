@@ -15,15 +15,15 @@ def found(text):
     return [product.name for product in Product.objects.search(text)]
 
 
-def test_words_lose_case_and_accents():
+def test_words_are_compared_without_case_and_accents():
     assert list(terms_of("Éclair BOARDS, naïve Straße")) == ["eclair", "boards", "naive", "strasse"]
 
 
-def test_words_that_say_nothing_are_left_out():
+def test_stop_words_are_left_out():
     assert list(terms_of("A board for the park")) == ["board", "park"]
 
 
-def test_a_word_weighs_what_its_texts_weigh():
+def test_a_word_has_the_sum_of_the_weights_of_its_texts():
     assert weighed_terms({"Red board": 5, "a board, a red board": 1}) == {"red": 6, "board": 7}
 
 
@@ -46,7 +46,7 @@ def test_a_word_in_the_name_counts_more_than_one_in_the_description():
 
 
 @pytest.mark.django_db
-def test_indexing_anew_forgets_the_old_words():
+def test_indexing_again_removes_the_old_words():
     product = a_product("Powder board")
     product.reindex.now()
     product.name = "Racing board"

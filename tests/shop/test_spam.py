@@ -13,15 +13,15 @@ EXAMPLES = [
 ]
 
 
-def test_what_looks_like_the_spam_is_spam():
+def test_a_text_like_the_spam_examples_is_spam():
     assert SpamFilter(EXAMPLES).probability("click now for cheap phones http://phones.example") > 0.9
 
 
-def test_what_looks_like_the_rest_is_not():
+def test_a_text_like_the_other_examples_is_not_spam():
     assert SpamFilter(EXAMPLES).probability("these hold well on the slope, a great board") < 0.1
 
 
-def test_nothing_is_known_without_examples():
+def test_without_examples_a_text_is_undecided():
     assert SpamFilter([]).probability("click now") == pytest.approx(0.5)
 
 

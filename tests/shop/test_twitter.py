@@ -6,7 +6,7 @@ from shop import twitter
 from shop.models import Post, SocialAccount
 
 
-def test_what_is_said_arrives_and_gets_an_id(servers):
+def test_a_tweet_arrives_and_gets_an_id(servers):
     assert twitter.update(servers.web.tweets_url, "good", "New boards!") == "1"
     assert servers.web.tweets == ["New boards!"]
 

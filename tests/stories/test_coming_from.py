@@ -88,7 +88,7 @@ def names_that_are_there(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_stands_on_the_right_is_python_with_names_that_are_there(page):
+def test_the_right_columns_have_valid_python_with_existing_names(page):
     known = names_that_are_there(page)
     for left, code in codes(page):
         source = as_source(code)
@@ -98,5 +98,5 @@ def test_what_stands_on_the_right_is_python_with_names_that_are_there(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_command_on_the_page_is_one(page):
+def test_every_command_on_the_page_exists(page):
     assert set(re.findall(r"\bjobs_[a-z_]+\b", page.read_text())) <= set(get_commands())

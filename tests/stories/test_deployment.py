@@ -36,7 +36,7 @@ def commands():
                 yield words[words.index("jobs_work") + 1 :]
 
 
-def test_the_commands_of_the_page_are_those_that_jobs_work_takes():
+def test_jobs_work_accepts_the_commands_of_the_page():
     shown = list(commands())
     assert len(shown) == 7
     for arguments in shown:
@@ -65,7 +65,7 @@ def test_the_configuration_of_supervisord_names_a_program():
     assert parser["program:jobs"]["stopwaitsecs"] == "35"
 
 
-def test_compose_and_kubernetes_start_the_command_and_ask_where_it_answers():
+def test_compose_and_kubernetes_start_the_command_and_probe_its_address():
     services = yaml.safe_load(containing("services:"))["services"]
     assert services["worker"]["command"][:3] == ["python", "manage.py", "jobs_work"]
     assert ":8080/live" in services["worker"]["healthcheck"]["test"][-1]

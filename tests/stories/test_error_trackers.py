@@ -30,7 +30,7 @@ def tracked(command, tmp_path):
     return run
 
 
-def test_each_failed_attempt_is_one_event_with_its_exception_and_what_it_was(tracked, ledger):
+def test_each_failed_attempt_is_one_event_with_its_exception_and_the_fields_of_its_job(tracked, ledger):
     Note.perform_later(str(ledger), "done")
     job = Failing.set(queue="mail").perform_later("no route to 10.0.0.1")
     DelayedJob.objects.filter(pk=job.pk).update(max_attempts=2)

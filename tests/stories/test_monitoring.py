@@ -55,7 +55,7 @@ def test_the_code_of_the_page_runs():
     assert names["numbers"].queues.keys() == {"default"}
 
 
-def test_the_addresses_are_those_of_the_page(client, settings, monkeypatch):
+def test_the_addresses_of_the_page_work(client, settings, monkeypatch):
     monkeypatch.setenv("METRICS_TOKEN", "a-token-of-the-monitoring")
     settings_of_page, urls = {}, {}
     exec(block("python", "METRICS_TOKEN"), settings_of_page)

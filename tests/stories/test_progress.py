@@ -24,7 +24,7 @@ def page(monkeypatch):
     return written[1:], names
 
 
-def test_what_the_page_says_is_so(page, client, capsys):
+def test_the_code_of_the_page_does_what_it_says(page, client, capsys):
     (reading, returned, urls, view, template), names = page
     assert "django_delayed.urls" in urls.text
     exec(reading.text, names)

@@ -22,7 +22,7 @@ def test_the_readme_shows_the_beginning_of_the_quick_start():
     assert "jobs_work" in shown[-1][1]
 
 
-def test_a_page_that_says_what_does_not_happen_is_noticed():
+def test_a_page_with_wrong_output_is_noticed():
     check("INFO Post #17 RUNNING\nINFO Post #17 COMPLETED after 0.02 s\n", ["Post #1 COMPLETED after 0.1 s"])
     with pytest.raises(AssertionError, match="is not in"):
         check("INFO Post #17 RUNNING\n", ["Post #1 COMPLETED after 0.1 s"])

@@ -54,7 +54,7 @@ def test_the_atomic_job_of_the_page_does_its_work():
     assert Product.objects.get().stock == 5
 
 
-def test_a_job_that_knows_better_cannot_say_so_without_a_worker():
+def test_a_job_that_ends_its_attempt_needs_a_worker():
     class Report:
         def is_ready(self):
             return False

@@ -20,7 +20,7 @@ $ python manage.py jobs_workoff
 """
 
 
-def test_the_page_about_tasks_can_be_done_in_a_new_project(tmp_path):
+def test_the_page_about_tasks_can_be_followed_in_a_new_project(tmp_path):
     story = Story(tmp_path)
     story.tell([*QUICK_START[:4], *blocks(ROOT / "docs/tasks.md")])
     if django.VERSION >= (6, 0):

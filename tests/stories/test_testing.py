@@ -15,7 +15,7 @@ RUN = Block("console", "$ python manage.py test -v 2\nOK\n", 0)
 @pytest.mark.skipif(
     connection.vendor != "sqlite", reason="a new project is on SQLite, whatever the other tests run on"
 )
-def test_the_examples_are_tests_that_pass(tmp_path):
+def test_the_examples_of_the_page_are_tests_that_pass(tmp_path):
     project, apps, model = QUICK_START[:3]
     calls = blocks(ROOT / "docs/calls.md")
     top, rename = [block for block in calls if "handle_asynchronously" in block.text]
@@ -24,7 +24,7 @@ def test_the_examples_are_tests_that_pass(tmp_path):
 
 
 @pytest.mark.django_db
-def test_the_message_of_the_page_is_the_one_that_is_printed():
+def test_the_message_of_the_page_is_the_printed_one():
     [page] = [block.text for block in blocks(PAGE) if block.language == "text"]
     Post.objects.create(title="Hello").delay().send_to_twitter()
     with pytest.raises(AssertionError) as caught:

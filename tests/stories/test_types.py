@@ -74,11 +74,11 @@ def has(package):
     ],
     ids=lambda command: command[0],
 )
-def test_it_refuses_the_lines_of_which_the_page_says_so_and_no_other(project, command):
+def test_the_type_checker_refuses_exactly_the_lines_that_the_page_marks(project, command):
     found, said = errors_of(project, *command)
     assert found == {*refused_in(project)}, said
     assert len(found) == 17
 
 
-def test_the_package_says_that_it_is_typed():
+def test_the_package_is_marked_as_typed():
     assert (Path(importlib.util.find_spec("django_delayed").origin).parent / "py.typed").exists()

@@ -26,7 +26,7 @@ def names(monkeypatch, settings):
     return module
 
 
-def test_of_a_hundred_jobs_one_waits(names):
+def test_only_one_of_a_hundred_equal_jobs_waits(names):
     rows = [names.Reindex.perform_later(9) for _ in range(100)]
     assert rows[1:] == [None] * 99
     assert DelayedJob.objects.get() == rows[0]

@@ -48,7 +48,7 @@ def test_a_task_is_enqueued_as_a_row():
     assert (result.started_at, result.last_attempted_at, result.finished_at) == (None, None, None)
 
 
-def test_what_the_enqueue_returns_is_what_is_read_back():
+def test_the_result_of_an_enqueue_equals_the_one_that_is_read_back():
     later = timezone.now() + timedelta(hours=1)
     for used in (
         tasks.add,
@@ -76,7 +76,7 @@ def test_what_the_enqueue_returns_is_what_is_read_back():
         ("\0\ud800", "\0\ud800"),
     ],
 )
-def test_arguments_are_what_json_makes_of_them(given, stored):
+def test_arguments_are_normalized_to_json(given, stored):
     result = tasks.add.enqueue(given)
     assert result.args == [stored]
     assert type(result.args[0]) is type(stored)
@@ -93,7 +93,7 @@ def test_arguments_are_what_json_makes_of_them(given, stored):
         ({1: "a", "1": "b"}, ValueError, "two keys that are one in JSON"),
     ],
 )
-def test_an_argument_that_is_no_json_is_refused_at_the_enqueue(given, error, message):
+def test_an_argument_that_json_cannot_hold_is_refused_at_the_enqueue(given, error, message):
     with pytest.raises(error, match=message):
         tasks.add.enqueue(given)
     with pytest.raises(error, match=message):
@@ -128,7 +128,7 @@ def test_arguments_that_do_not_fit_the_function_are_refused(args, kwargs):
         tasks.add.enqueue(*args, **kwargs)
 
 
-def test_the_context_is_no_argument_that_the_caller_gives():
+def test_the_caller_does_not_pass_the_context():
     assert tasks.look.enqueue(1, 2).args == [1, 2]
     with pytest.raises(TypeError, match="look_async"):
         tasks.look_async.enqueue("a context")
@@ -138,12 +138,12 @@ def test_the_context_is_no_argument_that_the_caller_gives():
 
 
 @pytest.mark.parametrize(("priority", "stored"), [(100, -100), (1, -1), (0, 0), (-100, 100), (3.0, -3)])
-def test_a_larger_priority_is_sooner(priority, stored):
+def test_the_priority_of_a_task_is_stored_with_the_opposite_sign(priority, stored):
     tasks.add.using(priority=priority).enqueue(1)
     assert DelayedJob.objects.get().priority == stored
 
 
-def test_a_task_without_a_priority_has_that_of_its_queue(settings):
+def test_a_task_without_a_priority_has_the_priority_of_its_queue(settings):
     settings.DJANGO_DELAYED = {"QUEUE_ATTRIBUTES": {"slow": {"priority": 7, "max_attempts": 3}}}
     result = tasks.add.using(queue_name="slow").enqueue(1)
     row = DelayedJob.objects.get()
@@ -151,7 +151,7 @@ def test_a_task_without_a_priority_has_that_of_its_queue(settings):
     assert tasks.add.get_result(result.id).task.priority == 0
 
 
-def test_the_decorator_gives_queue_and_priority():
+def test_the_decorator_sets_queue_and_priority():
     tasks.resize.enqueue("a.png")
     row = DelayedJob.objects.get()
     assert (row.queue, row.priority) == ("images", -10)
@@ -164,7 +164,7 @@ def test_a_task_may_be_deferred_to_a_time():
     assert (row.run_at, row.state) == (later, "scheduled")
 
 
-def test_a_task_may_be_deferred_by_a_duration_which_begins_at_the_enqueue():
+def test_a_task_may_be_deferred_by_a_duration_from_its_enqueue():
     deferred = tasks.add.using(run_after=timedelta(hours=1))
     result = deferred.enqueue(1)
     row = DelayedJob.objects.get()
@@ -192,7 +192,7 @@ def test_a_wrong_option_is_an_invalid_task(options, message):
         tasks.add.using(**options)
 
 
-def test_a_time_that_no_database_has_is_refused_before_any_sql():
+def test_a_time_out_of_range_is_refused_before_any_sql():
     with pytest.raises(ValueError, match="out of range"):
         tasks.add.using(run_after=datetime(9999, 1, 2, tzinfo=UTC)).enqueue(1)
 
@@ -209,20 +209,20 @@ def test_a_queue_that_is_not_in_queues_is_refused(settings):
 # The class of tasks
 
 
-def test_a_task_is_one_of_the_framework_with_a_policy():
+def test_a_task_is_a_delayed_task_and_one_of_the_framework():
     assert isinstance(tasks.add, DelayedTask)
     assert isinstance(tasks.add, Task)
 
 
 @pytest.mark.skipif(not TAKES_POLICY, reason="Django 6.0's decorator takes no options but its own")
-def test_the_decorator_takes_a_policy():
+def test_the_decorator_accepts_a_policy():
     made = task(max_attempts=3, discard_on=(KeyError,), priority=4)(tasks.add.func)
     assert (made.max_attempts, made.discard_on, made.priority) == (3, (KeyError,), 4)
     with pytest.raises(TypeError, match="unexpected keyword argument 'retries'"):
         task(retries=3)(tasks.add.func)
 
 
-def test_the_policy_of_a_task_is_that_of_its_row(diary):
+def test_the_row_of_a_task_follows_the_policy_of_the_task(diary):
     tasks.impatient.enqueue()
     row = DelayedJob.objects.get()
     assert row.max_attempts == 2
@@ -257,7 +257,7 @@ def test_a_wrong_policy_is_an_invalid_task(policy):
         replace(tasks.add, **policy)
 
 
-def test_a_policy_that_a_worker_would_not_find_is_refused_at_the_enqueue():
+def test_a_policy_that_differs_from_the_one_in_the_module_is_refused_at_the_enqueue():
     with pytest.raises(InvalidTask, match="as its module has it"):
         replace(tasks.add, max_attempts=3).enqueue(1)
 
@@ -283,14 +283,14 @@ def test_a_task_is_written_in_the_callers_transaction():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_task_waits_for_no_commit_because_its_id_has_to_exist(settings):
+def test_a_task_is_written_at_once_even_with_enqueue_on_commit(settings):
     settings.DJANGO_DELAYED = {"ENQUEUE": "on_commit"}
     with transaction.atomic():
         result = tasks.add.enqueue(1)
         assert tasks.add.get_result(result.id) == result
 
 
-def test_a_task_is_one_insert():
+def test_the_enqueue_of_a_task_takes_one_insert():
     with CaptureQueriesContext(connection) as queries:
         tasks.add.enqueue(1)
     assert [query["sql"].split()[0] for query in queries] == ["INSERT"]
@@ -332,7 +332,7 @@ def test_a_task_that_would_report_the_failure_of_a_report_has_failed(caplog):
         tasks.add.get_result(result.id)
 
 
-def test_an_alias_of_its_own_is_kept(settings):
+def test_the_alias_of_a_backend_is_kept(settings):
     settings.TASKS = {
         "default": {"BACKEND": BACKEND, "QUEUES": []},
         "other": {"BACKEND": BACKEND, "QUEUES": []},
@@ -365,7 +365,7 @@ def test_the_backend_is_built_without_a_model_or_a_query():
         ({"OPTIONS": {"database": "x"}}, "DelayedBackend has no OPTIONS"),
     ],
 )
-def test_what_is_set_up_wrongly_is_reported_by_the_system_check(params, sentence):
+def test_an_invalid_backend_is_reported_by_the_system_check(params, sentence):
     [message] = DelayedBackend("default", params).check()
     assert message.id == "django_delayed.E014"
     assert sentence in message.msg
@@ -377,7 +377,7 @@ def test_a_project_without_the_app_is_told_to_add_it(settings):
     assert "INSTALLED_APPS" in message.msg
 
 
-def test_a_queue_on_another_alias_is_told_of(settings, monkeypatch):
+def test_a_queue_on_another_database_is_reported_by_the_system_check(settings, monkeypatch):
     settings.DJANGO_DELAYED = {"DATABASE": "other"}
     assert DelayedBackend("default", {}).check() == []
     monkeypatch.setitem(connections.settings, "other", connections.settings["default"])
@@ -388,18 +388,18 @@ def test_a_queue_on_another_alias_is_told_of(settings, monkeypatch):
     assert DelayedBackend("default", {}).check() == []
 
 
-def test_a_backend_that_is_set_up_well_has_nothing_to_report():
+def test_a_valid_backend_passes_the_system_check():
     assert DelayedBackend("default", {"QUEUES": ["default"]}).check() == []
 
 
-def test_a_row_that_is_no_task_has_no_result():
+def test_a_row_that_is_not_a_task_has_no_result():
     row = jobs.Plain.perform_later()
     with pytest.raises(TaskResultDoesNotExist):
         task_backends["default"].get_result(str(row.pk))
 
 
 @pytest.mark.parametrize("id", ["", "123", "-1", "1.0", "abc", "²", "9" * 40, None, 3, "1; DROP TABLE"])
-def test_an_id_that_no_task_has_does_not_exist(id):
+def test_an_unknown_id_has_no_result(id):
     with pytest.raises(TaskResultDoesNotExist):
         tasks.add.get_result(id)
 
@@ -413,7 +413,7 @@ def test_an_id_that_no_task_has_does_not_exist(id):
         {"job": "task", "args": [], "kwargs": {}, "run_after": {"@type": "a moment"}},
     ],
 )
-def test_a_payload_that_is_none_of_a_task_is_no_crash(payload):
+def test_the_result_of_a_task_with_an_invalid_payload_can_be_asked_for(payload):
     row = write(payload, extras=2)
     try:
         result = task_backends["default"].get_result(row.pk)

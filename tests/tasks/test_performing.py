@@ -91,7 +91,7 @@ def test_an_async_task_has_the_connection_of_its_job(settled):
     assert settled(tasks.count_posts).return_value == 1
 
 
-def test_a_task_of_the_package_is_one_of_djangos_where_django_has_them(settled, heard):
+def test_a_task_of_django_tasks_is_one_of_djangos_where_django_has_them(settled, heard):
     result = settled(tasks.add_of_the_package, 1, 2)
     assert isinstance(tasks.add_of_the_package, Task)
     assert (result.return_value, result.task) == (3, tasks.add_of_the_package)
@@ -99,7 +99,7 @@ def test_a_task_of_the_package_is_one_of_djangos_where_django_has_them(settled, 
     assert len(heard) == 3
 
 
-def test_a_task_costs_no_statement_but_its_insert_its_claim_and_one_update():
+def test_a_task_takes_only_its_insert_its_claim_and_one_update():
     tasks.add.enqueue(1, 2)
     row = claim()
     with CaptureQueriesContext(connection) as queries:
@@ -195,7 +195,7 @@ def test_a_task_that_is_given_up_has_failed(settled, heard):
     assert finished == result
 
 
-def test_the_signal_about_a_failure_is_sent_where_its_error_is_the_current_one(settled):
+def test_the_signal_about_a_failure_is_sent_while_its_error_is_the_current_exception(settled):
     seen = []
 
     def receive(task_result, **_):
@@ -211,7 +211,7 @@ def test_the_signal_about_a_failure_is_sent_where_its_error_is_the_current_one(s
     assert seen == [(ValueError, "no luck", ["call", "fail"], TaskResultStatus.FAILED)]
 
 
-def test_djangos_logger_has_its_records(settled, caplog):
+def test_the_signals_of_a_task_are_logged_by_djangos_logger(settled, caplog):
     caplog.set_level(logging.DEBUG, LOGGER)
     succeeded, failed = settled(tasks.add, 1), settled(tasks.fail)
     records = [record for record in caplog.records if record.name == LOGGER]
@@ -231,7 +231,7 @@ def test_a_task_that_would_end_the_process_has_failed(settled, how, kind):
     assert result.errors[0].exception_class is kind
 
 
-def test_a_return_value_that_is_no_json_fails_the_task(settled):
+def test_a_return_value_that_json_cannot_hold_fails_the_task(settled):
     result = settled(tasks.return_something_odd)
     assert result.status == TaskResultStatus.FAILED
     assert result.errors[0].exception_class is TypeError
@@ -262,7 +262,7 @@ def test_a_receiver_that_raises_changes_nothing(settled):
     assert result.status == TaskResultStatus.SUCCESSFUL
 
 
-def test_a_task_that_names_the_error_is_discarded_and_its_result_is_gone(heard):
+def test_a_task_is_discarded_for_an_error_of_its_discard_on_and_its_result_is_gone(heard):
     result = tasks.discarding.enqueue("refused")
     perform_next()
     assert not DelayedJob.objects.exists()
@@ -279,7 +279,7 @@ def test_a_task_is_discarded_for_no_other_error():
     assert DelayedJob.objects.get().state == "retrying"
 
 
-def test_a_task_that_an_operator_has_ended_has_failed_and_says_who_it_was(heard):
+def test_a_task_that_an_operator_has_ended_has_failed_and_names_the_operator(heard):
     result = tasks.fail.enqueue()
     row = claim()
     settle([(row, perform(row, stop=Stop(is_cancelled=lambda: True, by=lambda: "ann")))])
@@ -350,7 +350,7 @@ def test_a_task_whose_function_is_gone_fails_at_once_and_says_so(heard, monkeypa
     assert heard[-1][0::2][:2] == ("finished", TaskResultStatus.FAILED)
 
 
-def test_a_task_of_a_module_that_is_no_apps_but_imported_is_performed(settled, monkeypatch):
+def test_a_task_of_an_imported_module_outside_of_all_apps_is_performed(settled, monkeypatch):
     monkeypatch.setitem(sys.modules, "elsewhere", tasks)
     result = tasks.add.enqueue(1, 2)
     rename(add="elsewhere:add")
@@ -376,7 +376,7 @@ def test_a_task_that_is_still_there_is_not_looked_for_under_its_alias(settings, 
     assert result.return_value == 3
 
 
-def test_a_task_is_performed_although_its_queue_has_left_queues(settings):
+def test_a_task_is_performed_although_its_queue_is_no_longer_in_queues(settings):
     result = tasks.add.using(queue_name="old").enqueue(1, 2)
     settings.TASKS = {"default": {"BACKEND": "django_delayed.tasks.DelayedBackend"}}
     perform_next()
@@ -385,7 +385,7 @@ def test_a_task_is_performed_although_its_queue_has_left_queues(settings):
     assert tasks.add.get_result(result.id) == result
 
 
-def test_a_task_is_performed_although_its_alias_has_left_tasks(settings, heard):
+def test_a_task_is_performed_although_its_alias_is_no_longer_in_tasks(settings, heard):
     backend = {"BACKEND": "django_delayed.tasks.DelayedBackend", "QUEUES": []}
     settings.TASKS = {"default": backend, "old": backend}
     result = tasks.add.using(backend="old").enqueue(1, 2)
@@ -404,7 +404,7 @@ def test_a_task_whose_arguments_no_longer_fit_fails_at_once():
     assert DelayedJob.objects.get().error_message.startswith("The arguments of add no longer fit")
 
 
-def test_a_row_without_its_task_is_no_crash():
+def test_a_row_without_its_task_fails():
     write({"job": "task"}, extras=2)
     perform_next()
     assert DelayedJob.objects.get().state == "failed"
@@ -469,7 +469,7 @@ def test_an_old_result_is_removed():
         result.refresh()
 
 
-def test_a_task_of_a_batch_has_a_start_too():
+def test_a_task_of_a_batch_has_a_start_time_too():
     results = [tasks.add.enqueue(number) for number in range(3)]
     work_off()
     for result in results:
@@ -487,7 +487,7 @@ def test_a_failed_task_that_is_retried_counts_all_attempts(settled):
     assert (result.attempts, len(result.errors)) == (2, 2)
 
 
-def test_more_attempts_than_are_kept_are_counted_all_the_same():
+def test_attempts_that_are_not_kept_are_still_counted():
     result = tasks.fail.enqueue()
     for _ in range(12):
         perform_next()
@@ -497,12 +497,12 @@ def test_more_attempts_than_are_kept_are_counted_all_the_same():
     assert result.worker_ids == ["", "", *[WORKER] * 10]
 
 
-def test_a_result_that_somebody_has_changed_is_read_as_none():
+def test_an_invalid_stored_result_is_read_as_an_empty_one():
     for text in ("", "{", "[1]", '{"value": 1, "other": 2}', '"x"'):
         assert Kept.load(text) == Kept()
 
 
-def test_the_result_is_no_part_of_what_is_performed():
+def test_performing_a_task_does_not_write_its_result():
     tasks.add.enqueue(1)
     row = claim()
     outcome = perform(row)

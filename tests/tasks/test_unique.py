@@ -24,7 +24,7 @@ def unique(monkeypatch):
     return make
 
 
-def test_the_result_of_a_duplicate_is_that_of_the_task_that_waits(unique):
+def test_a_duplicate_returns_the_result_of_the_waiting_task(unique):
     task = unique()
     first, second = task.enqueue(1, 2), task.using(priority=5, queue_name="default").enqueue(1, 2)
     assert second.id == first.id
@@ -36,13 +36,13 @@ def test_the_result_of_a_duplicate_is_that_of_the_task_that_waits(unique):
     assert task.enqueue(1, 2).id != first.id
 
 
-def test_a_task_that_is_replaced_is_gone(unique):
+def test_a_replaced_task_is_removed(unique):
     task = unique(Unique(lambda job: job.args[0], on_duplicate="replace"))
     first, second = task.enqueue(1, 2), task.enqueue(1, 3)
     assert [str(pk) for pk in DelayedJob.objects.values_list("pk", flat=True)] == [second.id] != [first.id]
 
 
 @pytest.mark.parametrize("how", ["add", 1, ["key"]])
-def test_a_task_that_says_nothing_known_is_refused(unique, how):
+def test_a_task_with_an_invalid_unique_option_is_refused(unique, how):
     with pytest.raises(InvalidTask, match="unique must be"):
         unique(how).enqueue(1, 2)

@@ -63,7 +63,7 @@ def test_a_worker_goes_on_after_a_task_that_would_end_it(work, ledger):
     assert worker.stop() == 0
 
 
-def test_a_task_that_kills_its_worker_has_failed_and_its_supervisor_says_so(work, ledger):
+def test_a_task_that_kills_its_worker_has_failed_and_the_supervisor_logs_it(work, ledger):
     handlers = {"handlers": {"out": {"class": "logging.StreamHandler"}}}
     loggers = {
         "loggers": {name: {"handlers": ["out"], "level": "INFO"} for name in ("django_delayed", LOGGER)}
@@ -94,7 +94,7 @@ def test_an_async_task_is_cancelled_when_its_process_is_told_to_stop_at_once(com
     assert (result.status, result.attempts) == (TaskResultStatus.READY, 0)
 
 
-def test_what_is_set_up_wrongly_is_reported_by_check(command):
+def test_an_invalid_backend_is_reported_by_check(command):
     wrong = command("check", environment={"TASKS": json.dumps({"QUEUES": ["a,b"]})})
     assert wrong.ends() == 1
     assert wrong.said(r"\(django_delayed\.E014\) TASKS\['default'\]: a name in QUEUES must have no comma")

@@ -16,7 +16,7 @@ def says(*sentences):
     return pytest.raises(AssertionError, match="(?s)" + ".*".join(map(re.escape, sentences)))
 
 
-def test_what_was_enqueued_is():
+def test_an_enqueued_job_passes_the_assertion():
     post = Post.objects.create(title="a")
     post.delay(queue="tweets").send_to_twitter("now")
     assert_enqueued(Post.send_to_twitter, args=("now",), queue="tweets", wait=0, times=1)
@@ -38,7 +38,7 @@ def test_a_failing_assertion_prints_what_was_enqueued():
         assert_enqueued(Post.send_to_twitter, args=("now",), queue="tweets")
 
 
-def test_without_a_job_it_says_so():
+def test_a_failing_assertion_says_that_no_job_waits():
     with says("CleanUpJob was not enqueued. No job waits."):
         assert_enqueued(CleanUpJob)
 
@@ -49,7 +49,7 @@ def test_a_long_list_is_cut():
         assert_enqueued(CleanUpJob)
 
 
-def test_what_was_not_to_be_enqueued_is_printed():
+def test_assert_not_enqueued_prints_the_jobs_that_wait():
     Plain.perform_later(1)
     with says("Plain was enqueued once. These jobs wait:\n  Plain(1)"):
         assert_not_enqueued(Plain)
@@ -68,7 +68,7 @@ def test_the_number_of_times_is_exact():
         assert_enqueued(Plain, times=0)
 
 
-def test_a_job_that_cannot_be_loaded_is_printed_and_is_no_call_of_a_method():
+def test_a_job_that_cannot_be_loaded_is_printed_and_matches_no_method():
     post = Post.objects.create(title="a")
     post.delay().send_to_twitter()
     post.delete()
@@ -78,7 +78,7 @@ def test_a_job_that_cannot_be_loaded_is_printed_and_is_no_call_of_a_method():
         assert_enqueued(Post.send_to_twitter)
 
 
-def test_a_job_that_cannot_be_loaded_waits_all_the_same():
+def test_a_job_that_cannot_be_loaded_can_be_matched_by_its_columns():
     post = Post.objects.create(title="a")
     post.delay(queue="tweets").send_to_twitter()
     post.delete()
@@ -90,7 +90,7 @@ def test_a_job_that_cannot_be_loaded_waits_all_the_same():
         assert_not_enqueued()
 
 
-def test_a_job_that_waits_for_a_commit_is_a_reason(settings, django_capture_on_commit_callbacks):
+def test_the_message_mentions_jobs_that_wait_for_a_commit(settings, django_capture_on_commit_callbacks):
     settings.DJANGO_DELAYED = {"ENQUEUE": "on_commit"}
     connection.on_commit(lambda: None)
     with pytest.raises(AssertionError) as caught:
@@ -105,21 +105,21 @@ def test_a_job_that_waits_for_a_commit_is_a_reason(settings, django_capture_on_c
     assert_enqueued(Plain)
 
 
-def test_jobs_that_are_performed_inline_are_a_reason(settings):
+def test_the_message_mentions_that_jobs_are_performed_inline(settings):
     settings.DJANGO_DELAYED = {"DELAY_JOBS": False}
     Plain.perform_later()
     with says("DELAY_JOBS has jobs performed where they are enqueued."):
         assert_enqueued(Plain)
 
 
-def test_an_enqueue_leaves_no_callback_of_its_own_to_capture(django_capture_on_commit_callbacks):
+def test_an_enqueue_registers_no_on_commit_callback(django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks() as callbacks:
         Plain.perform_later()
     assert callbacks == []
 
 
 class TestOfATestCase(JobsMixin, TestCase):
-    def test_it_has_all_functions_as_methods(self):
+    def test_the_mixin_has_all_functions_as_methods(self):
         Plain.perform_later(1)
         self.assert_enqueued(Plain, args=(1,))
         self.assert_not_enqueued(CleanUpJob)

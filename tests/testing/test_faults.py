@@ -39,7 +39,7 @@ def test_a_scheduled_job_crashes_when_it_is_due():
     assert work_off(until=timedelta(days=7, minutes=1)) == 1
 
 
-def test_the_first_job_that_is_meant_is_taken_and_the_others_are_left(diary):
+def test_the_first_matching_job_is_taken_and_the_others_are_left(diary):
     Plain.set(wait=60).perform_later("last")
     for number in range(3):
         Plain.set(priority=-number).perform_later(number)
@@ -97,7 +97,7 @@ def test_a_job_with_one_attempt_is_not_delivered_twice(diary):
 
 
 @pytest.mark.parametrize("fault", [crash, deliver_twice])
-def test_a_job_that_is_not_there_is_an_error_of_the_test(fault):
+def test_a_job_that_was_not_enqueued_is_an_error(fault):
     Plain.perform_later(1)
     with pytest.raises(AssertionError, match=r"CleanUpJob with args=\(1,\) was not enqueued"):
         fault(CleanUpJob, args=(1,))
@@ -106,7 +106,7 @@ def test_a_job_that_is_not_there_is_an_error_of_the_test(fault):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_that_another_has_locked_cannot_crash(lock):
+def test_a_job_that_another_transaction_has_locked_cannot_crash(lock):
     lock(Plain.perform_later())
     with pytest.raises(AssertionError, match="is locked by another transaction"):
         crash(Plain)

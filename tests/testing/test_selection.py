@@ -31,7 +31,7 @@ def test_the_jobs_that_wait_come_in_their_order_with_their_arguments(post):
     assert third.args == (post,)
 
 
-def test_what_does_not_wait_is_left_out(post):
+def test_jobs_that_do_not_wait_are_left_out(post):
     Plain.perform_later()
     for columns in ({"locked_at": timezone.now()}, {"failed_at": timezone.now()}):
         Plain.perform_later()
@@ -64,7 +64,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_performed_is_named_as_it_is_called(post, way):
+def test_a_job_is_named_by_the_code_that_it_calls(post, way):
     for others, _ in (WAYS[other] for other in WAYS):
         others(post)
     same_target = {"a method", "of an instance"}, {"handled asynchronously", "of an instance, handled so"}
@@ -88,7 +88,7 @@ def test_an_override_is_another_method_and_an_inherited_one_the_same(fancy):
     assert len(enqueued(Fancy.share)) == len(enqueued(Post.send_to_twitter)) == 1
 
 
-def test_a_subclass_of_a_job_counts():
+def test_a_job_class_also_names_its_subclasses():
     Renamed.perform_later()
     assert len(enqueued(Plain)) == len(enqueued(Job)) == len(enqueued(Renamed)) == 1
     assert enqueued(CleanUpJob) == []
@@ -115,7 +115,7 @@ def test_a_subclass_of_a_job_counts():
     ],
     ids=str,
 )
-def test_each_criterion_has_to_be_met(criteria, count):
+def test_all_criteria_have_to_be_met(criteria, count):
     Plain.set(run_at=datetime(2100, 1, 1, tzinfo=UTC), priority=-5).perform_later(1)
     Plain.set(wait=timedelta(minutes=5), queue="mail").perform_later()
     Plain.perform_later(1, key=2)
@@ -133,7 +133,7 @@ def test_each_criterion_has_to_be_met(criteria, count):
         ({"wait": "5"}, "wait must be a timedelta or a number of seconds"),
     ],
 )
-def test_a_criterion_that_no_job_could_meet_is_refused(criteria, sentence):
+def test_an_invalid_criterion_is_refused(criteria, sentence):
     with pytest.raises(TypeError, match=sentence):
         enqueued(Plain, **criteria)
 
@@ -144,6 +144,6 @@ def test_a_naive_time_is_refused():
 
 
 @pytest.mark.parametrize("what", ["Post.send_to_twitter", 5, Post, Plain(1), Plain.set(queue="a")], ids=repr)
-def test_what_is_neither_a_job_nor_code_is_refused(what):
+def test_anything_but_a_job_class_or_code_is_refused(what):
     with pytest.raises(TypeError, match="names a Job class, a function, a method or a task"):
         enqueued(what)

@@ -25,7 +25,7 @@ one_transaction_or_none = pytest.mark.parametrize(
 
 
 @one_transaction_or_none
-def test_what_is_due_is_performed_and_what_it_enqueues_too(diary, in_job, in_transaction):
+def test_due_jobs_are_performed_and_the_jobs_that_they_enqueue_too(diary, in_job, in_transaction):
     assert connection.in_atomic_block is in_transaction
     in_job(lambda: Plain.perform_later(2) and None)
     Plain.set(wait=60).perform_later("later")
@@ -34,13 +34,13 @@ def test_what_is_due_is_performed_and_what_it_enqueues_too(diary, in_job, in_tra
     assert DelayedJob.objects.get().state == "scheduled"
 
 
-def test_mail_is_in_the_outbox():
+def test_mail_arrives_in_the_outbox():
     send_mail("Hello", "…", "a@example.com", ["b@example.com"])
     work_off()
     assert [message.subject for message in mail.outbox] == ["Hello"]
 
 
-def test_the_result_of_a_task_is_there():
+def test_the_result_of_a_task_can_be_read():
     result = tasks.add.enqueue(1, second=2)
     assert_enqueued(tasks.add, args=(1,), kwargs={"second": 2})
     work_off()
@@ -49,7 +49,7 @@ def test_the_result_of_a_task_is_there():
 
 
 @one_transaction_or_none
-def test_time_passes_at_once_until_a_span_is_over(diary, in_transaction):
+def test_virtual_time_passes_for_a_duration(diary, in_transaction):
     for days in (3, 1, 2, 4):
         Plain.set(wait=timedelta(days=days)).perform_later(days)
     assert work_off(until=timedelta(days=3)) == 3
@@ -58,7 +58,7 @@ def test_time_passes_at_once_until_a_span_is_over(diary, in_transaction):
     assert work_off(until=4 * 86400) == 1
 
 
-def test_time_passes_at_once_until_a_moment(diary):
+def test_virtual_time_passes_until_a_moment(diary):
     moment = timezone.now() + timedelta(days=7)
     Plain.set(run_at=moment).perform_later(1)
     Plain.set(run_at=moment + timedelta(minutes=1)).perform_later(2)
@@ -85,7 +85,7 @@ def test_further_attempts_are_made_when_they_are_due(in_job, heard):
     )
 
 
-def test_rules_for_single_errors_hold(monkeypatch, diary):
+def test_retry_rules_for_single_errors_apply(monkeypatch, diary):
     monkeypatch.setitem(jobs.CALLS, "ruled", ConnectionError)
     Ruled.perform_later()
     assert work_off(until=59, raise_errors=False) == 1
@@ -100,14 +100,14 @@ def test_a_job_that_snoozes_comes_again_later():
     assert [job.delayed_job.attempts for job in enqueued()] == [0]
 
 
-def test_what_a_job_enqueues_later_counts_from_its_time(in_job, diary):
+def test_the_wait_of_a_job_counts_from_the_virtual_time_of_its_enqueue(in_job, diary):
     in_job(lambda: Plain.set(wait=timedelta(days=1)).perform_later(1) and None, wait=timedelta(days=1))
     assert work_off(until=timedelta(days=1.9)) == 1
     assert_enqueued(Plain, wait=timedelta(days=1))
     assert work_off(until=timedelta(days=2)) == 1
 
 
-def test_the_clock_is_right_again_afterwards(in_job):
+def test_the_clock_is_restored_afterwards(in_job):
     def fail():
         raise ValueError
 
@@ -178,7 +178,7 @@ def test_the_callbacks_of_a_job_run_as_if_it_had_committed(in_job, diary, heard)
 
 
 @one_transaction_or_none
-def test_the_error_of_a_callback_is_one_of_its_job(in_job, diary, in_transaction):
+def test_the_error_of_a_callback_is_an_error_of_its_job(in_job, diary, in_transaction):
     def write():
         with transaction.atomic():
             transaction.on_commit(lambda: 1 / 0)
@@ -213,7 +213,7 @@ def test_a_job_that_waits_for_a_commit_is_performed_once_the_callbacks_were_run(
     assert diary == [("plain", (1,), {})]
 
 
-def test_what_a_job_enqueues_on_commit_is_performed_too(
+def test_a_job_that_another_enqueues_on_commit_is_performed_too(
     settings, diary, in_job, django_capture_on_commit_callbacks
 ):
     settings.DJANGO_DELAYED = {"ENQUEUE": "on_commit"}
@@ -223,7 +223,7 @@ def test_what_a_job_enqueues_on_commit_is_performed_too(
     assert diary == [("plain", (1,), {})]
 
 
-def test_many_lanes_are_read_anew(diary):
+def test_jobs_of_many_lanes_are_performed_in_order(diary):
     for priority in range(120):
         Plain.set(priority=priority, wait=priority).perform_later(priority)
     assert work_off(until=120) == 120
@@ -248,13 +248,13 @@ def test_a_job_sees_the_claim_of_a_worker(monkeypatch, diary):
         (timezone.now().replace(tzinfo=None), ValueError, "must be aware"),
     ],
 )
-def test_an_end_that_is_none_is_refused(until, error, sentence):
+def test_an_invalid_until_is_refused(until, error, sentence):
     with pytest.raises(error, match=sentence):
         work_off(until=until)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_row_that_another_has_locked_is_left_to_it(lock):
+def test_a_row_that_another_transaction_has_locked_is_skipped(lock):
     lock(Plain.perform_later())
     assert work_off() == 0
     lock.release()

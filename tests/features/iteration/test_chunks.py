@@ -34,7 +34,7 @@ def add_effects(job, size=2, fail_at=None):
                     raise Broken
 
 
-def test_chunks_are_lists_of_that_size_and_come_in_order(settled, long, posts):
+def test_chunks_have_the_given_size_and_come_in_order(settled, long, posts):
     sizes = []
 
     def go_through(job):
@@ -62,9 +62,7 @@ def test_the_cursor_is_committed_with_what_the_chunk_writes(settled, long, posts
     assert seen == [(n, f'{{"key":["{posts[i].pk}"]}}') for n, i in ((1, 1), (2, 3), (3, 4))]
 
 
-def test_what_a_chunk_has_written_is_rolled_back_with_its_error_and_the_chunk_comes_again(
-    settled, long, posts
-):
+def test_a_chunk_that_raises_is_rolled_back_and_repeated(settled, long, posts):
     row = long(lambda job: add_effects(job, fail_at="3" if job.executions == 1 else None))
     assert isinstance(settled(), Rescheduled)
     assert effects() == [post.pk for post in posts[:2]]
@@ -81,7 +79,7 @@ def test_a_job_that_is_stopped_between_two_chunks_goes_on_with_the_next(settled,
     assert effects() == [post.pk for post in posts]
 
 
-def test_what_a_chunk_that_is_left_with_break_has_written_is_committed(settled, long, posts):
+def test_a_chunk_that_is_left_with_break_is_committed(settled, long, posts):
     def go_through(job):
         for chunk in job.iterate(Post.objects.all(), chunk=2):
             with chunk:
@@ -94,7 +92,7 @@ def test_what_a_chunk_that_is_left_with_break_has_written_is_committed(settled, 
     assert effects() == [1]
 
 
-def test_a_chunk_whose_error_the_job_handles_is_left_out(settled, long, posts):
+def test_a_chunk_is_skipped_when_the_job_handles_its_error(settled, long, posts):
     def go_through(job):
         for chunk in job.iterate(Post.objects.all(), chunk=2):
             try:
@@ -111,7 +109,7 @@ def test_a_chunk_whose_error_the_job_handles_is_left_out(settled, long, posts):
     assert effects() == [posts[0].pk, posts[1].pk, posts[4].pk]
 
 
-def test_a_chunk_that_is_no_block_is_an_error(settled, long, posts):
+def test_a_chunk_without_a_with_block_is_an_error(settled, long, posts):
     def go_through(job):
         for chunk in job.iterate(Post.objects.all(), chunk=2):
             Effect.objects.create(job=chunk[0].pk)
@@ -153,7 +151,7 @@ def test_a_timeout_in_a_chunk_rolls_it_back(settled, long, posts):
     assert effects() == []
 
 
-def test_an_error_of_the_database_in_a_chunk_is_that_of_the_job(settled, long, posts):
+def test_a_database_error_in_a_chunk_is_the_error_of_the_job(settled, long, posts):
     def go_through(job):
         for chunk in job.iterate(Post.objects.all(), chunk=2):
             with chunk:
@@ -164,7 +162,7 @@ def test_an_error_of_the_database_in_a_chunk_is_that_of_the_job(settled, long, p
     assert isinstance(settled().exception, IntegrityError)
 
 
-def test_a_chunk_inside_of_a_transaction_is_refused(settled, long, posts):
+def test_a_chunk_inside_a_transaction_is_refused(settled, long, posts):
     def go_through(job):
         with transaction.atomic():
             add_effects(job)
@@ -174,7 +172,7 @@ def test_a_chunk_inside_of_a_transaction_is_refused(settled, long, posts):
     assert effects() == []
 
 
-def test_perform_now_has_the_transactions_and_no_cursors(monkeypatch, posts):
+def test_perform_now_uses_transactions_and_writes_no_cursors(monkeypatch, posts):
     monkeypatch.setitem(CALLS, "patient", lambda job: add_effects(job, fail_at="3"))
     with pytest.raises(Broken):
         Patient.perform_now()
@@ -183,7 +181,7 @@ def test_perform_now_has_the_transactions_and_no_cursors(monkeypatch, posts):
     assert not JobCursor.objects.exists()
 
 
-def test_a_chunk_costs_three_statements_beside_its_own_and_its_transaction(settled, long, posts):
+def test_a_chunk_adds_three_statements_to_its_transaction(settled, long, posts):
     statements = []
 
     def count(execute, sql, *more):
@@ -206,12 +204,12 @@ def test_a_chunk_costs_three_statements_beside_its_own_and_its_transaction(settl
 
 
 @pytest.mark.parametrize("size", [0, -1, 10_001, 10**100])
-def test_a_size_that_is_no_size_is_refused(size):
+def test_a_size_out_of_range_is_refused(size):
     with pytest.raises(ValueError, match="A chunk has 1 to 10,000 rows"):
         Patient().iterate(Post.objects.all(), chunk=size)
 
 
 @pytest.mark.parametrize("size", ["2", 2.0, True, [2]])
-def test_a_size_of_another_kind_is_refused(size):
+def test_a_size_that_is_not_an_integer_is_refused(size):
     with pytest.raises(TypeError, match="The size of a chunk is a whole number"):
         Patient().iterate(Post.objects.all(), chunk=size)

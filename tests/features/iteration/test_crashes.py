@@ -33,7 +33,7 @@ def crash():
     return die
 
 
-def test_a_crash_that_got_further_is_not_counted(crash, caplog):
+def test_a_crash_of_a_job_that_got_further_is_not_counted(crash, caplog):
     row = Plain.perform_later()
     for at in range(10):
         assert crash(at) == Interrupted("its worker was killed")
@@ -44,7 +44,7 @@ def test_a_crash_that_got_further_is_not_counted(crash, caplog):
     assert caplog.messages.count(line) == 10
 
 
-def test_crashes_that_got_no_further_are_given_up(crash):
+def test_a_job_that_crashes_without_getting_further_is_given_up(crash):
     row = Plain.perform_later()
     outcomes = [crash(1), crash(), crash(1), crash()]
     assert [type(outcome) for outcome in outcomes] == [Interrupted, Crashed, Crashed, Crashed]
@@ -52,14 +52,14 @@ def test_crashes_that_got_no_further_are_given_up(crash):
     assert (row.state, row.attempts, row.crashes) == ("failed", 3, 3)
 
 
-def test_a_cursor_that_is_where_it_was_before_is_no_further(crash):
+def test_a_job_with_an_unchanged_cursor_got_no_further(crash):
     """As that of a job which begins anew each time, and dies at the same place."""
     Plain.perform_later()
     outcomes = [crash(7), crash(7), crash(7)]
     assert [type(outcome) for outcome in outcomes] == [Interrupted, Crashed, Crashed]
 
 
-def test_a_crash_that_got_further_lets_the_count_of_crashes_in_a_row_begin_anew(crash):
+def test_a_crash_of_a_job_that_got_further_resets_the_count_of_crashes_in_a_row(crash):
     row = Plain.perform_later()
     assert [type(crash(at)) for at in (None, None, 1, None, None)] == [
         *(Crashed, Crashed, Interrupted, Crashed, Crashed)
@@ -68,14 +68,14 @@ def test_a_crash_that_got_further_lets_the_count_of_crashes_in_a_row_begin_anew(
     assert (row.state, row.attempts, row.crashes) == ("retrying", 4, 2)
 
 
-def test_a_plain_job_that_crashes_costs_no_statement_about_cursors(django_assert_num_queries):
+def test_a_crash_of_a_plain_job_takes_no_query_for_cursors(django_assert_num_queries):
     Plain.perform_later()
     row = claim()
     with django_assert_num_queries(0):
         assert isinstance(decide_after_crash(row, "its worker was killed"), Crashed)
 
 
-def test_a_long_job_that_was_not_alone_is_a_suspect_as_others_are():
+def test_a_long_job_that_was_not_alone_becomes_a_suspect():
     Plain.perform_later()
     assert decide_after_death(claim(), "its worker was killed", was_alone=False) == Suspected()
 

@@ -36,7 +36,7 @@ def test_each_row_comes_once_in_the_order_of_the_key(settled, long, posts):
     assert done == ["1", "2", "3", "4"]
 
 
-def test_more_rows_than_are_read_at_once_come_once(settled, long):
+def test_rows_that_are_read_by_several_queries_come_once(settled, long):
     for number in range(123):
         Post.objects.create(title=str(number))
     done = []
@@ -122,7 +122,7 @@ def test_a_failed_job_goes_on_where_it_was_when_an_operator_retries_it(settled, 
     assert not JobCursor.objects.exists()
 
 
-def test_rows_that_are_deleted_and_added_meanwhile_do_no_harm(settled, long, posts):
+def test_rows_may_be_deleted_and_added_between_two_attempts(settled, long, posts):
     done = []
     long(titles_into(done))
     settled(stop=StopAfter(2))
@@ -133,7 +133,7 @@ def test_rows_that_are_deleted_and_added_meanwhile_do_no_harm(settled, long, pos
     assert done == ["0", "1", "3", "4", "new"]
 
 
-def test_a_job_may_delete_what_it_goes_through(settled, long, posts):
+def test_a_job_may_delete_the_rows_that_it_iterates_over(settled, long, posts):
     def go_through(job):
         for post in job.iterate(Post.objects.all()):
             post.delete()
@@ -145,7 +145,7 @@ def test_a_job_may_delete_what_it_goes_through(settled, long, posts):
     assert not Post.objects.exists()
 
 
-def test_a_short_iteration_costs_no_statement_beside_those_that_read_its_rows(settled, long, posts):
+def test_a_short_iteration_takes_only_the_queries_that_read_its_rows(settled, long, posts):
     long(lambda job: list(Post.objects.all()))
     with CaptureQueriesContext(connection) as plain:
         settled()
@@ -155,7 +155,7 @@ def test_a_short_iteration_costs_no_statement_beside_those_that_read_its_rows(se
     assert len(iterating) == len(plain)
 
 
-def test_the_cursor_is_written_once_a_second_at_most(settled, long, posts, monkeypatch):
+def test_the_cursor_is_written_at_most_once_a_second(settled, long, posts, monkeypatch):
     now = [time.monotonic()]
     monkeypatch.setattr(cursors.time, "monotonic", lambda: now[0])
     written = []
@@ -195,7 +195,7 @@ def test_a_long_iteration_writes_its_last_item_too(settled, long, posts, each_wr
     ],
     ids=["UUID", "text", "custom", "composite"],
 )
-def test_a_key_may_be_of_any_kind(settled, long, each_written, model, values):
+def test_a_primary_key_may_have_any_type(settled, long, each_written, model, values):
     for number in range(4):
         model.objects.create(**values(number))
     done = []
@@ -224,7 +224,7 @@ def test_a_key_that_cannot_be_written_is_an_error_at_the_first_item(settled, lon
     assert done == []
 
 
-def test_a_row_that_a_join_gives_again_comes_once(settled, long, posts):
+def test_a_row_that_a_join_repeats_comes_once(settled, long, posts):
     for post in posts[:2]:
         for _ in range(15):
             Remark.objects.create(post=post)
@@ -234,7 +234,7 @@ def test_a_row_that_a_join_gives_again_comes_once(settled, long, posts):
     assert done == ["0", "1"]
 
 
-def test_distinct_only_and_related_rows_can_be_asked_for(settled, long, posts):
+def test_a_queryset_may_use_distinct_only_and_prefetch_related(settled, long, posts):
     done = []
     queryset = Post.objects.distinct().only("title").prefetch_related("remark_set").order_by("pk")
     long(titles_into(done, queryset))
@@ -257,7 +257,7 @@ def test_distinct_only_and_related_rows_can_be_asked_for(settled, long, posts):
         ("select_for_update()", r"select_for_update\(\)"),
     ],
 )
-def test_a_queryset_that_cannot_be_gone_through_by_its_key_is_refused(written, why):
+def test_a_queryset_that_cannot_be_read_by_its_key_is_refused(written, why):
     with pytest.raises(ValueError, match=why):
         Patient().iterate(eval(f"Post.objects.{written}"))
 
@@ -267,14 +267,14 @@ def test_a_queryset_that_cannot_be_gone_through_by_its_key_is_refused(written, w
     [None, [1], "posts", Post, Post.objects, Post.objects.raw("SELECT 1"), 10**100],
     ids=["None", "list", "text", "model", "manager", "raw", "number"],
 )
-def test_what_is_no_queryset_is_refused(given):
+def test_anything_but_a_queryset_is_refused(given):
     with pytest.raises(
         TypeError, match=r"iterate\(\) takes a queryset, such as Product.objects.all\(\), and no "
     ):
         Patient().iterate(given)
 
 
-def test_perform_now_goes_through_all_and_writes_nothing(monkeypatch, posts):
+def test_perform_now_iterates_over_all_rows_and_writes_nothing(monkeypatch, posts):
     done = []
     monkeypatch.setitem(CALLS, "patient", titles_into(done))
     with CaptureQueriesContext(connection) as queries:
@@ -283,7 +283,7 @@ def test_perform_now_goes_through_all_and_writes_nothing(monkeypatch, posts):
     assert len(queries) == 1
 
 
-def test_a_job_that_is_performed_inline_goes_through_all(monkeypatch, posts, settings):
+def test_a_job_that_is_performed_inline_iterates_over_all_rows(monkeypatch, posts, settings):
     settings.DJANGO_DELAYED = {"DELAY_JOBS": False}
     done = []
     monkeypatch.setitem(CALLS, "patient", titles_into(done))
@@ -317,7 +317,7 @@ def test_a_second_iteration_over_a_model_is_refused(settled, long, posts):
     assert len(done) == 5
 
 
-def test_an_iteration_inside_of_another_is_refused(settled, long, posts):
+def test_an_iteration_inside_another_is_refused(settled, long, posts):
     def nested(job):
         for _ in job.iterate(Post.objects.all()):
             for _ in job.iterate(Remark.objects.all()):
@@ -327,7 +327,7 @@ def test_an_iteration_inside_of_another_is_refused(settled, long, posts):
     assert "iteration over blog.remark is inside of an iteration" in settled().error.text
 
 
-def test_another_iteration_may_follow_one_that_was_left(settled, long, posts):
+def test_another_iteration_may_follow_one_that_was_left_with_break(settled, long, posts):
     done = []
 
     def two(job):
@@ -344,7 +344,7 @@ def test_another_iteration_may_follow_one_that_was_left(settled, long, posts):
     assert done == ["0", "1", token]
 
 
-def test_an_interruption_that_the_job_swallows_is_one_all_the_same(settled, long, posts):
+def test_a_job_that_swallows_its_interruption_is_still_interrupted(settled, long, posts):
     done = []
 
     def swallow(job):
@@ -371,7 +371,7 @@ def test_an_operator_ends_an_iteration_and_a_retry_goes_on_where_it_was(settled,
     assert done == ["0", "1", "2", "3", "4"]
 
 
-def test_what_snoozes_in_an_item_comes_again_at_that_item(settled, long, posts):
+def test_a_job_that_snoozes_in_an_item_goes_on_at_that_item(settled, long, posts):
     done = []
 
     def go_through(job):
@@ -388,7 +388,7 @@ def test_what_snoozes_in_an_item_comes_again_at_that_item(settled, long, posts):
 
 
 @pytest.mark.parametrize("remove", [DelayedJobQuerySet.discard, DelayedJobQuerySet.delete])
-def test_the_cursors_go_with_a_row_that_is_removed(settled, long, posts, remove):
+def test_the_cursors_of_a_removed_row_are_removed(settled, long, posts, remove):
     row = long(titles_into([]))
     settled(stop=StopAfter(1))
     assert JobCursor.objects.filter(delayed_job=row).exists()
@@ -472,7 +472,7 @@ def test_a_transaction_that_is_open_between_two_items_is_refused(settled, long, 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_that_is_away_costs_no_more_than_what_was_done_meanwhile(
+def test_a_cursor_that_cannot_be_written_is_written_after_the_next_item(
     settled, long, each_written, monkeypatch, caplog
 ):
     posts = [Post.objects.create(title=str(number)) for number in range(5)]
@@ -494,7 +494,7 @@ def test_a_database_that_is_away_costs_no_more_than_what_was_done_meanwhile(
     assert done == ["0", "1", "2", "3", "4"]
 
 
-def test_it_is_refused_in_the_transaction_of_a_test_too(settled, long, posts):
+def test_an_iteration_in_a_transaction_is_refused_in_the_transaction_of_a_test_too(settled, long, posts):
     def around(job):
         with transaction.atomic():
             list(job.iterate(Post.objects.all()))

@@ -31,7 +31,7 @@ def upload(job, done, fail_at=None):
             step.advance(number + 1)
 
 
-def test_a_step_that_was_done_is_done_in_later_attempts(settled, long):
+def test_a_step_that_was_done_stays_done_in_later_attempts(settled, long):
     said = []
 
     def two_steps(job):
@@ -81,7 +81,7 @@ def test_a_step_is_written_down_as_soon_as_it_is_done(settled, long):
     assert seen == [0, '{"done":true}']
 
 
-def test_the_cursor_of_a_step_is_where_the_next_attempt_begins(settled, long):
+def test_the_next_attempt_begins_at_the_cursor_of_the_step(settled, long):
     done = []
     row = long(lambda job: upload(job, done, "c" if job.executions == 1 else None))
     assert isinstance(settled(), Rescheduled)
@@ -120,7 +120,7 @@ def test_a_job_that_is_stopped_does_not_begin_its_next_step(settled, long):
 @pytest.mark.parametrize(
     "value", [None, 0, "naïve 😀", 1.5, date(2026, 1, 2), ["a", (1, {"b": None})], 10**30]
 )
-def test_a_cursor_comes_back_as_it_was(settled, long, value):
+def test_a_cursor_is_read_back_unchanged(settled, long, value):
     found = []
 
     def advance(job):
@@ -138,7 +138,7 @@ def test_a_cursor_comes_back_as_it_was(settled, long, value):
     assert found == [None, value]
 
 
-def test_a_list_that_the_job_goes_on_with_is_stored_as_it_was(settled, long):
+def test_a_later_change_of_a_list_does_not_change_the_stored_cursor(settled, long):
     found = []
 
     def advance(job):
@@ -161,7 +161,7 @@ def test_a_list_that_the_job_goes_on_with_is_stored_as_it_was(settled, long):
 @pytest.mark.parametrize(
     ("value", "why"), [(object(), "object"), ("x" * 2**21, "takes 2,097,")], ids=["odd", "huge"]
 )
-def test_a_cursor_that_cannot_be_stored_is_an_error_where_it_is_given(settled, long, value, why):
+def test_a_cursor_that_cannot_be_stored_is_an_error_at_advance(settled, long, value, why):
     reached = []
 
     def advance(job):
@@ -180,12 +180,12 @@ def test_a_cursor_that_cannot_be_stored_is_an_error_where_it_is_given(settled, l
 @pytest.mark.parametrize(
     ("name", "error"), [("", ValueError), ("x" * 256, ValueError), (None, TypeError), (5, TypeError)]
 )
-def test_what_is_no_name_of_a_step_is_refused(name, error):
+def test_an_invalid_name_of_a_step_is_refused(name, error):
     with pytest.raises(error, match="name of a step"):
         Patient().step(name)
 
 
-def test_names_that_a_database_takes_for_the_same_are_two_steps(settled, long):
+def test_names_that_a_database_compares_as_equal_are_different_steps(settled, long):
     names = ["a", "A", "a ", "ä", "x" * 255, "\0", "\ud800", "😀"]
     said = []
 
@@ -223,7 +223,7 @@ def test_an_iteration_belongs_to_its_step(settled, long, posts):
     assert done == [f"{word} {number}" for word in ("mail", "index") for number in range(5)]
 
 
-def test_steps_are_not_nested_and_have_names_of_their_own(settled, long):
+def test_nested_steps_and_repeated_names_are_refused(settled, long):
     def nested(job):
         with job.step("outer"), job.step("inner"):
             pass
@@ -248,7 +248,7 @@ def test_steps_are_not_nested_and_have_names_of_their_own(settled, long):
         assert why in settled().error.text
 
 
-def test_a_step_advances_in_its_block_only(settled, long):
+def test_a_step_advances_only_in_its_block(settled, long):
     def after(job):
         step = job.step("one")
         with step:
@@ -279,7 +279,7 @@ def test_a_step_that_is_done_does_not_advance(settled, long):
     assert "look at step.is_done first" in settled().error.text
 
 
-def test_perform_now_has_steps_that_are_new(monkeypatch):
+def test_perform_now_starts_with_no_step_done(monkeypatch):
     done = []
     monkeypatch.setitem(CALLS, "patient", lambda job: upload(job, done))
     for _ in range(2):
@@ -320,7 +320,7 @@ def test_a_cursor_that_advances_in_a_transaction_is_committed_with_it(settled, l
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_that_is_stopped_begins_no_transaction_of_its_step(settled, long):
+def test_a_job_that_is_stopped_begins_no_further_transaction_of_its_step(settled, long):
     def upload_in_transactions(job):
         with job.step("upload") as step:
             for number in range(step.cursor or 0, len(PARTS)):
@@ -337,7 +337,7 @@ def test_a_job_that_is_stopped_begins_no_transaction_of_its_step(settled, long):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_step_that_ends_in_a_transaction_is_done_if_that_is_committed(settled, long):
+def test_a_step_that_ends_in_a_transaction_is_done_only_if_it_is_committed(settled, long):
     said = []
 
     def in_transaction(job):

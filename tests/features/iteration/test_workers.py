@@ -64,7 +64,7 @@ def test_a_job_that_is_stopped_goes_on_at_the_next_item_and_repeats_none(work, l
 
 @pytest.mark.slow
 @KINDS
-def test_a_worker_that_is_killed_costs_no_attempt_and_no_chunk_is_done_twice(work, ledger, items, how):
+def test_killing_a_worker_costs_no_attempt_and_repeats_no_chunk(work, ledger, items, how):
     ThroughChunks.perform_later(str(ledger), 0.05, 5)
     run = work(*how)
     until(lambda: Effect.objects.count() >= 50)
@@ -74,7 +74,7 @@ def test_a_worker_that_is_killed_costs_no_attempt_and_no_chunk_is_done_twice(wor
 
 
 @pytest.mark.slow
-def test_the_process_of_an_isolated_job_that_is_killed_costs_no_attempt(work, ledger, items):
+def test_killing_the_process_of_an_isolated_job_costs_no_attempt(work, ledger, items):
     ThroughChunks.perform_later(str(ledger), 0.05, 5)
     run = work("--isolate")
     until(lambda: Effect.objects.count() >= 50)
@@ -86,9 +86,7 @@ def test_the_process_of_an_isolated_job_that_is_killed_costs_no_attempt(work, le
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_repeats_no_more_than_what_was_done_since_the_cursor_was_written(
-    work, ledger, items
-):
+def test_killing_a_worker_repeats_only_the_items_since_the_last_written_cursor(work, ledger, items):
     row = Through.perform_later(str(ledger), 0.02)
     run = work()
     until(lambda: JobCursor.objects.filter(delayed_job=row).exists())
@@ -116,7 +114,7 @@ def test_a_worker_that_is_replaced_leaves_the_rest_to_the_next(work, ledger, ite
 
 
 @pytest.mark.slow
-def test_jobs_workoff_that_is_stopped_leaves_the_rest_to_the_next(command, ledger, items):
+def test_a_stopped_jobs_workoff_leaves_the_rest_to_the_next_one(command, ledger, items):
     row = Through.perform_later(str(ledger), 0.01)
     run = command("jobs_workoff")
     until(lambda: len(ledger.effects) >= 40)

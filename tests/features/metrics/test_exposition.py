@@ -30,7 +30,7 @@ def ours(name, meaning, values):
 
 # Beyond these, it writes the same number in another way.
 @given(odd_texts, st.dictionaries(odd_texts, st.floats(-999_999, 999_999), max_size=3))
-def test_it_is_what_prometheus_client_writes(meaning, values):
+def test_the_text_is_what_prometheus_client_writes(meaning, values):
     assert ours("jobs", meaning, values) == theirs("jobs", meaning, values)
 
 
@@ -42,14 +42,14 @@ def test_prometheus_client_reads_what_was_written(meaning, values):
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_every_number_is_read_as_it_was(value):
+def test_every_number_is_read_back_unchanged(value):
     [family] = text_string_to_metric_families(text_of([Gauge("jobs", "Jobs.", [Sample(value, {})])]))
     [sample] = family.samples
     assert sample.value == value or math.isnan(value)
     assert (sample.name, sample.labels) == ("jobs", {})
 
 
-def test_the_metrics_stand_one_after_the_other():
+def test_the_metrics_are_written_one_after_the_other():
     text = text_of(
         [
             Gauge("a", "One.", [Sample(1, {"x": "1", "y": "2"}), Sample(2, {"x": "3", "y": "4"})]),

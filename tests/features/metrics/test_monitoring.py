@@ -24,7 +24,7 @@ def promtool(*arguments):
 
 
 @needs_promtool
-def test_prometheus_takes_the_rules():
+def test_prometheus_accepts_the_rules():
     checked = promtool("check", "rules", "alerts.yml")
     alerts = re.findall(ALERT, (FOLDER / "alerts.yml").read_text(), re.MULTILINE)
     assert checked.returncode == 0, checked.stderr
@@ -38,7 +38,7 @@ def test_the_rules_fire_when_they_should_and_at_no_other_time():
 
 
 @needs_promtool
-def test_a_rule_that_is_wrong_would_be_noticed(tmp_path):
+def test_a_wrong_rule_fails_its_test(tmp_path):
     for file in FILES:
         shutil.copy(FOLDER / file, tmp_path)
     rules = tmp_path / "alerts.yml"
@@ -46,7 +46,7 @@ def test_a_rule_that_is_wrong_would_be_noticed(tmp_path):
     assert promtool("test", "rules", str(tmp_path / "alerts_test.yml")).returncode == 1
 
 
-def test_each_rule_is_tested_in_which_it_fires():
+def test_each_rule_has_a_test_in_which_it_fires():
     alerts = re.findall(ALERT, (FOLDER / "alerts.yml").read_text(), re.MULTILINE)
     tests = (FOLDER / "alerts_test.yml").read_text()
     fired = re.findall(r"alertname: (\w+)\n +exp_alerts:", tests)
@@ -86,7 +86,7 @@ def test_prometheus_understands_each_expression_of_the_dashboard(tmp_path):
     assert f"SUCCESS: {len(asked)} rules found" in checked.stdout
 
 
-def test_the_panels_of_the_dashboard_have_places_of_their_own():
+def test_the_panels_of_the_dashboard_do_not_overlap():
     panels = json.loads((FOLDER / "grafana.json").read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     places = [

@@ -55,7 +55,7 @@ def due(queue):
         "Bearer é",
     ],
 )
-def test_without_the_token_there_is_nothing_to_read(path, authorization, django_assert_num_queries):
+def test_without_the_token_a_page_is_refused(path, authorization, django_assert_num_queries):
     with django_assert_num_queries(0):
         response = get(path, authorization)
     assert (response.status_code, response.content) == (401, b"")
@@ -64,13 +64,15 @@ def test_without_the_token_there_is_nothing_to_read(path, authorization, django_
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("authorization", [None, f"Bearer {TOKEN}", "Bearer None", "Bearer "])
-def test_where_no_token_is_set_there_is_no_page(path, authorization, settings, django_assert_num_queries):
+def test_without_a_token_in_the_settings_there_is_no_page(
+    path, authorization, settings, django_assert_num_queries
+):
     settings.DJANGO_DELAYED = {}
     with django_assert_num_queries(0):
         assert get(path, authorization).status_code == 404
 
 
-def test_the_address_takes_no_token():
+def test_a_token_in_the_address_is_refused():
     assert Client().get(f"/jobs/metrics?token={TOKEN}").status_code == 401
 
 
@@ -88,7 +90,7 @@ def test_the_token_is_compared_in_constant_time(monkeypatch):
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 @pytest.mark.parametrize("path", PATHS)
-def test_whoever_has_the_token_reads_them_without_a_session(path, scheme):
+def test_the_token_gives_access_without_a_session(path, scheme):
     response = get(path, f"{scheme} {TOKEN}")
     assert response.status_code == 200
     assert "no-store" in response["Cache-Control"]
@@ -96,14 +98,14 @@ def test_whoever_has_the_token_reads_them_without_a_session(path, scheme):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_who_must_log_in_everywhere_else_needs_no_login_here(path, settings):
+def test_the_pages_need_no_login_with_login_required_middleware(path, settings):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
     assert get(path).status_code == 200
     assert get(path, None).status_code == 401
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_they_are_read_and_nothing_else(path):
+def test_the_pages_can_only_be_read(path):
     client = Client(enforce_csrf_checks=True)
     for method in ("post", "put", "delete"):
         response = getattr(client, method)(path, headers={"authorization": f"Bearer {TOKEN}"})
@@ -126,7 +128,7 @@ def test_prometheus_reads_each_metric_with_its_type_and_its_meaning():
     assert {sample.labels["queue"]: sample.value for sample in waiting} == {"default": 0.0, "mail": 1.0}
 
 
-def test_the_name_of_a_queue_may_have_what_the_format_escapes():
+def test_the_name_of_a_queue_may_have_characters_that_the_format_escapes():
     # queue_name() takes the first two; the last is written by hand.
     names = ['a "b" \\n c', "{x=1}", "a\nb"]
     for name in names:
@@ -144,7 +146,7 @@ def test_as_json_the_numbers_are_those_of_the_snapshot():
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_database_that_is_away_is_unavailable_and_says_nothing_of_itself(path, monkeypatch, caplog):
+def test_an_unavailable_database_gives_a_503_without_details(path, monkeypatch, caplog):
     def away():
         raise OperationalError("connection to 10.0.0.7 refused")
 
@@ -155,7 +157,7 @@ def test_a_database_that_is_away_is_unavailable_and_says_nothing_of_itself(path,
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_transaction_is_begun_for_them(path, monkeypatch):
+def test_the_pages_begin_no_transaction(path, monkeypatch):
     # As with a database that is away: with ATOMIC_REQUESTS, its error would come before the view.
     monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
     monkeypatch.setattr(pages, "snapshot", lambda: (_ for _ in ()).throw(OperationalError("away")))

@@ -69,7 +69,7 @@ def test_the_page_follows_the_job_without_being_loaded_again(job, open_page):
     assert tab.evaluate("window.isTheSame")
 
 
-def test_the_page_says_so_when_the_row_goes_and_asks_no_more(job, open_page):
+def test_the_page_says_when_the_row_is_gone_and_stops_asking(job, open_page):
     row = job(State.RUNNING, 1, 2)
     tab = open_page(progress_url(row))
     asked = []
@@ -81,7 +81,7 @@ def test_the_page_says_so_when_the_row_goes_and_asks_no_more(job, open_page):
     assert len(asked) == number
 
 
-def test_a_page_that_is_not_looked_at_asks_nothing(job, open_page):
+def test_a_hidden_page_asks_nothing(job, open_page):
     row = job(State.RUNNING, 1, 2)
     tab = open_page(progress_url(row))
     tab.evaluate("Object.defineProperty(document, 'hidden', {get: () => window.away, configurable: true})")
@@ -95,7 +95,7 @@ def test_a_page_that_is_not_looked_at_asks_nothing(job, open_page):
     expect(tab.get_by_text("2 of 2").last).to_be_visible()
 
 
-def test_an_error_of_the_server_is_waited_out(job, open_page):
+def test_the_page_asks_again_after_an_invalid_answer(job, open_page):
     row = job(State.RUNNING, 1, 2)
     tab = open_page(progress_url(row))
     answers = iter(["abort", "abort"])
@@ -107,7 +107,7 @@ def test_an_error_of_the_server_is_waited_out(job, open_page):
     expect(tab.get_by_text("2 of 2").last).to_be_visible()
 
 
-def test_without_scripts_a_link_looks_again(job, open_page):
+def test_without_scripts_a_link_reloads_the_page(job, open_page):
     row = job(State.RUNNING, 1, 4)
     tab = open_page(progress_url(row), scripts=False)
     expect(tab.get_by_text("1 of 4").last).to_be_visible()

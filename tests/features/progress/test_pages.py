@@ -37,7 +37,7 @@ def tag(row, **context):
 
 
 @pytest.mark.parametrize("state", State)
-def test_whoever_has_the_address_sees_where_the_job_stands_and_nothing_else(client, job, state):
+def test_the_page_shows_the_progress_of_the_job_and_nothing_else(client, job, state):
     row = job(state, 1200, 5000, "product <b>17</b>")
     path = progress_url(row)
     response = client.get(path)
@@ -59,7 +59,7 @@ def test_whoever_has_the_address_sees_where_the_job_stands_and_nothing_else(clie
         assert "s3cret" not in said
 
 
-def test_a_cancelled_job_says_so(client, job):
+def test_the_page_of_a_cancelled_job_says_so(client, job):
     row = job(State.FAILED, error_fingerprint=CANCELLED)
     assert client.get(progress_url(row), headers=JSON).json()["words"] == "It was cancelled."
 
@@ -76,13 +76,13 @@ def test_a_cancelled_job_says_so(client, job):
         (State.FINISHED, (), "1.0000"),
     ],
 )
-def test_the_bar_has_a_value_where_one_is_known(client, job, state, said, value):
+def test_the_bar_has_a_value_when_one_is_known(client, job, state, said, value):
     [bar] = re.findall("<progress[^>]*>", client.get(progress_url(job(state, *said))).text)
     assert re.findall('value="([^"]*)"', bar) == ([] if value is None else [value])
     assert 'aria-label="Progress"' in bar
 
 
-def test_a_page_in_another_language_has_its_numbers_and_a_value_that_html_knows(client, job):
+def test_a_translated_page_has_localized_numbers_and_a_bar_value_for_html(client, job):
     path = progress_url(job(State.RUNNING, 1200.5, 5000))
     text = client.get(path, headers={"accept-language": "de"}).text
     assert '<html lang="de" dir="ltr">' in text
@@ -91,7 +91,7 @@ def test_a_page_in_another_language_has_its_numbers_and_a_value_that_html_knows(
     assert '<html lang="ar" dir="rtl">' in client.get(path, headers={"accept-language": "ar"}).text
 
 
-def test_a_job_whose_row_is_gone_is_gone(client, job):
+def test_the_page_of_a_job_without_a_row_is_gone(client, job):
     row = job(State.FINISHED)
     path = progress_url(row)
     row.delete()
@@ -102,14 +102,14 @@ def test_a_job_whose_row_is_gone_is_gone(client, job):
     assert response.json()["is_over"] is True
 
 
-def test_a_plain_job_is_gone_once_it_is_performed(client):
+def test_the_page_of_a_plain_job_is_gone_once_it_is_performed(client):
     path = progress_url(enqueue(Plain(1)))
     assert client.get(path).status_code == 200
     work_off()
     assert client.get(path).status_code == 410
 
 
-def test_a_token_that_nobody_has_signed_is_not_found(client, job):
+def test_an_invalid_token_is_not_found(client, job):
     row = job()
     token = resolve(progress_url(row)).kwargs["token"]
     data, signature = token.rsplit(":", 1)
@@ -119,11 +119,11 @@ def test_a_token_that_nobody_has_signed_is_not_found(client, job):
     assert client.get(f"/jobs/progress/{'x' * 100_000}/").status_code == 404
 
 
-def test_a_token_of_one_job_is_none_of_another(job):
+def test_each_job_has_its_own_address(job):
     assert progress_url(job()) != progress_url(job())
 
 
-def test_an_address_may_be_valid_for_a_while(client, job, monkeypatch):
+def test_an_address_may_expire(client, job, monkeypatch):
     path = progress_url(job(), max_age=timedelta(hours=1))
     assert client.get(path).status_code == 200
     now = tokens.time.time()
@@ -137,20 +137,20 @@ def test_an_address_may_be_valid_for_a_while(client, job, monkeypatch):
     ("max_age", "error"),
     [(0, ValueError), (-1, ValueError), ("1h", TypeError), (True, TypeError), (float("nan"), ValueError)],
 )
-def test_what_is_no_duration_is_refused(job, max_age, error):
+def test_an_invalid_max_age_is_refused(job, max_age, error):
     with pytest.raises(error, match="max_age"):
         progress_url(job(), max_age=max_age)
 
 
 @pytest.mark.parametrize("what", [None, 1, "one", Plain(1)])
-def test_what_is_no_row_is_refused(what):
+def test_anything_but_a_row_is_refused(what):
     with pytest.raises(TypeError, match="The progress is that of a DelayedJob, and not of"):
         progress_url(what)
     with pytest.raises(TypeError):
         tag(what)
 
 
-def test_a_row_that_is_not_written_has_no_address_and_is_shown_all_the_same(settings):
+def test_an_unsaved_row_has_no_address_and_can_still_be_shown(settings):
     settings.DJANGO_DELAYED = {"DELAY_JOBS": False}
     row = enqueue(Plain(1))
     with pytest.raises(ValueError, match="has no row yet, or never gets one"):
@@ -160,25 +160,25 @@ def test_a_row_that_is_not_written_has_no_address_and_is_shown_all_the_same(sett
     assert "<script" not in shown
 
 
-def test_without_our_addresses_it_says_what_to_add(job, settings):
+def test_without_our_urls_the_error_says_what_to_add(job, settings):
     settings.ROOT_URLCONF = "tests.playground.urls"
     with pytest.raises(ImproperlyConfigured, match=r'path\("jobs/", include\("django_delayed.urls"\)\)'):
         progress_url(job())
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_it_can_only_be_read(job, method):
+def test_the_page_can_only_be_read(job, method):
     assert getattr(Client(), method)(progress_url(job())).status_code == 405
 
 
-def test_it_is_stored_nowhere_on_its_way(client, job):
+def test_the_page_is_not_cached(client, job):
     response = client.get(progress_url(job()))
     assert "no-store" in response["Cache-Control"]
     assert "Accept" in response["Vary"]
     assert client.head(progress_url(job())).status_code == 200
 
 
-def test_a_look_costs_two_statements_and_reads_no_payload(client, job, django_assert_num_queries):
+def test_a_request_takes_two_queries_and_reads_no_payload(client, job, django_assert_num_queries):
     path = progress_url(job(State.RUNNING, 1, 2))
     with django_assert_num_queries(2) as captured:
         client.get(path, headers=JSON)
@@ -201,5 +201,5 @@ def test_the_script_has_the_nonce_of_the_page(job):
     assert 'nonce="abc"' in tag(job(), csp_nonce="abc")
 
 
-def test_the_tag_takes_a_time(job):
+def test_the_tag_accepts_a_max_age(job):
     assert progress_url(job()) not in tag(DelayedJob.objects.get(), max_age=60)

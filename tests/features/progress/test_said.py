@@ -39,13 +39,13 @@ class Silent(Job):
     ],
     ids=range(15),
 )
-def test_what_is_no_progress_is_an_error_also_where_no_worker_performs_the_job(said, error, sentence):
+def test_invalid_progress_is_an_error_also_without_a_worker(said, error, sentence):
     with pytest.raises(error, match=sentence):
         Silent.perform_now(*said)
 
 
 @pytest.mark.parametrize("said", [(0, None), (0, 0), (0.5, 1), (3, 2), (Small(1), 2), (LARGEST, LARGEST)])
-def test_numbers_of_all_kinds_are_taken(said):
+def test_numbers_of_all_kinds_are_accepted(said):
     Silent.perform_now(*said)
     taken = check_said(*said, "")
     assert (taken.done, taken.total) == said
@@ -80,7 +80,7 @@ def test_a_note_is_one_line_of_at_most_255_characters(note, kept):
         (0.5, 1, 0.5, "0.5 of 1"),
     ],
 )
-def test_the_fraction_is_never_more_than_all(done, total, fraction, text):
+def test_the_fraction_is_at_most_one(done, total, fraction, text):
     progress = Progress(done=done, total=total)
     assert progress.fraction == fraction
     assert str(progress) == text

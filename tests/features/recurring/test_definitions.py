@@ -15,7 +15,7 @@ EVERY = every(timedelta(minutes=5))
 NAME = "tests.blog.jobs:Plain"
 
 
-def test_without_schedules_there_are_none():
+def test_without_schedules_there_are_no_definitions():
     assert definitions() == {}
 
 
@@ -40,7 +40,7 @@ def test_a_job_class_that_has_a_schedule_recurs_under_its_own_name(monkeypatch):
         ("tests.blog.jobs:Cleaner.Inner.sweep", (), "Cleaner.Inner.sweep"),
     ],
 )
-def test_jobs_functions_and_class_methods_recur_by_the_setting(recurring, db, name, args, row_name):
+def test_the_setting_makes_jobs_functions_and_class_methods_recur(recurring, db, name, args, row_name):
     recurring(it={"job": name, "schedule": EVERY, "args": args, "queue": "nightly", "max_attempts": 2})
     [definition] = definitions().values()
     assert (definition.name, definition.job, definition.times) == ("it", name, EVERY)
@@ -82,7 +82,7 @@ def test_a_method_that_is_handled_asynchronously_keeps_its_options(recurring, db
         ({"priority": "high"}, "priority must be a whole number"),
     ],
 )
-def test_a_wrong_entry_is_told_by_the_checks_and_stops_the_supervisor(recurring, entry, why):
+def test_an_invalid_entry_is_reported_by_the_checks_and_stops_the_supervisor(recurring, entry, why):
     recurring(nightly={"schedule": EVERY} | entry)
     [sentence] = problems()
     assert sentence.startswith("DJANGO_DELAYED['RECURRING']['nightly']: ")
@@ -104,13 +104,13 @@ def test_the_job_of_a_row_has_its_arguments_and_its_options(schedule):
     assert (written.queue, written.priority) == ("nightly", -7)
 
 
-def test_a_row_without_options_is_as_its_job_says(schedule):
+def test_a_row_without_options_has_those_of_its_job(schedule):
     arguments = '{"args": [1], "kwargs": {}}'
     row = enqueue(definition_of(schedule(job="tests.blog.jobs:CleanUpJob", arguments=arguments)).make_job())
     assert (row.queue, row.priority) == ("maintenance", 10)
 
 
-def test_the_times_of_a_row_are_checked_once_more():
+def test_the_times_of_a_row_are_checked_again():
     row = Schedule(job=NAME, cron="0 3 * * *", zone="Europe/Paris")
     assert definition_of(row).times == row.times == cron("0 3 * * *", zone="Europe/Paris")
     with pytest.raises(ValueError, match="is no cron expression"):
@@ -119,6 +119,6 @@ def test_the_times_of_a_row_are_checked_once_more():
         definition_of(Schedule(job=NAME, cron="0 3 * * *", zone="Mars"))
 
 
-def test_a_row_names_a_job_class_and_nothing_else():
+def test_a_row_can_only_name_a_job_class():
     with pytest.raises(TypeError, match="resize is no Job"):
         definition_of(Schedule(job="tests.blog.jobs:resize", every=timedelta(1), arguments="")).make_job()

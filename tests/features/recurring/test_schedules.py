@@ -41,7 +41,7 @@ def test_the_ticks_of_an_expression_are_those_of_cron_in_its_zone(expression, zo
     assert list(islice(found, len(ticks))) == [datetime(*tick, tzinfo=UTC) for tick in ticks]
 
 
-def test_without_a_zone_an_expression_is_one_in_that_of_the_settings(settings):
+def test_without_a_zone_an_expression_is_in_the_time_zone_of_the_settings(settings):
     settings.TIME_ZONE = "America/New_York"
     assert next(cron("0 3 * * *").after(NEW_YEAR)) == local("America/New_York", 2026, 1, 1, 3)
 
@@ -52,7 +52,7 @@ def test_without_a_zone_an_expression_is_one_in_that_of_the_settings(settings):
     ["Europe/Paris", "America/New_York", "Africa/Cairo", "America/Santiago", "Australia/Lord_Howe", "UTC"],
 )
 @pytest.mark.parametrize("at", ["0 0", "30 0", "45 1", "0 2", "15 2", "30 2", "0 3", "30 3", "30 23"])
-def test_a_time_of_day_comes_once_on_each_day_of_a_year_with_clock_changes(zone, at):
+def test_a_time_of_day_is_due_once_on_each_day_of_a_year_with_clock_changes(zone, at):
     minute, hour = at.split()
     days = [
         tick.astimezone(ZoneInfo(zone)).date()
@@ -61,12 +61,12 @@ def test_a_time_of_day_comes_once_on_each_day_of_a_year_with_clock_changes(zone,
     assert days == [date(2026, 1, 1) + timedelta(days=number) for number in range(365)]
 
 
-def test_a_time_of_day_that_does_not_exist_comes_when_the_gap_ends():
+def test_a_time_of_day_that_does_not_exist_is_due_when_the_gap_ends():
     [tick] = islice(cron("30 2 * * *", zone="Europe/Paris").after(local("Europe/Paris", 2026, 3, 29)), 1)
     assert tick == local("Europe/Paris", 2026, 3, 29, 3)
 
 
-def test_a_time_of_day_that_exists_twice_comes_the_first_time():
+def test_a_time_of_day_that_exists_twice_is_due_the_first_time():
     times = cron("30 2 * * *", zone="Europe/Paris")
     first, following = islice(times.after(local("Europe/Paris", 2026, 10, 25)), 2)
     assert first == local("Europe/Paris", 2026, 10, 25, 2, 30)
@@ -76,13 +76,13 @@ def test_a_time_of_day_that_exists_twice_comes_the_first_time():
 
 
 @pytest.mark.parametrize("zone", ["Europe/Paris", "Australia/Lord_Howe"])
-def test_an_hour_that_is_a_star_follows_the_real_time(zone):
+def test_a_star_for_the_hour_follows_the_elapsed_time(zone):
     ticks = ticks_of_year(cron("*/30 * * * *", zone=zone))
     assert {later - earlier for earlier, later in pairwise(ticks)} == {timedelta(minutes=30)}
 
 
 @pytest.mark.parametrize("expression", ["0 3 * * *", "*/7 * * * *", "30 2 1 * *", "0 0 29 2 *"])
-def test_the_last_ticks_are_the_last_of_those_one_after_the_other(expression):
+def test_last_gives_the_last_of_the_ticks_that_after_gives(expression):
     times, chance = cron(expression, zone="Europe/Paris"), random.Random(expression)
     for minutes in [0, 1, 90, 3_000, 3_000, 60_000, 700_000]:
         since = NEW_YEAR + timedelta(minutes=chance.randrange(500_000))
@@ -92,7 +92,7 @@ def test_the_last_ticks_are_the_last_of_those_one_after_the_other(expression):
             assert times.last(since, until, most) == ticks[-most:]
 
 
-def test_the_last_tick_of_years_of_minutes_is_found_without_walking_over_all(monkeypatch):
+def test_the_last_tick_of_years_of_minutes_is_found_without_going_through_all(monkeypatch):
     seen = []
 
     class Counted(schedules.CronSim):
@@ -119,7 +119,7 @@ def test_an_interval_is_counted_from_1970_in_utc():
 
 
 @pytest.mark.parametrize("most", [1, 2, 100])
-def test_the_last_ticks_of_an_interval(most):
+def test_last_gives_the_last_ticks_of_an_interval(most):
     times = every(60)
     assert times.last(NEW_YEAR, NEW_YEAR, most) == []
     assert times.last(NEW_YEAR, NEW_YEAR + timedelta(seconds=59), most) == []
@@ -153,7 +153,7 @@ def test_the_last_ticks_of_an_interval(most):
         ("0 0 31 4,6,9,11 *", "Bad day-of-month"),
     ],
 )
-def test_a_wrong_expression_is_refused_with_a_sentence(expression, why):
+def test_an_invalid_expression_is_refused_with_the_reason(expression, why):
     with pytest.raises(ValueError, match=r"(?s)\.$") as raised:
         cron(expression)
     assert why in str(raised.value)
@@ -173,7 +173,7 @@ def test_an_expression_that_is_never_due_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("expression", [None, 5, b"* * * * *", ["*"] * 5, timedelta(1), time(3)])
-def test_what_is_no_text_is_no_expression(expression):
+def test_an_expression_that_is_not_a_text_is_refused(expression):
     with pytest.raises(TypeError, match="cron\\(\\) takes an expression"):
         cron(expression)
 
@@ -188,7 +188,7 @@ def test_an_unknown_zone_is_refused(zone):
 
 
 @pytest.mark.parametrize("zone", [5, b"UTC", UTC, PARIS, ["UTC"]])
-def test_a_zone_is_named_by_a_text(zone):
+def test_a_zone_that_is_not_a_text_is_refused(zone):
     with pytest.raises(TypeError, match="the name of a time zone"):
         cron("0 3 * * *", zone=zone)
 
@@ -196,13 +196,13 @@ def test_a_zone_is_named_by_a_text(zone):
 @pytest.mark.parametrize(
     "interval", [0, -1, timedelta(0), 0.5, timedelta(seconds=1.5), timedelta(days=40_000), float("inf")]
 )
-def test_an_interval_is_one_of_whole_seconds(interval):
+def test_an_interval_out_of_range_or_with_fractions_of_a_second_is_refused(interval):
     with pytest.raises(ValueError, match="every"):
         every(interval)
 
 
 @pytest.mark.parametrize("interval", [None, "5 minutes", True, float, [5]])
-def test_an_interval_is_a_timedelta_or_a_number(interval):
+def test_an_interval_that_is_neither_a_timedelta_nor_a_number_is_refused(interval):
     with pytest.raises(TypeError, match="every"):
         every(interval)
 
@@ -214,7 +214,7 @@ def test_without_cronsim_cron_says_what_to_install_and_every_works(monkeypatch):
     assert next(every(60).after(NEW_YEAR)) == NEW_YEAR + timedelta(seconds=60)
 
 
-def test_seconds_stand_for_a_moment_in_any_zone():
+def test_seconds_identify_a_moment_in_any_zone():
     first, second = (datetime(2026, 10, 25, 2, 30, tzinfo=PARIS, fold=fold) for fold in (0, 1))
     assert seconds_of(second) - seconds_of(first) == 3600
     assert moment_of(seconds_of(second)).astimezone(PARIS).fold == 1

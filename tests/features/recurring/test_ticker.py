@@ -74,7 +74,7 @@ def test_the_supervisor_is_woken_when_the_next_tick_comes(schedule, ticker, on_t
     assert ticks() == [tick, tick + FIVE]
 
 
-def test_a_schedule_that_is_paused_or_gone_wakes_nobody(schedule, ticker, recurring):
+def test_a_schedule_that_is_paused_or_gone_does_not_wake_the_supervisor(schedule, ticker, recurring):
     recurring(it={"schedule": every(1)})
     ticker().run()
     recurring()
@@ -84,7 +84,7 @@ def test_a_schedule_that_is_paused_or_gone_wakes_nobody(schedule, ticker, recurr
     assert one.due_in is None
 
 
-def test_no_other_supervisor_makes_the_job_once_more(schedule, ticker, on_time, ticks):
+def test_several_supervisors_make_the_job_of_a_tick_once(schedule, ticker, on_time, ticks):
     schedule()
     one, other = ticker(), ticker()
     tick = on_time()
@@ -94,7 +94,7 @@ def test_no_other_supervisor_makes_the_job_once_more(schedule, ticker, on_time, 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_supervisors_that_race_one_makes_the_job(schedule, ticks, made):
+def test_only_one_of_several_racing_supervisors_makes_the_job(schedule, ticks, made):
     row = schedule(every=timedelta(seconds=1))
     numbers, racers, errors, made_by = range(1, 21), 4, [], []
     barrier = threading.Barrier(racers)
@@ -121,7 +121,7 @@ def test_of_supervisors_that_race_one_makes_the_job(schedule, ticks, made):
     assert sum(job is not None for job in made_by) == len(numbers)
 
 
-def test_a_key_of_the_table_refuses_a_second_run_of_a_tick(schedule, on_time, made):
+def test_a_unique_constraint_refuses_a_second_run_of_a_tick(schedule, on_time, made):
     row = schedule()
     tick = on_time()
     assert make_run(row, definition_of(row), moment_of(tick))
@@ -149,7 +149,7 @@ def test_a_job_whose_run_cannot_be_written_is_not_enqueued(schedule, on_time, ma
     assert make_run(row, definition_of(row), moment_of(tick))
 
 
-def test_a_project_without_schedules_is_asked_one_thing(ticker, django_assert_num_queries):
+def test_a_project_without_schedules_takes_one_query(ticker, django_assert_num_queries):
     one = ticker()
     for _ in range(3):
         with django_assert_num_queries(1):
@@ -157,7 +157,7 @@ def test_a_project_without_schedules_is_asked_one_thing(ticker, django_assert_nu
     assert one.due_in is None
 
 
-def test_a_look_costs_one_statement_however_many_schedules(
+def test_a_look_takes_one_query_for_any_number_of_schedules(
     schedule, ticker, recurring, django_assert_num_queries
 ):
     recurring(**{f"s{number}": {"schedule": every(100 * 86_400)} for number in range(5)})
@@ -193,7 +193,7 @@ def test_a_supervisor_writes_the_schedules_of_its_code(recurring, ticker, monkey
     assert not Schedule.objects.gone().exists()
 
 
-def test_its_ticks_become_jobs_with_its_arguments(recurring, ticker, on_time, made):
+def test_the_ticks_of_a_schedule_of_the_code_become_jobs_with_its_arguments(recurring, ticker, on_time, made):
     recurring(it={"schedule": every(FIVE), "job": "tests.blog.jobs:resize", "args": ["p"], "priority": -3})
     one = ticker()
     one.run()
@@ -204,7 +204,7 @@ def test_its_ticks_become_jobs_with_its_arguments(recurring, ticker, on_time, ma
     assert '"args":["p"]' in job.payload
 
 
-def test_starting_again_changes_nothing(recurring, ticker, on_time, ticks):
+def test_a_restart_of_the_supervisor_changes_nothing(recurring, ticker, on_time, ticks):
     recurring(it={"schedule": every(FIVE)})
     ticker().run()
     tick = on_time()
@@ -214,7 +214,7 @@ def test_starting_again_changes_nothing(recurring, ticker, on_time, ticks):
     assert Schedule.objects.get().since == tick
 
 
-def test_a_changed_schedule_misses_nothing_of_its_own_past(recurring, ticker, time, ticks):
+def test_a_schedule_with_new_times_does_not_catch_up_on_its_past(recurring, ticker, time, ticks):
     recurring(it={"schedule": every(86_400 * 30)})
     ticker().run()
     time.advance(3 * HOUR)
@@ -243,7 +243,9 @@ def test_a_changed_job_leaves_the_times_and_the_other_schedules_alone(recurring,
     assert list(others.values("name", "job", "every", "since")) == before
 
 
-def test_of_two_versions_of_the_code_neither_deletes_what_the_other_has(recurring, ticker, on_time, ticks):
+def test_two_versions_of_the_code_do_not_delete_the_schedules_of_each_other(
+    recurring, ticker, on_time, ticks
+):
     recurring(old={"schedule": every(FIVE)}, both={"schedule": every(FIVE)})
     old = ticker()
     recurring(new={"schedule": every(FIVE)}, both={"schedule": every(FIVE)})
@@ -258,7 +260,7 @@ def test_of_two_versions_of_the_code_neither_deletes_what_the_other_has(recurrin
     assert sorted(runs) == ["both", "new", "old"]
 
 
-def test_of_two_versions_of_a_schedule_each_supervisor_follows_its_own(recurring, ticker, on_time, made):
+def test_each_supervisor_follows_its_own_version_of_a_schedule(recurring, ticker, on_time, made):
     recurring(it={"schedule": every(FIVE), "args": ["old"]})
     old = ticker()
     recurring(it={"schedule": every(86_400 * 300), "args": ["new"]})
@@ -274,7 +276,9 @@ def test_of_two_versions_of_a_schedule_each_supervisor_follows_its_own(recurring
     assert str(Schedule.objects.get().times) == "every 300 days, 0:00:00"
 
 
-def test_what_nobody_has_announced_for_a_lease_is_gone_and_comes_back(recurring, ticker, time, schedule):
+def test_a_schedule_that_nobody_has_announced_for_a_lease_is_gone_until_it_is_announced_again(
+    recurring, ticker, time, schedule
+):
     schedule(name="made by an operator")
     recurring(it={"schedule": every(86_400 * 300)})
     one = ticker()
@@ -287,7 +291,7 @@ def test_what_nobody_has_announced_for_a_lease_is_gone_and_comes_back(recurring,
     assert not Schedule.objects.gone().exists()
 
 
-def test_a_supervisor_announces_the_schedules_of_its_own_code_alone(recurring, ticker, time):
+def test_a_supervisor_announces_only_the_schedules_of_its_own_code(recurring, ticker, time):
     for name in ("old", "new"):
         recurring(**{name: {"schedule": every(86_400 * 300)}})
         ticker().run()
@@ -370,7 +374,7 @@ def test_a_pause_holds_for_a_supervisor_that_has_read_the_row_before(schedule, o
 
 
 @pytest.mark.parametrize("catch_up", ["latest", "all"])
-def test_after_a_pause_it_goes_on_with_its_next_tick(schedule, ticker, on_time, ticks, catch_up):
+def test_after_a_pause_a_schedule_goes_on_with_its_next_tick(schedule, ticker, on_time, ticks, catch_up):
     row = schedule(catch_up=catch_up)
     pause([row.pk])
     on_time(others=10)
@@ -388,7 +392,7 @@ def test_after_a_pause_it_goes_on_with_its_next_tick(schedule, ticker, on_time, 
 
 
 @pytest.mark.parametrize(("missed", "caught_up"), [(1, 1), (7, 7), (130, 100)])
-def test_all_missed_ticks_become_jobs_a_hundred_at_most(
+def test_catch_up_all_makes_jobs_of_at_most_a_hundred_missed_ticks(
     schedule, ticker, on_time, ticks, made, missed, caught_up
 ):
     schedule(catch_up="all")
@@ -398,7 +402,9 @@ def test_all_missed_ticks_become_jobs_a_hundred_at_most(
     assert [seconds_of(job.run_at) for job in made()] == ticks()
 
 
-def test_the_latest_missed_tick_becomes_a_job(schedule, ticker, on_time, time, ticks, caplog):
+def test_catch_up_latest_makes_a_job_of_the_latest_missed_tick(
+    schedule, ticker, on_time, time, ticks, caplog
+):
     schedule()
     last = on_time(others=20)
     ticker().run()
@@ -414,7 +420,7 @@ def test_the_latest_missed_tick_becomes_a_job(schedule, ticker, on_time, time, t
     assert f"clean has missed its tick of {moment_of(missed)}; its job comes now" in record.getMessage()
 
 
-def test_no_missed_tick_becomes_a_job_and_one_that_is_late_by_little_does(
+def test_catch_up_none_makes_a_job_only_of_a_tick_that_is_slightly_late(
     schedule, ticker, on_time, time, ticks
 ):
     schedule(catch_up="none")
@@ -446,9 +452,7 @@ def test_a_year_of_days_with_clock_changes_makes_one_job_a_day(schedule, ticker,
     assert [seconds_of(job.run_at) for job in made()] == [seconds_of(tick) for tick in expected]
 
 
-def test_hours_go_on_through_a_clock_change_without_time_zones_in_the_database(
-    settings, schedule, ticker, ticks
-):
+def test_an_hourly_schedule_goes_on_through_a_clock_change_without_use_tz(settings, schedule, ticker, ticks):
     settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Paris"
     connection.__dict__.pop("timezone", None)
     connection.__dict__.pop("timezone_name", None)
@@ -474,7 +478,7 @@ def test_hours_go_on_through_a_clock_change_without_time_zones_in_the_database(
 # What goes wrong.
 
 
-def test_a_schedule_whose_job_cannot_be_made_is_told_once_and_keeps_no_other_waiting(
+def test_a_schedule_that_cannot_make_its_job_is_reported_once_and_blocks_no_other(
     schedule, ticker, on_time, made, caplog
 ):
     broken, _ = schedule(name="broken", job="tests.blog.jobs:Absent"), schedule(name="whole")
@@ -500,7 +504,7 @@ def test_a_schedule_whose_job_cannot_be_made_is_told_once_and_keeps_no_other_wai
 @pytest.mark.parametrize(
     "error", [ValueError("no"), IntegrityError("no"), OperationalError("no such table: x")]
 )
-def test_a_hook_that_raises_takes_nothing_with_it(schedule, ticker, on_time, made, ticks, monkeypatch, error):
+def test_a_tick_is_tried_again_when_a_hook_raises(schedule, ticker, on_time, made, ticks, monkeypatch, error):
     def refuse(self):
         raise error
 
@@ -519,7 +523,7 @@ def test_a_hook_that_raises_takes_nothing_with_it(schedule, ticker, on_time, mad
     assert len(made()) == 1
 
 
-def test_a_tick_whose_job_a_hook_does_not_want_is_over(schedule, ticker, on_time, made, ticks, monkeypatch):
+def test_a_tick_is_over_when_a_hook_vetoes_its_job(schedule, ticker, on_time, made, ticks, monkeypatch):
     schedule()
     monkeypatch.setattr(jobs.Plain, "before_enqueue", lambda self: False)
     tick = on_time()
@@ -530,7 +534,7 @@ def test_a_tick_whose_job_a_hook_does_not_want_is_over(schedule, ticker, on_time
     assert ScheduleRun.objects.get().delayed_job_id is None
 
 
-def test_a_job_is_made_where_a_process_reports_its_own_trouble(schedule, ticker, on_time, made):
+def test_the_job_of_a_tick_is_never_a_report(schedule, ticker, on_time, made):
     schedule()
     on_time()
     with reporting():
@@ -540,7 +544,7 @@ def test_a_job_is_made_where_a_process_reports_its_own_trouble(schedule, ticker,
 
 
 @pytest.mark.parametrize("given", [{"DELAY_JOBS": False}, {"ENQUEUE": "on_commit"}, {"ENQUEUE": "immediate"}])
-def test_a_job_is_left_to_a_worker_whatever_the_settings_say_of_other_enqueues(
+def test_the_job_of_a_tick_is_left_to_a_worker_whatever_the_settings_of_enqueues_are(
     settings, schedule, ticker, on_time, ticks, made, given, diary
 ):
     settings.DJANGO_DELAYED = given

@@ -125,7 +125,7 @@ def test_a_key_stays_as_long_as_its_job_may_hold_it(write, holders, unique):
         assert holders() == [row.pk]
 
 
-def test_the_check_goes_through_all_keys_some_at_a_time(write, holders, monkeypatch):
+def test_the_key_check_goes_through_all_keys_in_batches(write, holders, monkeypatch):
     monkeypatch.setattr(holding, "KEYS_AT_A_TIME", 10)
     enqueue_all([Plain(n) for n in range(35)], unique=True)
     assert remove_free(jobs.all(), "")[0] == 0
@@ -143,7 +143,7 @@ def test_the_check_goes_through_all_keys_some_at_a_time(write, holders, monkeypa
     assert set(holders()) == kept
 
 
-def test_without_unique_jobs_the_check_is_one_statement(django_assert_num_queries):
+def test_without_unique_jobs_the_key_check_takes_one_query(django_assert_num_queries):
     with django_assert_num_queries(1):
         KeyCheck().run()
 
@@ -165,7 +165,7 @@ def test_a_key_that_is_taken_meanwhile_is_not_removed(write, holders, monkeypatc
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no row locks")
-def test_the_check_waits_for_no_transaction(write, in_thread):
+def test_the_key_check_waits_for_no_transaction(write, in_thread):
     write(1)
     jobs.all().delete()
     with transaction.atomic():

@@ -29,14 +29,14 @@ def given(rows):
     return [row and load(row).args for row in rows]
 
 
-def test_of_many_jobs_the_caller_gets_none_for_each_duplicate(write, ids):
+def test_the_caller_gets_none_for_each_duplicate_of_many_jobs(write, ids):
     first = write(1)
     rows = enqueue_all([Plain(n) for n in (0, 1, 2, 0, 3)], unique=True)
     assert given(rows) == [(0,), None, (2,), None, (3,)]
     assert ids() == [first.pk, *[row.pk for row in rows if row]]
 
 
-def test_of_jobs_that_replace_each_other_the_last_is_enqueued(ids):
+def test_the_last_of_jobs_that_replace_each_other_is_enqueued(ids):
     jobs = [Plain(n) for n in range(4)]
     rows = enqueue_all(jobs, unique=Unique("one", on_duplicate="replace"))
     assert given(rows) == [None, None, None, (3,)]
@@ -49,7 +49,7 @@ def test_plain_and_unique_jobs_are_enqueued_together(monkeypatch):
     assert given(rows) == [(1,), (1,), (1,), None, (1,)]
 
 
-def test_enqueue_many_counts_those_that_are_enqueued(write):
+def test_enqueue_many_counts_the_jobs_that_are_enqueued(write):
     write(1)
     assert enqueue_many((Plain(n % 10) for n in range(35)), chunk=7, unique=True) == 9
     assert DelayedJob.objects.count() == 10
@@ -65,7 +65,7 @@ def test_more_jobs_than_one_statement_takes_are_enqueued_and_found_to_be_duplica
     assert DelayedJob.objects.count() == UniqueKey.objects.count() == 2100
 
 
-def test_a_job_that_is_debounced_waits_from_the_last_enqueue_on(write, ids):
+def test_a_debounced_job_waits_from_its_last_enqueue(write, ids):
     for seconds in (60, 120, 600):
         row = write(1, unique=REPLACE, wait=seconds)
     assert ids() == [row.pk]
@@ -73,7 +73,7 @@ def test_a_job_that_is_debounced_waits_from_the_last_enqueue_on(write, ids):
     assert found.run_at - found.created_at == timedelta(seconds=600)
 
 
-def test_a_job_that_is_replaced_takes_its_failed_attempts_with_it(write):
+def test_the_failed_attempts_of_a_replaced_job_are_removed(write):
     unique = Unique(until="finish", on_duplicate="replace")
     write(unique=unique)
     DelayedJob.objects.reschedule(claim(), ERROR, HOUR)
@@ -83,7 +83,7 @@ def test_a_job_that_is_replaced_takes_its_failed_attempts_with_it(write):
     assert not FailedAttempt.objects.exists()
 
 
-def test_while_a_job_runs_one_successor_waits(write, ids):
+def test_at_most_one_equal_job_waits_while_a_job_runs(write, ids):
     unique = Unique(until="finish", on_duplicate="replace")
     write(unique=unique)
     held = claim()
@@ -95,7 +95,7 @@ def test_while_a_job_runs_one_successor_waits(write, ids):
     assert ids() == []
 
 
-def test_a_retrying_job_whose_key_another_has_taken_stays(write, ids):
+def test_a_retrying_job_stays_when_another_has_taken_its_key(write, ids):
     write()
     held = claim()
     second = write()
@@ -107,7 +107,7 @@ def test_a_retrying_job_whose_key_another_has_taken_stays(write, ids):
 
 
 @pytest.mark.parametrize("end", ["release", "snooze", "suspect"])
-def test_a_job_that_waits_again_without_an_attempt_holds_its_key_again(write, end):
+def test_a_job_that_waits_again_without_a_counted_attempt_holds_its_key_again(write, end):
     write()
     held = claim()
     moves = {
@@ -144,12 +144,12 @@ def test_a_tick_of_a_schedule_makes_no_job_while_an_equal_one_waits(settings):
     assert list(made.values_list("delayed_job_id", flat=True)) == [first.pk, None]
 
 
-def test_a_hook_that_vetoes_keeps_no_key(write):
+def test_a_vetoed_job_holds_no_key(write):
     assert Hooked.set(unique=True).perform_later("", True) is None
     assert not UniqueKey.objects.exists()
 
 
-def test_a_transaction_that_is_rolled_back_keeps_no_key(write, ids):
+def test_a_job_of_a_rolled_back_transaction_holds_no_key(write, ids):
     with transaction.atomic():
         row = write(1)
         assert write(1) is None
@@ -159,7 +159,7 @@ def test_a_transaction_that_is_rolled_back_keeps_no_key(write, ids):
     assert write(1) is not None
 
 
-def test_a_replaced_job_is_there_again_when_the_transaction_is_rolled_back(write, ids):
+def test_a_replaced_job_is_restored_when_the_transaction_is_rolled_back(write, ids):
     first = write(1)
     with transaction.atomic():
         write(1, unique=REPLACE)
@@ -168,7 +168,7 @@ def test_a_replaced_job_is_there_again_when_the_transaction_is_rolled_back(write
     assert write(1) is None
 
 
-def test_a_block_inside_a_transaction_that_is_rolled_back_takes_its_keys_with_it(write, ids):
+def test_a_job_of_a_rolled_back_savepoint_holds_no_key(write, ids):
     with transaction.atomic():
         with transaction.atomic():
             write(1)
@@ -188,7 +188,9 @@ def test_a_job_that_waits_for_the_commit_has_no_id_if_it_is_a_duplicate_then(set
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
-def test_a_job_that_is_enqueued_immediately_outlives_the_transaction_with_its_key(settings, write, ids):
+def test_a_job_that_is_enqueued_immediately_keeps_its_key_when_the_transaction_is_rolled_back(
+    settings, write, ids
+):
     settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
     with transaction.atomic():
         row = write(1)
@@ -198,14 +200,14 @@ def test_a_job_that_is_enqueued_immediately_outlives_the_transaction_with_its_ke
     assert write(1) is None
 
 
-def test_a_job_that_is_performed_at_once_is_no_duplicate(settings, write, diary):
+def test_a_job_that_is_performed_inline_is_no_duplicate(settings, write, diary):
     settings.DJANGO_DELAYED = {"DELAY_JOBS": False}
     assert None not in [write(1), write(1)]
     assert diary == [("plain", (1,), {})] * 2
     assert not UniqueKey.objects.exists()
 
 
-def test_an_enqueue_that_meets_a_conflict_at_any_statement_is_done_again(write, ids, monkeypatch):
+def test_an_enqueue_with_a_conflict_at_any_statement_is_repeated(write, ids, monkeypatch):
     monkeypatch.setattr(base.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(base.Database, "is_conflict", lambda self, error: "conflict" in str(error))
     unique = Unique("one", until="finish", on_duplicate="replace")
@@ -232,7 +234,7 @@ def test_an_enqueue_that_meets_a_conflict_at_any_statement_is_done_again(write, 
     assert number >= 6
 
 
-def test_a_unique_job_costs_a_fixed_number_of_statements_and_a_plain_one_what_it_did(write):
+def test_a_unique_job_takes_a_fixed_number_of_statements_and_a_plain_one_takes_one(write):
     connection.ensure_connection()
 
     def count(function):

@@ -40,7 +40,7 @@ def equal(first, second):
         (([{1, 2}, {3}],), ([{2, 1}, {3}],)),
     ],
 )
-def test_jobs_are_equal_that_do_the_same_with_the_same_arguments(write, args, others):
+def test_jobs_of_the_same_class_with_equal_arguments_are_equal(write, args, others):
     assert equal(lambda: write(*args), lambda: write(*others))
 
 
@@ -61,14 +61,14 @@ def test_jobs_with_other_arguments_are_not_equal(write, args, others):
     assert not equal(lambda: write(*args), lambda: write(*others))
 
 
-def test_neither_language_nor_options_make_a_difference(write):
+def test_language_and_options_make_no_difference(write):
     with translation.override("de"):
         write(queue="a", priority=3)
     with translation.override("fr"):
         assert write(queue="b", wait=60, max_run_time=9) is None
 
 
-def test_an_instance_is_its_model_and_its_key(post):
+def test_instances_are_equal_by_model_and_primary_key(post):
     other = Post.objects.create(title="b")
     assert equal(
         lambda: enqueue(CleanUpJob(post), unique=True),
@@ -77,7 +77,7 @@ def test_an_instance_is_its_model_and_its_key(post):
     assert enqueue(CleanUpJob(other), unique=True) is not None
 
 
-def test_equal_arguments_of_other_jobs_methods_functions_and_instances_are_something_else(post, write):
+def test_equal_arguments_of_other_jobs_methods_functions_or_instances_are_not_equal(post, write):
     other = Post.objects.create(title="b")
     fancy = Fancy.objects.create(title="c", pk=post.pk + 100)
     enqueues = [
@@ -96,7 +96,7 @@ def test_equal_arguments_of_other_jobs_methods_functions_and_instances_are_somet
     assert [write_one() for write_one in enqueues] == [None] * len(enqueues)
 
 
-def test_a_mail_is_unique_by_what_it_says(settings):
+def test_a_mail_is_unique_by_its_content(settings):
     def mail(text):
         return EmailMessage("hello", text, "a@example.com", ["b@example.com"])
 
@@ -105,14 +105,14 @@ def test_a_mail_is_unique_by_what_it_says(settings):
     assert issubclass(NoticeMailer, Mailer)
 
 
-def test_a_key_is_what_makes_jobs_equal(write):
+def test_jobs_with_equal_keys_are_equal(write):
     assert equal(lambda: write(1, unique=Unique("k")), lambda: write(2, unique=Unique(key="k")))
     assert write(1, unique=Unique("other")) is not None
     # That of the arguments is another one.
     assert write(1) is not None
 
 
-def test_a_key_is_the_jobs_own(post, write):
+def test_each_job_class_method_and_function_has_its_own_keys(post, write):
     other = Post.objects.create(title="b")
     unique = Unique(7)
     assert write(1, unique=unique) is not None
@@ -125,7 +125,7 @@ def test_a_key_is_the_jobs_own(post, write):
     assert delay(resize, unique=unique)(2) is None
 
 
-def test_the_function_of_a_key_is_called_as_that_of_an_option(post, write):
+def test_the_function_of_a_key_is_called_like_the_function_of_an_option(post, write):
     given = []
 
     def key(target):
@@ -139,7 +139,7 @@ def test_the_function_of_a_key_is_called_as_that_of_an_option(post, write):
     assert write(9, unique=Unique(lambda: 5)) is None
 
 
-def test_a_class_and_a_decorated_method_say_that_they_are_unique(monkeypatch):
+def test_a_job_class_may_be_unique_and_set_may_override_it(monkeypatch):
     monkeypatch.setattr(Indexing, "unique", Unique(lambda job: job.args[0]))
     first = Indexing.perform_later(1, "a")
     assert [Indexing.perform_later(1, "b"), Indexing.set(queue="x").perform_later(1)] == [None, None]
@@ -149,7 +149,7 @@ def test_a_class_and_a_decorated_method_say_that_they_are_unique(monkeypatch):
     assert DelayedJob.objects.get(pk=first.pk).extras & UNIQUE
 
 
-def test_the_option_may_be_a_function_that_decides(write):
+def test_the_unique_option_may_be_a_function(write):
     def decides(job):
         return job.args[0] > 1
 
@@ -157,7 +157,7 @@ def test_the_option_may_be_a_function_that_decides(write):
     assert write(2, unique=decides) is None
 
 
-def test_handle_asynchronously_takes_it():
+def test_handle_asynchronously_accepts_the_unique_option():
     decorate = handle_asynchronously(unique=Unique(until="finish"))
 
     class Shelf:
@@ -170,7 +170,7 @@ def test_handle_asynchronously_takes_it():
 
 
 @pytest.mark.parametrize("length", [1, LONGEST_TEXT, LONGEST_TEXT + 1, 100_000, 900_000])
-def test_a_key_of_any_length_is_a_key(write, length):
+def test_a_key_may_have_any_length(write, length):
     row = write(1, unique=Unique("é" * length))
     assert write(2, unique=Unique("é" * length)) is None
     assert write(3, unique=Unique("é" * length + "x")) is not None
@@ -181,20 +181,20 @@ def test_a_key_of_any_length_is_a_key(write, length):
 @pytest.mark.parametrize(
     "key", ["", 0, False, 2**70, 1.5, b"\0", ("a", 1), timedelta(1), {"a": [None]}, "<b>'\"%s"]
 )
-def test_a_value_of_any_type_that_a_job_takes_is_a_key(write, key):
+def test_a_key_may_have_any_type_that_an_argument_may_have(write, key):
     assert equal(lambda: write(1, unique=Unique(key)), lambda: write(2, unique=Unique(lambda: key)))
 
 
 @pytest.mark.parametrize(
     "key", [object(), float("nan"), "a\0b", "\ud800", [[object()]], Post(title="unsaved"), int]
 )
-def test_what_is_no_key_is_refused_where_it_is_written(key):
+def test_an_invalid_key_is_refused_when_unique_is_defined(key):
     with pytest.raises((TypeError, SerializationError)):
         Unique(key)
 
 
 @pytest.mark.parametrize("value", [object(), float("inf"), "\0", Post(title="unsaved"), lambda: 1, None])
-def test_what_is_no_key_is_refused_where_the_job_is_enqueued(write, value):
+def test_an_invalid_key_of_a_function_is_refused_at_the_enqueue(write, value):
     with pytest.raises((TypeError, SerializationError), match=r"Plain: .*key"):
         write(1, unique=Unique(lambda: value))
     assert not DelayedJob.objects.exists()
@@ -209,7 +209,7 @@ def test_a_key_that_contains_itself_is_refused(write):
         write(1, unique=Unique(lambda: endless))
 
 
-def test_an_error_of_the_function_reaches_the_caller_and_nothing_is_written(write):
+def test_an_error_of_the_key_function_reaches_the_caller_and_nothing_is_written(write):
     def key():
         raise LookupError("no key")
 
@@ -240,14 +240,14 @@ def test_an_async_function_for_the_key_is_refused():
         ({"on_duplicate": "x" * 10**6}, "on_duplicate must be"),
     ],
 )
-def test_an_unknown_word_is_refused(how, sentence):
+def test_an_unknown_value_of_until_or_on_duplicate_is_refused(how, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
         Unique(**how)
     assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("unique", ["key", 1, 0, "", ["key"], {"key": 1}, object(), b"k"])
-def test_an_option_that_says_nothing_known_is_refused(write, unique):
+def test_an_invalid_unique_option_is_refused(write, unique):
     with pytest.raises(TypeError, match=r"unique must be Unique\(…\), True or False"):
         write(1, unique=unique)
     with pytest.raises(TypeError, match="unique must be"):
@@ -263,7 +263,7 @@ def test_a_payload_without_a_readable_key_has_none():
     assert key_in(json.dumps(data)) is None
 
 
-def test_the_key_stands_in_the_payload_beside_what_a_plain_job_has(write):
+def test_the_payload_of_a_unique_job_is_that_of_a_plain_one_with_the_key_added(write):
     plain, row = enqueue(Plain(1)), write(1, unique=Unique(["a", 1], until="finish"))
     data = json.loads(row.payload)
     assert data.pop("unique") == {"hash": key_of(row).hash, "until": "finish", "text": '["a",1]'}

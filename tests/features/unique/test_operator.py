@@ -46,7 +46,7 @@ def test_a_job_is_not_retried_while_an_equal_one_waits(write, unique):
 
 
 @each_until
-def test_of_equal_failed_jobs_the_first_is_retried(write, unique):
+def test_the_first_of_equal_failed_jobs_is_retried(write, unique):
     rows = []
     for _ in range(3):
         rows.append(write(1, unique=unique))
@@ -118,7 +118,7 @@ def test_a_job_whose_payload_was_changed_by_hand_is_moved_without_a_key(write):
     assert DelayedJob.objects.retry() == 1
 
 
-def test_a_job_that_was_put_to_now_and_waits_for_its_next_attempt_may_be_replaced(write):
+def test_a_job_that_was_run_now_may_be_replaced_once_it_is_retrying(write):
     unique = Unique(until="finish", on_duplicate="replace")
     write(1, unique=unique, wait=HOUR)
     assert DelayedJob.objects.run_now() == 1
@@ -129,7 +129,7 @@ def test_a_job_that_was_put_to_now_and_waits_for_its_next_attempt_may_be_replace
 
 
 @each_until
-def test_a_job_that_is_put_elsewhere_keeps_its_key(write, unique):
+def test_an_adjusted_job_keeps_its_key(write, unique):
     row = write(1, unique=unique)
     then = timezone.now() + HOUR
     assert DelayedJob.objects.adjust(run_at=then, queue="slow", priority=5) == 1
@@ -138,7 +138,7 @@ def test_a_job_that_is_put_elsewhere_keeps_its_key(write, unique):
     assert DelayedJob.objects.get().run_at == then
 
 
-def test_a_job_that_was_put_to_now_and_then_off_may_be_replaced_also_when_it_is_due(write):
+def test_a_job_that_was_run_now_may_be_replaced_once_its_time_is_adjusted(write):
     unique = Unique(on_duplicate="replace")
     write(1, unique=unique, wait=HOUR)
     assert DelayedJob.objects.run_now() == 1

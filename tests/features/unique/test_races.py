@@ -58,7 +58,7 @@ def arguments(rows):
 
 @both
 @in_both_ways
-def test_of_equal_jobs_from_several_processes_one_waits(crowd, on_duplicate, how):
+def test_only_one_of_equal_jobs_from_several_processes_waits(crowd, on_duplicate, how):
     for process in crowd(*[("enqueue", number, 25, on_duplicate, how) for number in range(PRODUCERS)]):
         output_of(process)
     assert arguments(DelayedJob.objects.all()) == Counter(range(20))
@@ -68,7 +68,7 @@ def test_of_equal_jobs_from_several_processes_one_waits(crowd, on_duplicate, how
 
 @both
 @in_both_ways
-def test_the_job_after_the_last_change_sees_it_and_no_process_meets_an_error(crowd, on_duplicate, how):
+def test_a_job_sees_the_last_change_and_no_process_meets_an_error(crowd, on_duplicate, how):
     *producers, consumer = crowd(
         *[("change", number, 25, on_duplicate, how) for number in range(PRODUCERS)], ("consume", "9")
     )
@@ -102,7 +102,7 @@ def test_the_second_process_enqueues_if_the_transaction_of_the_first_is_rolled_b
 
 
 @needs_row_locks
-def test_a_job_does_not_begin_before_the_transaction_of_one_that_was_skipped_for_it(write, in_thread):
+def test_a_job_does_not_begin_before_the_transaction_of_its_duplicate_has_ended(write, in_thread):
     first = write()
 
     def claim():
@@ -115,9 +115,7 @@ def test_a_job_does_not_begin_before_the_transaction_of_one_that_was_skipped_for
 
 
 @needs_row_locks
-def test_a_worker_finishes_a_job_while_the_transaction_of_one_that_was_skipped_for_it_is_open(
-    write, in_thread
-):
+def test_a_worker_finishes_a_job_while_the_transaction_of_its_duplicate_is_open(write, in_thread):
     unique = Unique(until="finish")
     write(unique=unique)
     [held] = DelayedJob.objects.claim(WORKER)
@@ -128,7 +126,7 @@ def test_a_worker_finishes_a_job_while_the_transaction_of_one_that_was_skipped_f
 
 
 @needs_row_locks
-def test_a_transaction_that_enqueues_other_jobs_waits_for_nobody(write, in_thread):
+def test_an_enqueue_of_a_job_that_is_not_equal_does_not_wait(write, in_thread):
     with transaction.atomic():
         write(1)
         assert in_thread(write, 2).result(timeout=30)

@@ -105,7 +105,7 @@ def test_the_page_has_each_state():
 
 
 @pytest.mark.parametrize(("kind", "how", "word"), CELLS)
-def test_a_cell_of_the_table(kind, how, word, write, ids):
+def test_each_cell_of_the_table_is_true(kind, how, word, write, ids):
     bring, state = FIRST[kind]
     first = bring(lambda **options: write(unique=how, **options))
     found = DelayedJob.objects.filter(pk=first.pk).first()
