@@ -58,7 +58,7 @@ def job(db):
 
 @pytest.fixture
 def failed_attempt():
-    """Write down a failed attempt of a job."""
+    """Write a failed attempt of a job."""
 
     def write(job, number=1, **columns):
         now = timezone.now()
@@ -80,7 +80,7 @@ def worker(db):
 
 @pytest.fixture
 def minute(db):
-    """Write what a worker has performed in the minute that was so long ago."""
+    """Write the statistics of a worker for the minute that was this long ago."""
     now = timezone.now()
 
     def write(ago, **numbers):
@@ -92,10 +92,10 @@ def minute(db):
 
 @pytest.fixture
 def staff(db, django_user_model):
-    """A member of the staff who may do these things with delayed jobs, and nothing else."""
+    """Create a staff user who has only these permissions of django_delayed."""
 
     def create(*codenames):
-        # A column of 150 letters.
+        # A username has at most 150 characters.
         name = "-".join(codenames)[:150] or "nobody"
         user = django_user_model.objects.create_user(name, is_staff=True)
         of_ours = Permission.objects.filter(content_type__app_label="django_delayed")
@@ -107,7 +107,7 @@ def staff(db, django_user_model):
 
 @pytest.fixture
 def signed_in(client, staff):
-    """The test client of somebody who may do these things."""
+    """Sign in a user with these permissions in the test client."""
 
     def sign_in(*codenames):
         client.force_login(staff(*codenames))
@@ -118,7 +118,7 @@ def signed_in(client, staff):
 
 @pytest.fixture
 def operator(signed_in):
-    """The test client, signed in as somebody who may view, with arguments, and make every move."""
+    """The test client, signed in as a user who may view jobs with their arguments, and make every move."""
     verbs = ("view", "view_arguments", "retry", "run_now", "adjust", "give_up", "discard", "cancel")
     of_schedules = ("view", "add", "change", "delete", "run_now", "pause")
     return signed_in(
@@ -128,13 +128,13 @@ def operator(signed_in):
 
 @pytest.fixture
 def answer(operator):
-    """Say yes on the page that asks; gives the page that it leads to."""
+    """Confirm on a confirmation page. Returns the response."""
     return lambda question: operator.post(question.wsgi_request.get_full_path(), hidden_fields(question))
 
 
 @pytest.fixture
 def rows():
-    """All rows as they are in the database."""
+    """The values of all rows in the database."""
     return lambda: list(DelayedJob.objects.order_by("pk").values())
 
 
@@ -151,7 +151,7 @@ def page():
 
 @pytest.fixture
 def queue_page():
-    """The address of the overview, or of what pauses and resumes queues."""
+    """The address of the overview, or of the view that pauses or resumes a queue."""
     return partial(address, model="pausedqueue")
 
 

@@ -1,4 +1,4 @@
-"""What the pages of the admin say, and what a browser sends of the forms in them."""
+"""Read the messages and the forms of the pages of the admin."""
 
 import re
 
@@ -7,12 +7,12 @@ from django_delayed.admin.adjusting import AdjustForm
 
 
 def said(response):
-    """The messages."""
+    """The messages of a response."""
     return [str(message) for message in get_messages(response.wsgi_request)]
 
 
 def hidden_fields(response):
-    """What the form of a confirmation page sends."""
+    """The hidden fields that the form of a confirmation page sends."""
     fields = {}
     for name, value in re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', response.text):
         fields.setdefault(name, []).append(value)
@@ -20,7 +20,7 @@ def hidden_fields(response):
 
 
 def form_of(row, **changed):
-    """The form by which this waiting job is changed, as it is shown, but for these fields."""
+    """The data of the form that adjusts this waiting job, as it is shown, with these fields changed."""
     row.refresh_from_db()
     form = AdjustForm(row)
     return {field.name: form[field.name].value() for field in form} | {

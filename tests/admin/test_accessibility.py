@@ -1,4 +1,4 @@
-"""What axe-core finds on the pages of the admin: nothing that is serious or critical."""
+"""axe-core finds nothing serious or critical on the pages of the admin."""
 
 import json
 from datetime import timedelta
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def failed_job(job, failed_attempt, worker, minute):
-    """Rows of each kind; gives the id of a failed job."""
+    """Write rows of each kind. Returns the id of a failed job."""
     now = timezone.now()
     for state in State:
         row = job(state, queue="mail", error_fingerprint="c1")
@@ -46,7 +46,7 @@ def failed_job(job, failed_attempt, worker, minute):
 
 
 def pages(failed):
-    """The pages by their addresses."""
+    """The addresses of the pages."""
 
     def address(model, name, *args):
         return reverse(f"admin:django_delayed_{model}_{name}", args=args)
@@ -70,20 +70,20 @@ def pages(failed):
         address("schedule", "changelist"),
         address("schedule", "add"),
         address("schedule", "change", schedule),
-        # What users see of a job that runs, and of one that has finished.
+        # The pages on which users see a running and a finished job.
         progress_url(DelayedJob.objects.running().first()),
         progress_url(DelayedJob.objects.finished().first()),
     ]
 
 
-# Django tells its links beside text by their colour alone, and its search field by its title.
+# Django marks links beside text by their color alone, and its search field only by its title.
 DJANGO_S_OWN = [[".breadcrumbs"], ["#changelist-search"]]
-# It would add style sheets to the page, which our content security policy refuses.
+# Preloading adds style sheets to the page, which our content security policy refuses.
 NO_STYLES_OF_ITS_OWN = {"preload": False}
 
 
 def findings(tab):
-    """What axe finds that is serious or critical: its rule, and where."""
+    """The serious and critical problems that axe finds: the rule and the element of each."""
     seen = axe.Axe().run(tab, {"exclude": DJANGO_S_OWN}, NO_STYLES_OF_ITS_OWN)
     violations = seen.response["violations"]
     return [
@@ -105,7 +105,7 @@ def test_axe_finds_no_serious_problem_on_a_page(open_tab, client, admin_user, fa
     found = {}
     for address in pages(failed_job):
         tab.goto(address)
-        # What is folded away is looked at too.
+        # axe does not see the content of closed details.
         tab.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
         if found_here := findings(tab):
             found[address] = found_here

@@ -1,4 +1,4 @@
-"""A waiting job is put to another time, into another queue, to another priority; or it is given up."""
+"""An operator changes the time, the queue or the priority of a waiting job, or gives it up."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo

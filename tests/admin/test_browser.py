@@ -56,7 +56,7 @@ def tab(open_tab, operator):
 
 @pytest.fixture
 def workers_tab(open_tab, client, staff):
-    """A tab of somebody who may see jobs, and see and control workers."""
+    """A tab of a user who may view jobs, and view and control workers."""
     client.force_login(staff("view_delayedjob", "view_workerprocess", "control_workerprocess"))
     return open_tab(client)
 
@@ -87,7 +87,7 @@ def test_a_date_alone_filters_the_list(tab, page, job):
 
 def test_the_calendar_works_under_the_content_security_policy(tab, page, job):
     job()
-    tab.goto(page(), wait_until="networkidle")  # the calendar comes after the page
+    tab.goto(page(), wait_until="networkidle")  # a script adds the calendar later
     tab.locator("#run-at-form .date-icon").first.click()
     tab.locator(".calendarbox:visible td a").first.click()
     expect(tab.locator("#run-at-form [name=run_at__range__gte_0]")).not_to_have_value("")
@@ -151,7 +151,7 @@ def test_the_page_of_an_object_links_to_its_jobs_and_they_link_back(tab, page, j
     tab.goto(f"/admin/shop/supplier/{supplier.pk}/change/")
     tab.locator(".object-tools").get_by_role("link", name="Delayed jobs").click()
     expect(lines(tab)).to_have_count(1)
-    # A page that is not complete yet may move what is clicked on.
+    # A page that is still loading may move the link before the click.
     with tab.expect_navigation():
         lines(tab).get_by_role("link", name=f"#{row.pk}", exact=True).click()
     tab.locator(".delayed-facts").get_by_role("link", name=row.about, exact=True).click()
@@ -287,14 +287,14 @@ class Counted:
 
     def click(self, locator):
         self.actions += 1
-        # A click into a page that is still on its way may be lost with it.
+        # A click on a page that is still loading may be lost.
         locator.page.wait_for_load_state()
         locator.click()
 
 
 @pytest.fixture
 def three_causes(job):
-    """2,000 failed jobs; their errors have three causes."""
+    """2,000 failed jobs with three causes."""
     causes = [
         ("ConnectionError", "the server hung up", "Feed.fetch", 1400),
         ("KeyError", "'vat_id'", "Report.build", 500),
@@ -312,7 +312,7 @@ def three_causes(job):
 
 
 def passes():
-    """A worker performs the one job that is ready."""
+    """Claim and finish the one job that is ready."""
     [held] = DelayedJob.objects.claim("w")
     assert DelayedJob.objects.finish(held)
 
@@ -347,7 +347,7 @@ def test_three_causes_among_two_thousand_failures_are_dealt_with_in_eleven_actio
     assert DelayedJob.objects.waiting().count() == 1898
 
 
-# The focus as it is drawn, and whether it is drawn at all.
+# The text of the focused element, and whether the focus is visible.
 FOCUS = """() => {
     const {outlineStyle, outlineWidth, boxShadow} = getComputedStyle(document.activeElement);
     const isSeen = boxShadow !== "none" || outlineStyle !== "none" && parseFloat(outlineWidth) > 0;
@@ -356,7 +356,7 @@ FOCUS = """() => {
 
 
 def press(tab, name):
-    """Go on with the tab key to what has this name, and press Enter."""
+    """Press Tab until the focused element has this name, then press Enter."""
     tab.wait_for_load_state()
     for _ in range(60):
         tab.keyboard.press("Tab")
@@ -404,12 +404,12 @@ def test_the_causes_can_be_read_in_light_and_dark(tab, cause_page, job, scheme):
     assert {text: contrast for text, contrast in contrasts.items() if contrast < 4.5} == {}
 
 
-# Workers: one that runs, and is seen and asked by its list alone.
+# Workers: a real one, which is watched and controlled in the list only.
 
 
 def choose(tab, action):
-    """Tick all workers, and send this action."""
-    # A click into a page that is still on its way may be lost with it.
+    """Select all workers, and send this action."""
+    # A click on a page that is still loading may be lost.
     tab.wait_for_load_state()
     tab.locator("#action-toggle").check()
     tab.locator("[name=action]").select_option(action)
@@ -417,7 +417,7 @@ def choose(tab, action):
 
 
 def look_until(tab, locator, text):
-    """Look at the page again and again until this part of it says so."""
+    """Reload the page until this part of it has the text."""
 
     def says():
         tab.reload()
@@ -429,7 +429,7 @@ def look_until(tab, locator, text):
 def test_a_worker_is_quieted_resumed_and_stopped_in_the_list(workers_tab, work, ledger):
     tab = workers_tab
     row = Gated.perform_later(str(ledger), str(ledger.gate))
-    # A short lease: what a worker does is written with its heartbeats.
+    # A short lease, because a worker writes what it does with its heartbeats.
     run = work("--name", "mailer", delayed={"LEASE": 3})
     ledger.has(f"begin {row.pk}")
     tab.goto("/admin/")
@@ -543,7 +543,7 @@ def test_the_count_of_the_last_hour_links_to_the_list_with_the_date_filter_fille
 
 @pytest.fixture
 def schedule(db):
-    """A schedule that an operator has made, with two jobs that it has made."""
+    """Write the row of a schedule of an operator, with two runs."""
 
     def write(**columns):
         given = {"name": "clean", "job": "tests.blog.jobs:Plain", "cron": "0 3 * * *", "since": 0}

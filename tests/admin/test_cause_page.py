@@ -16,13 +16,13 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def of_cause(cause_page):
-    """A page about the cause of these tests."""
+    """The address of a page about the cause of these tests."""
     return lambda name="cause", value="c1", **query: cause_page(of=name, cause=value, **query)
 
 
 @pytest.fixture
 def writer(operator, client, staff):
-    """The test client of somebody who may write notes."""
+    """The test client, signed in as a user who may write notes."""
     client.force_login(staff("view_delayedjob", "note_failuregroup"))
     return client
 

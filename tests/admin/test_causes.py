@@ -17,7 +17,7 @@ HOUR = timedelta(hours=1)
 
 
 def lines(response):
-    """The lines of the table of causes as texts."""
+    """The text of each line in the table of causes."""
     body = response.text.partition("<tbody>")[2].partition("</tbody>")[0]
     return [re.sub(r"[ \n]+", " ", re.sub("<[^>]*>", " ", line)) for line in body.split("<tr>")[1:]]
 
@@ -267,7 +267,7 @@ def test_a_cause_is_new_for_a_day(operator, cause_page, cause):
     cause("c2", failed_at=ago(hours=23))
     cause("c2", failed_at=ago(hours=25))
     assert sorted(badges(operator.get(cause_page()))) == ["", "new"]
-    # Its first job is gone, but known.
+    # The first job of this cause is gone, but the time of its failure is known.
     FailureGroup.objects.create(fingerprint="c1", first_seen_at=ago(days=3))
     assert badges(operator.get(cause_page())) == ["", ""]
 

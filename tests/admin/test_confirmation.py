@@ -14,7 +14,7 @@ from tests.admin.pages import hidden_fields, said
 
 @pytest.fixture
 def ask(operator, page):
-    """Choose jobs in the list, and an action: gives the page that asks."""
+    """Choose jobs and an action in the list. Returns the confirmation page."""
 
     def choose(action, *jobs, across=False, **query):
         data = {"action": action, "select_across": int(across), "index": 0}
@@ -162,7 +162,7 @@ def test_choosing_all_of_a_filter_includes_the_jobs_on_other_pages(ask, answer, 
 
 
 def groups(question):
-    """For each state on the page that asks: its name, how many, how many of them as examples."""
+    """For each state on the confirmation page: its name, the number of jobs, and the number of examples."""
     parts = question.text.split('<ul class="delayed-states">')[1].split("</form>")[0]
     found = re.findall(
         r'<li><span class="delayed-state [\w-]+">(\w+)</span> <strong>(\d+)</strong>(.*?)</ul>', parts, re.S
@@ -424,7 +424,7 @@ def test_a_question_takes_few_queries_for_many_jobs(ask, job, django_assert_max_
 
 @pytest.fixture
 def spread_over(operator):
-    """Say yes on the page that asks, and over how many minutes."""
+    """Confirm on a confirmation page, with a spread of this many minutes."""
     return lambda question, minutes: operator.post(
         question.wsgi_request.get_full_path(), hidden_fields(question) | {"spread": minutes}
     )

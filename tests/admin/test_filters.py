@@ -20,7 +20,7 @@ def shown(response):
 
 @pytest.fixture
 def on_days(job):
-    """A failed job for each of three days, at noon, by all of its times."""
+    """A failed job for each of three days; all its times are at noon of that day."""
     return [
         job(run_at=noon, failed_at=noon, created_at=noon)
         for noon in (NOON - timedelta(days=1), NOON, NOON + timedelta(days=1))

@@ -1,4 +1,4 @@
-"""One line of the overview on the index of an admin site."""
+"""The line of the overview on the index of an admin site."""
 
 from django.contrib import admin
 from django.db import OperationalError, connection

@@ -95,7 +95,7 @@ def sql_of(operator, address):
 
 
 def links(response):
-    """The queries of the list's own links."""
+    """The query strings of the links in the cells of the list."""
     table = response.text.split('id="result_list"')[1].split("</table>")[0]
     cells = re.findall(r"<td[^>]*>.*?</td>", table)
     return [unescape(query) for cell in cells for query in re.findall(r'href="(\?[^"]*)"', cell)]
@@ -192,7 +192,7 @@ SEARCHED = "Not all jobs were searched, but the first 4 of the list."
 
 @pytest.fixture
 def few_are_searched(monkeypatch):
-    """Have a list look at four rows."""
+    """Let a list search at most four rows."""
     for module in (stats, counts):
         monkeypatch.setattr(module, "MOST_COUNTED", 4)
     monkeypatch.setattr(job_list.JobList, "most_searched", 4)

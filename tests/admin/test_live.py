@@ -1,4 +1,4 @@
-"""The overview and the page of a job keep what they show up to date where an operator wants that."""
+"""The overview and the page of a job show live updates when an operator turns them on."""
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -16,7 +16,7 @@ DASH = "\N{EN DASH}"
 
 @pytest.fixture
 def overview(open_tab, operator, queue_page):
-    """A tab with the overview, whose clock stands still, and the addresses of what it has asked for since."""
+    """A tab with the overview and a stopped clock, and the addresses of its requests for numbers."""
     user = User.objects.get(username__startswith="view_delayedjob")
     user.user_permissions.add(Permission.objects.get(codename="pause_queue"))
     tab = open_tab(operator)
@@ -28,7 +28,7 @@ def overview(open_tab, operator, queue_page):
 
 
 def waiting(tab):
-    """What the table says of each queue, in its order: its name, and how many jobs wait."""
+    """The name of each queue in the table, and the number of its waiting jobs."""
     return [
         (row.locator("th").inner_text(), row.locator("td").first.inner_text())
         for row in tab.locator("[data-live-row]").all()
@@ -36,7 +36,7 @@ def waiting(tab):
 
 
 def passes(tab):
-    """Let the time pass after which it asks, and wait for the answer."""
+    """Let the time until the next request pass, and wait for the response."""
     with tab.expect_response("**/numbers/**"):
         tab.clock.run_for(EVERY)
 
@@ -100,7 +100,7 @@ def test_updates_stop_while_the_page_is_hidden_a_form_is_used_or_the_server_fail
     tab.evaluate("delete document.hidden")
     assert asked == []
 
-    # A user who was signed out is led to a page without numbers.
+    # A user who is signed out is redirected to the login page, which has no numbers.
     tab.route("**/numbers/**", lambda route: route.fulfill(status=302, headers={"location": "/admin/login/"}))
     tab.clock.run_for(EVERY)
     expect(status).to_have_text("The page stays as it is: the server did not answer as it should.")
@@ -129,7 +129,7 @@ def test_the_page_of_a_job_follows_its_state(open_tab, operator, page, job):
     expect(said).to_have_text("It has not been performed yet.")
     with tab.expect_response("**/facts/**"):
         tab.get_by_role("button", name="Live updates").click()
-    # The whole page is a form of Django's, in which there is nothing to fill in.
+    # The whole page is a form of Django's without fields: a pointer on it must not stop the updates.
     said.hover()
     [held] = DelayedJob.objects.claim("w")
     tab.clock.run_for(EVERY)

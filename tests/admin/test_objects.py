@@ -1,4 +1,4 @@
-"""From the page of an object to the jobs about it, and back."""
+"""Links from the page of an object to the jobs about it, and back."""
 
 from types import ModuleType
 
@@ -33,7 +33,7 @@ class WithoutJobs(admin.ModelAdmin):
 
 @pytest.fixture
 def site(settings, tmp_path):
-    """Another admin site, with these models and their classes."""
+    """Create a second admin site with these models and their admin classes."""
 
     def create(**registered):
         models = {"jobs": DelayedJob, "posts": Post, "words": Word, "drafts": Draft}

@@ -1,4 +1,4 @@
-"""The page of what operators have done."""
+"""The page that lists what operators have done."""
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -20,7 +20,7 @@ def lines(response):
 
 
 def act(client, action, *rows, query="", **data):
-    """Answer yes to an action of the list."""
+    """Choose an action in the list, and confirm it."""
     address = reverse("admin:django_delayed_delayedjob_changelist") + query
     chosen = {"action": action, "_selected_action": [row.pk for row in rows]}
     hidden = client.post(address, chosen | data).context["hidden"]
@@ -112,7 +112,7 @@ def test_the_log_has_pages_and_reads_each_in_few_queries(signed_in, entry, monke
     last = client.get(f"{LOG}?p=3")
     assert [many for _, many, _, _ in lines(last)] == ["0 / 9"]
     assert 'href="?p=4"' not in last.text
-    # What is no page is the first or the last one.
+    # An invalid number of a page gives the first page, and one that is too large gives the last.
     assert lines(client.get(f"{LOG}?p=x")) == lines(first)
     assert lines(client.get(f"{LOG}?p=99")) == lines(last)
 

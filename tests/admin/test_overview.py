@@ -29,7 +29,7 @@ def nothing_fails_a_check(monkeypatch):
 
 @pytest.fixture
 def works(db):
-    """Write the row of a worker that has so many slots."""
+    """Write the row of a worker that has this many slots."""
 
     def write(number=1, slots=1, age=timedelta(0), **columns):
         now = timezone.now()
@@ -42,7 +42,7 @@ def works(db):
 
 @pytest.fixture
 def pauser(client, staff):
-    """The test client of somebody who may pause queues."""
+    """The test client, signed in as a user who may pause queues."""
     client.force_login(staff("view_delayedjob", "pause_queue"))
     return client
 

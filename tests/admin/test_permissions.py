@@ -21,7 +21,7 @@ ARGUMENTS = "view_arguments_delayedjob"
 RUN_NOW, CANCEL = "run_now_delayedjob", "cancel_delayedjob"
 ADJUST, GIVE_UP = "adjust_delayedjob", "give_up_delayedjob"
 NOTE, PAUSE = "note_failuregroup", "pause_queue"
-# Each with its permission, and the state of a job with which it can be made.
+# Each move, its permission, and a state in which a job can be moved so.
 MOVES = [
     ("retry", RETRY, State.FAILED),
     ("run_now", RUN_NOW, State.SCHEDULED),
@@ -55,7 +55,7 @@ PEOPLE = {
 
 @pytest.fixture(params=PEOPLE)
 def person(request, client, staff):
-    """The test client of somebody, and what they may do."""
+    """The test client, signed in as each of these people; `may` has their permissions."""
     codenames = PEOPLE[request.param]
     if codenames is not None:
         client.force_login(staff(*codenames))
@@ -68,7 +68,7 @@ def person(request, client, staff):
 
 @pytest.fixture
 def rows():
-    """All rows as they are in the database, and what their workers are asked."""
+    """The values of all rows in the database, including the requests to workers."""
     models = (DelayedJob, WorkerRequest, FailureGroup, PausedQueue)
     return lambda: [list(rows.objects.order_by("pk").values()) for rows in models]
 
@@ -259,7 +259,7 @@ class OperationsSite(admin.AdminSite):
 
 @pytest.fixture
 def two_sites(settings):
-    """A second admin site, of a class of its own, beside the first."""
+    """A second admin site, with a class of its own."""
     site = OperationsSite(name="operations")
     site.register(DelayedJob, DelayedJobAdmin)
     site.register(FailureGroup, FailureGroupAdmin)
@@ -320,7 +320,7 @@ ADMIN_CLASSES = {
 
 @pytest.fixture
 def site_with(settings):
-    """A second admin site that has these models only."""
+    """Create a second admin site that has only these models."""
 
     def create(**registered):
         site = OperationsSite(name="operations")

@@ -11,7 +11,7 @@ __all__ = ["chromium", "open_tab", "scripts"]
 
 pytestmark = pytest.mark.browser
 
-# The right edge of the text itself, wherever its element begins.
+# The right edge of the text, not that of its element.
 RIGHT_EDGE = """element => {
     const range = document.createRange();
     range.selectNodeContents(element);

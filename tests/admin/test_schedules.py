@@ -1,4 +1,4 @@
-"""Schedules in the admin: the list, the page of one, the form, and what an operator does with them."""
+"""Schedules in the admin: the list, the pages, the form, and the actions of an operator."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ def schedule(db):
 
 @pytest.fixture
 def operator(client, staff):
-    """The test client, signed in as somebody who may do these things; all, without any."""
+    """Sign in a user with these permissions, by default with all, in the test client."""
 
     def sign_in(*codenames):
         client.force_login(staff(*(codenames or ALL)))
@@ -115,7 +115,7 @@ def test_a_schedule_with_invalid_times_is_listed_and_its_page_opens(operator, sc
     assert client.get(page(row)).status_code == 200
 
 
-# The page of one.
+# The page of a schedule.
 
 
 def test_the_page_shows_the_next_five_times_in_the_zone_of_the_schedule(operator, schedule):
@@ -156,7 +156,7 @@ def test_the_page_shows_the_jobs_that_the_schedule_made(operator, schedule, job)
     assert "14:00:00 CEST" in first
     assert f'<a href="{reverse("admin:django_delayed_delayedjob_change", args=[waiting.pk])}">' in first
     assert ">failed<" in first
-    # For who may not see jobs there is no link to one.
+    # A user who may not view jobs sees no link to one.
     other = operator(VIEW).get(page(row)).text
     assert f"#{waiting.pk}" in other
     assert "delayedjob/" not in other
@@ -311,7 +311,7 @@ def test_the_form_keeps_the_name_of_a_job_without_code_and_does_not_save_it(oper
     assert "shop.old" in errors(response)["args"][0]
 
 
-# What an operator does.
+# The actions of an operator.
 
 
 def test_run_now_makes_a_job_and_leaves_the_ticks_unchanged(operator, schedule):
@@ -398,7 +398,7 @@ def test_a_button_needs_a_post_with_a_token_and_an_existing_schedule(operator, s
     assert strict.post(page(row, name)).status_code == 403
 
 
-# Who may do what.
+# Permissions.
 
 PEOPLE = {
     "nobody": None,

@@ -1,4 +1,4 @@
-"""Themes of the admin: their newest versions, which CI installs beside the oldest and the newest Django."""
+"""The admin with the newest versions of themes, which CI installs with the oldest and the newest Django."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""The attempts of a job on its page: what each waited, ran, and came to."""
+"""The attempts of a job on its page: how long each waited and ran, and how it ended."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +24,7 @@ def numbers_in(lines):
 
 @pytest.fixture
 def attempt(failed_attempt):
-    """Write down an attempt that ran between these seconds, counted from the start."""
+    """Write an attempt that ran between these seconds after START."""
 
     def write(row, number, started, ended, **columns):
         return failed_attempt(row, number, started_at=at(started), ended_at=at(ended), **columns)

@@ -75,7 +75,7 @@ def marked_texts():
 
 
 def texts_of_templates():
-    """Every text of our templates that is marked for translation, but those that Django's admin has."""
+    """Every text of our templates that is marked for translation, except those of Django's admin."""
     for path in Path(django_delayed.__file__).parent.rglob("*.html"):
         for found in TEXTS_OF_TEMPLATES.finditer(path.read_text()):
             text = found["plain"] or re.sub(r"{{ (\w+) }}", r"%(\1)s", found["block"])
@@ -122,6 +122,6 @@ def test_each_form_of_a_translation_has_the_placeholders_of_its_text(path):
         assert (text, forms - 1) in catalog._catalog
     for key, words in catalog._catalog.items():
         text = key[0] if isinstance(key, tuple) else key
-        # "Retry the other job" is about one, which needs no number.
+        # "Retry the other job" is a singular, and needs no number.
         if text and not text.endswith("the other job"):
             assert set(PLACEHOLDER.findall(words)) == set(PLACEHOLDER.findall(text)), words

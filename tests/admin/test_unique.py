@@ -1,4 +1,4 @@
-"""Unique jobs in the admin: their key on their page, and those that are left out of a move."""
+"""Unique jobs in the admin: the key on their page, and the jobs that a move skips."""
 
 import pytest
 from django_delayed import Unique, enqueue, enqueue_all
@@ -10,7 +10,7 @@ from tests.blog.jobs import Plain
 
 @pytest.fixture
 def retry(operator, page):
-    """Retry these jobs from the list; gives what the operator is told."""
+    """Retry these jobs from the list. Returns the message to the operator."""
 
     def answer(rows, **headers):
         chosen = {"action": "retry", "confirmed": "yes", "_selected_action": [row.pk for row in rows]}
@@ -21,7 +21,7 @@ def retry(operator, page):
 
 @pytest.fixture
 def failed(db, job):
-    """Unique jobs that have failed, and equal ones that wait for some."""
+    """Write unique jobs that have failed, and equal jobs that wait for some of them."""
 
     def write(count, equal):
         rows = enqueue_all([Plain(n) for n in range(count)], unique=True)

@@ -1,4 +1,4 @@
-"""The list of workers, and what an operator asks of them."""
+"""The list of workers, and the requests of an operator to them."""
 
 import json
 from datetime import timedelta
@@ -58,7 +58,7 @@ def test_a_line_says_what_a_worker_is_and_does(signed_in, worker, job):
     one, other = text[text.index("<tbody>") :].split("</tr>")[:2]
     address = reverse("admin:django_delayed_delayedjob_change", args=[row.pk])
     assert f'<a href="{address}">Post.&lt;b&gt; #{row.pk}</a>' in one
-    # A job that was performed since the heartbeat.
+    # This job has ended since the heartbeat.
     assert f"#{row.pk + 1} <time" in one
     assert "<h1>Workers</h1>" in text
     assert f'<span class="delayed-about">{W2}</span>' in other

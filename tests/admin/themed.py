@@ -1,4 +1,4 @@
-"""A project whose admin has a theme, which looks at each of our pages and presses their buttons.
+"""A project with a theme of the admin. It requests each of our pages, and presses their buttons.
 
 Run by the tests as a program, in an environment that has the theme:  python tests/admin/themed.py unfold
 """
@@ -83,7 +83,7 @@ def write_rows():
 
 
 def pages(row):
-    """The pages, and what each says."""
+    """The addresses of the pages, with a text that each has to contain."""
     of_job, of_cause = f"{OURS}delayedjob/{row.pk}/", f"{OURS}failuregroup/"
     return {
         "/admin/": "Overview: 1 failed",
@@ -112,7 +112,7 @@ def look_at(browser, row):
 
 
 def press(browser, address, form, **more):
-    """Send the form of this page in which there is this text, as a browser does."""
+    """Send the form of this page that contains this text, as a browser does."""
     text = browser.get(address).text
     [found] = [each for each in re.findall(r"<form.*?</form>", text, re.DOTALL) if form in each]
     to = re.search(r'<form[^>]* action="([^"]*)"', found)

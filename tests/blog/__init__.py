@@ -1,1 +1,1 @@
-"""A blog for the tests: models of every kind, jobs of every temper."""
+"""A blog for the tests, with models and jobs of every kind."""

@@ -1,4 +1,4 @@
-"""Providers of CONTEXT: objects of every kind that has the two functions."""
+"""Providers of CONTEXT: each kind of object that has the two functions."""
 
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -29,7 +29,7 @@ class RequestId:
 
 
 class Editor:
-    """An instance; what it captures is a record, for which it says in whose request it was fetched."""
+    """Used as an instance. Captures a record, and notes which request id is active when it is restored."""
 
     def capture(self):
         return editor.get()
@@ -61,7 +61,7 @@ class Broken:
 
 
 class Curious:
-    """Notes with which error its block ends, and would swallow it."""
+    """Notes the error with which its block ends, and tries to swallow it."""
 
     seen = []
 

@@ -1,4 +1,4 @@
-"""What was done, in order: the tests read it, and begin with an empty one."""
+"""What the jobs of a test have done, in order. Each test begins with an empty diary."""
 
 from typing import Any
 

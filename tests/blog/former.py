@@ -1,4 +1,4 @@
-"""Where code was before it moved to another module: what stays here are imports."""
+"""The former module of code that has moved. It only imports that code."""
 
 import os.path  # noqa: F401 - for rows that name it here
 from datetime import timedelta  # noqa: F401
@@ -11,7 +11,7 @@ from .models import Article  # noqa: F401
 
 
 def imitate(function):
-    """A decorator that says it is what it decorates."""
+    """A decorator that claims to be the function that it decorates."""
 
     def imitation(*args, **kwargs):
         raise AssertionError("not the function that was meant")

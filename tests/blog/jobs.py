@@ -1,4 +1,4 @@
-"""Jobs and functions of every temper."""
+"""Jobs and functions of every kind."""
 
 import asyncio
 import functools
@@ -101,7 +101,7 @@ def shouting(function):
 
 
 class Borrowed(Fraction):
-    """Has methods whose code is defined where no job may call any."""
+    """Has methods that are defined in modules from which no job may call anything."""
 
     run = staticmethod(os.system)
     wrapped = staticmethod(shouting(subprocess.getoutput))
@@ -126,7 +126,7 @@ class Plain(Job):
 
 
 class Coroutine(Job):
-    """Awaits what the function of this name in CALLS makes of it."""
+    """Awaits what the function of this name in `CALLS` returns."""
 
     def before_perform(self):
         diary.write("before")
@@ -147,11 +147,11 @@ class ReturningCoroutine(Coroutine):
 
 
 class Indexing(Plain):
-    """Something else with the same arguments."""
+    """Another class that takes the same arguments."""
 
 
 class Noting(Plain):
-    """Notes what its hooks around the enqueue are told."""
+    """Notes what its hooks of the enqueue see."""
 
     notes = []
 
@@ -181,15 +181,15 @@ class Renamed(Plain):
 
 
 class RenamedChild(Renamed):
-    """The aliases of its parent are not its own."""
+    """Does not inherit the aliases of its parent."""
 
 
 class Unwritten(Job):
-    """Somebody has yet to write its perform()."""
+    """Has no perform() yet."""
 
 
 class Hooked(Job):
-    """Writes down every hook; `say` makes one of them raise."""
+    """Writes each hook into the diary; `raising` names the one that raises."""
 
     def perform(self, raising="", veto=False):
         self.write("perform")
@@ -317,7 +317,7 @@ class DiscardedWithWhateverIsGone(DiscardedWithItsRecord):
 
 
 class HookedByClass(Job):
-    """Its hooks need no job."""
+    """Has hooks that need no instance."""
 
     max_attempts = 1
     discard_on = (RecordNotFound,)
@@ -339,7 +339,7 @@ class HookedByClass(Job):
 
 
 class Curious(Job):
-    """Looks at its own row."""
+    """Notes its own row."""
 
     seen: list = []
 
@@ -374,7 +374,7 @@ class Impatient(Plain):
 
 
 class Leaving(Plain):
-    """Its policy ends the process, if it may."""
+    """Its policy and its hook try to end the process."""
 
     def wait_before_retry(self, attempts, error):
         raise SystemExit(3)
@@ -387,7 +387,7 @@ class Leaving(Plain):
 
 
 def call(function, *args):
-    """What a test wants to happen in a job, which is in this process."""
+    """Call the function that a test has put into `CALLS`, in the same process."""
     return CALLS[function](*args)
 
 
@@ -395,7 +395,7 @@ CALLS = {}
 
 
 class Atomic(Job):
-    """Does what `CALLS` has under the name with it, and is committed together with that."""
+    """Calls the function of this name in `CALLS` with itself, in the transaction of the job."""
 
     atomic = True
 
@@ -417,7 +417,7 @@ class Atomic(Job):
 
 
 class Ruled(Job):
-    """Raises the error that `CALLS["ruled"]` returns; has rules for some."""
+    """Raises the error that `CALLS["ruled"]` returns; has rules for some errors."""
 
     max_attempts = 3
     retry_on = (
@@ -434,7 +434,7 @@ class Ruled(Job):
 
 
 class Hurried(Job):
-    """Gives up when a minute has passed."""
+    """Is given up when a minute has passed."""
 
     retry_for = 60
 
@@ -446,7 +446,7 @@ class Hurried(Job):
 
 
 class Patient(Job):
-    """Does what `CALLS["patient"]` does with it."""
+    """Calls `CALLS["patient"]` with itself."""
 
     max_attempts = 3
     discard_on = (LookupError,)
@@ -484,7 +484,7 @@ class Sleepy(Job):
 
 
 class Audited(Job):
-    """Has several hooks of each kind, as its base classes have; DontPerform as its argument is raised."""
+    """Has several hooks of each kind; its arguments make some of them veto or raise."""
 
     def before_perform(self):
         diary.write("before_perform")
@@ -532,7 +532,7 @@ class Audited(Job):
 
 
 class Counting:
-    """A mixin: its hooks are those of the Job."""
+    """A mixin that adds its hooks to a Job."""
 
     @hooks.before_perform
     @hooks.after_perform
@@ -574,7 +574,7 @@ class AuditedTwice(Counting, Audited):
 
 
 class Perishable(Job):
-    """Not worth its while ten minutes later."""
+    """Expires after ten minutes."""
 
     expires = timedelta(minutes=10)
 
@@ -593,7 +593,7 @@ class Perishable(Job):
 
 
 class Reminder(Job):
-    """Can be taken back; writes down what is asked."""
+    """Can be dequeued; writes into the diary what its hooks see."""
 
     aliases = ("tests.blog.jobs:FormerReminder",)
 
@@ -614,7 +614,7 @@ class Greeting(Job):
 
 
 class Returning(Job):
-    """Keeps what the function under the name returns."""
+    """Keeps what the function of this name in `CALLS` returns."""
 
     result = True
     discard_on = (LookupError,)

@@ -109,7 +109,7 @@ class Post(Article):
 
 
 class Fancy(Post):
-    """Multi-table inheritance; overrides in both ways."""
+    """Multi-table inheritance, with plain and decorated overrides."""
 
     extra = models.CharField(max_length=100, default="")
 
@@ -151,7 +151,7 @@ class Word(models.Model):
 
 
 class SealedField(models.CharField):
-    """Its values are opened when they are read, as those that a key server has encrypted."""
+    """Opens its values when they are read, as a field does that a key server has encrypted."""
 
     @staticmethod
     def open(value):
@@ -169,7 +169,7 @@ class Letter(DelayMixin, models.Model):
 
 
 class Remark(DelayMixin, models.Model):
-    """Goes with its post."""
+    """Is deleted with its post."""
 
     post = models.ForeignKey(Post, models.CASCADE)
 
@@ -178,7 +178,7 @@ class Remark(DelayMixin, models.Model):
 
 
 def saved(method):
-    """A decorator as projects have it: what the method has changed is saved."""
+    """A decorator as in many projects: it saves the instance after the call."""
 
     @functools.wraps(method)
     def save(self, *args, **kwargs):
@@ -191,7 +191,7 @@ def saved(method):
 
 
 class Order(DelayMixin, models.Model):
-    """Its states are those of django-fsm-2."""
+    """Its state is a field of django-fsm-2."""
 
     state = FSMField(default="new")
 
@@ -213,7 +213,7 @@ class Order(DelayMixin, models.Model):
 
 
 class Code:
-    """A primary key that is no plain type, and of which str() tells nothing."""
+    """A primary key of a type of its own, which has no useful str()."""
 
     def __init__(self, number):
         self.number = number
@@ -254,7 +254,7 @@ class Ticket(DelayMixin, models.Model):
 
 
 class Season(Ticket):
-    """Its key is that of its parent."""
+    """Has the key of its parent."""
 
 
 class Refund(Ticket):
@@ -262,7 +262,7 @@ class Refund(Ticket):
 
 
 class Seat(models.Model):
-    """A part of its key is no plain type."""
+    """A part of its key has a type of its own."""
 
     pk = models.CompositePrimaryKey("ticket", "number")
     ticket = models.ForeignKey(Ticket, models.CASCADE)

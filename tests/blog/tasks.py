@@ -1,4 +1,4 @@
-"""Tasks of every temper."""
+"""Tasks of every kind."""
 
 import asyncio
 import sys
@@ -84,7 +84,7 @@ def return_something_odd():
 
 @task
 def fail_then(result):
-    """Fails as often as the diary is empty."""
+    """Fails until the diary has three entries."""
     diary.write("attempt")
     if len(diary.entries) < 3:
         raise Refused(f"attempt {len(diary.entries)}")
@@ -102,7 +102,7 @@ def wait(attempts, error):
 
 
 def with_policy(**policy):
-    """As @task(…) where it takes a policy, which it does not on Django 6.0."""
+    """Like @task(…) with a policy, which the decorator of Django 6.0 does not accept."""
     return lambda made: replace(made, **policy)
 
 

@@ -1,4 +1,4 @@
-"""In an installed app, so a row may have it imported; the tests see whether it was."""
+"""A module of an installed app, which a row may name; the tests see whether it is imported."""
 
 
 def come():

@@ -1,4 +1,4 @@
-"""Work off the queue in the process of the tests, or put a row there that no enqueue would write."""
+"""Work off the queue in the process of the tests, or write a row that no enqueue would write."""
 
 import json
 from contextlib import ExitStack
@@ -15,24 +15,24 @@ WORKER = "0" * 32
 
 
 def claim():
-    """The next ready row, claimed."""
+    """Claim the next ready row."""
     [row] = DelayedJob.objects.claim(WORKER, 1)
     return row
 
 
 def load(row):
-    """The job of the row."""
+    """Load the job of the row."""
     with ExitStack() as stack:
         return Job.load(row, lambda context: stack.enter_context(context.active()))
 
 
 def perform(row, **options):
-    """The outcome of the row's job, performed in a session of its own."""
+    """Perform the job of the row in a session of its own. Returns the outcome."""
     return execution.perform(row, Session(keeps=False), **options)
 
 
 def perform_next():
-    """Claim, perform and settle one row; returns it, as it was claimed, and the outcome."""
+    """Claim, perform and settle one row. Returns the row as it was claimed, and the outcome."""
     row = claim()
     outcome = perform(row)
     assert settle([(row, outcome)]) == []
@@ -47,7 +47,7 @@ def work_off():
 
 
 def write(payload, name="a hand-written job", **columns):
-    """A row with this payload: a text, or data to be written as JSON, of version 1 by default."""
+    """Write a row with this payload: a text, or data that is written as JSON, with version 1 by default."""
     text = payload if isinstance(payload, str) else json.dumps({"v": 1, **payload})
     row = DelayedJob(name=name, payload=text, run_at=DatabaseNow(), created_at=DatabaseNow(), **columns)
     insert(connection, [row])

@@ -1,4 +1,4 @@
-"""A method under handle_asynchronously is one to whoever looks at it, and keeps what others set on it."""
+"""A method under handle_asynchronously looks like a plain one, and keeps the attributes that others set."""
 
 import gc
 import inspect
@@ -146,7 +146,7 @@ def test_can_proceed_and_has_transition_perm_answer_for_the_method(order):
     assert can_proceed(unlucky.pay, check_conditions=False)
 
 
-# The words of other systems
+# Method names of other systems
 
 
 @pytest.mark.parametrize("word", ["delay", "apply_async", "perform_later", "perform_async", "enqueue"])

@@ -339,13 +339,13 @@ def test_a_class_method_can_call_the_one_of_its_parent_at_once(diary):
 
 
 def test_a_plain_override_of_a_decorated_method_is_a_plain_method(fancy, diary):
-    fancy.share()  # and it calls that of Post, which is handled asynchronously
+    fancy.share()  # it calls Post.share(), which is handled asynchronously
     assert diary == [("share of Fancy", fancy.pk)]
     [row] = DelayedJob.objects.all()
     assert row.name == "Post.share"
     diary.clear()
     work_off()
-    assert diary == [("share of Post", fancy.pk)]  # exactly that one, or it would go round for ever
+    assert diary == [("share of Post", fancy.pk)]  # the override would enqueue it again for ever
     assert not DelayedJob.objects.exists()
 
 

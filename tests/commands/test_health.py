@@ -1,4 +1,4 @@
-"""Where a supervisor says whether it is well: the flag, and what is wrong with it."""
+"""The flag --health: the addresses that it accepts, and those that it refuses."""
 
 import socket
 from argparse import ArgumentTypeError
@@ -59,7 +59,7 @@ def test_an_invalid_address_is_refused(text, capsys):
 
 @pytest.fixture
 def taken():
-    """A port at which somebody listens."""
+    """A port that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
 

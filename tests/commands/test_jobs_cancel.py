@@ -1,4 +1,4 @@
-"""jobs_cancel: running jobs are asked to end. What they do then: supervisor/test_cancelling.py."""
+"""jobs_cancel asks running jobs to end. What they do then is in supervisor/test_cancelling.py."""
 
 import pytest
 from django.core.management import call_command
@@ -18,7 +18,7 @@ def operator(monkeypatch):
 
 @pytest.fixture
 def rows():
-    """Jobs by their names: two that run, and one in some other states."""
+    """Jobs by their names: two that run, one that waits, and one that has failed."""
     now = timezone.now()
     WorkerProcess.objects.create(id=WORKER, hostname="host", pid=7, started_at=now, heartbeat_at=now)
     held = {"locked_at": now, "locked_by": WORKER, "attempts": 1}
@@ -34,7 +34,7 @@ def rows():
 
 
 def asked():
-    """The ids of the jobs that were asked to end, with their claims, and by whom."""
+    """The id and the claim of each job that was asked to end, and who asked."""
     values = WorkerRequest.objects.filter(worker=WORKER, verb="cancel").order_by("delayed_job_id")
     return list(values.values_list("delayed_job_id", "lock_token", "requested_by"))
 

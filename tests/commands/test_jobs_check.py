@@ -1,4 +1,4 @@
-"""jobs_check: late is what has been due for too long, and nothing else."""
+"""jobs_check: a job that has been due for too long is late, and no other."""
 
 import json
 import re
@@ -28,7 +28,7 @@ HOUR = timedelta(hours=1)
 
 
 def job(due, **columns):
-    """One that fell due so long ago, and was enqueued long before that."""
+    """Write a job that fell due this long ago, and was enqueued long before."""
     now = timezone.now()
     return DelayedJob.objects.create(
         name="job", payload="{}", run_at=now - due, created_at=now - 10 * HOUR, **columns
@@ -107,12 +107,12 @@ def test_it_warns_of_too_many_lanes(capsys):
     assert "201 pairs of queue and priority" in capsys.readouterr().err
 
 
-# Transactions that keep the rows of performed jobs. Where another's are seen, and which:
+# Old transactions, which keep the rows of performed jobs
 
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """A transaction counts as old from its begin on."""
+    """Let a transaction count as old as soon as it begins."""
     monkeypatch.setattr(jobs_check, "OLD_TRANSACTION", timedelta(0))
 
 
@@ -123,7 +123,7 @@ def begin(other, statement="SELECT 1"):
 
 
 def is_seen():
-    """Whether a transaction is told of; InnoDB looks again when nobody has asked for a tenth of a second."""
+    """Whether a transaction is seen. InnoDB looks for new ones only after 0.1 s without a question."""
     time.sleep(0.2)
     return database(connection).oldest_transaction()
 
@@ -134,7 +134,7 @@ BEGUN = {
     "mysql": READ,
 }.get(connection.vendor)
 only_where_seen = pytest.mark.skipif(BEGUN is None, reason="tells nothing of other transactions")
-# InnoDB keeps rows for the transactions of all databases, and other tests may be running there.
+# InnoDB keeps rows for the transactions of all databases, so it also reports those of other tests.
 alone = pytest.mark.skipif(connection.vendor != "postgresql", reason="a matter of PostgreSQL")
 
 
@@ -214,7 +214,7 @@ def test_the_age_of_a_transaction_does_not_depend_on_the_time_zone_of_the_sessio
         oldest = database(connection).oldest_transaction()
     finally:
         connection.close()
-    # Hours are what a wrong zone makes of it.
+    # A wrong time zone would add hours.
     assert oldest.age < timedelta(minutes=30)
 
 
@@ -231,7 +231,7 @@ def test_a_database_user_who_may_not_see_transactions_gets_no_warning(other):
             cursor.execute("DROP USER narrow@'%%'")
 
 
-# Tables that are not as the migrations make them
+# Tables that differ from the migrations
 
 
 def ddl(statement):
@@ -316,11 +316,11 @@ def test_tables_that_a_router_keeps_elsewhere_are_not_missing(capsys, settings, 
     assert list(missing_parts(connection, [DelayedJob])) == ["There is no table django_delayed_elsewhere."]
 
 
-# For programs
+# The report for programs
 
 
 def report_of(capsys):
-    """The object that was written, and it was all that was."""
+    """The JSON object that was written; there must be no other output."""
     written = capsys.readouterr()
     assert written.err == ""
     assert written.out.count("\n") == 1
@@ -330,14 +330,14 @@ def report_of(capsys):
 def test_as_json_an_empty_queue_is_ok(capsys):
     call_command("jobs_check", "--json", "--max-age", "90")
     report = report_of(capsys)
-    # On MariaDB it is that of any database of the server.
+    # On MariaDB it may be the age of a transaction of another database of the server.
     assert report["numbers"].pop("oldest_transaction") >= 0.0
     assert report.pop("numbers").items() <= stats.snapshot().as_json().items()
     assert report == {"max_age": 90.0, "status": "ok", "oldest": 0.0, "error": None, "warnings": []}
 
 
 def test_as_json_it_says_for_how_long_the_oldest_job_has_waited(capsys):
-    # The clock of SQLite has milliseconds: one that is exactly as old as that may seem younger.
+    # The clock of SQLite has milliseconds, so a job that is exactly four minutes old may seem younger.
     job(timedelta(minutes=4, seconds=1))
     call_command("jobs_check", json=True)
     report = report_of(capsys)
@@ -356,7 +356,7 @@ def test_as_json_a_late_job_has_its_exit_code_and_error_too(capsys):
     assert 3600 <= report["oldest"] < 7200
     call_command("jobs_check", "--json", "--queue", "default")
     report = report_of(capsys)
-    # The check is that of the queues that were asked for, and the numbers are those of all.
+    # The check is about the queues that were named, and the numbers are about all queues.
     assert (report["status"], report["oldest"]) == ("ok", 0.0)
     assert report["numbers"]["queues"]["mail"]["waiting"] == 1
 

@@ -1,4 +1,4 @@
-"""jobs_clear: says what would go, asks, and never takes a job out of a worker's hands."""
+"""jobs_clear says what it would remove, asks, and never removes a running job."""
 
 import os
 import pty

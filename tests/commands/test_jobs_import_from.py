@@ -1,4 +1,4 @@
-"""jobs_import_from: tasks that wait in other queues, as their own packages write them."""
+"""jobs_import_from moves tasks that wait in other queues, as the packages of those queues write them."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def python():
 
 
 def reasons(lines):
-    """What the lines say of rows that stay, without their number, our module and their ids."""
+    """The reasons in these lines why rows stay, without the number of rows, our module and their ids."""
     return {
         re.sub(r"^ *\d+ (?:tests\.imported\.)?(.*) \([^)]*\)$", r"\1", line)
         for line in lines
@@ -46,7 +46,7 @@ def reasons(lines):
 
 @pytest.fixture
 def moved(python, tmp_path):
-    """What a process of `tests.imported` says of a move."""
+    """Move the tasks of a queue in a process of `tests.imported`. Returns what it prints."""
 
     def run(source):
         theirs = {name: value for name, value in os.environ.items() if "DJANGO" not in name}
@@ -128,13 +128,13 @@ def test_tasks_of_django_tasks_db_are_moved_once_and_the_others_stay_with_the_re
         "name": "note", "queue": "mail", "priority": "-7", "run_at": "2030-01-02 00:00:00+00:00"
     }  # fmt: skip
     assert (second["queue"], second["priority"]) == ("default", "3")
-    # The five that stay, and a result.
+    # The five tasks that stay, and one that was performed.
     assert len(found["theirs"]) == 6
     assert found["done"] == [[[1], {"a": [2]}], [["second"], {"a": [2]}]]
 
 
 class Posts:
-    """A queue that is a table of the tests: each row of it is a task."""
+    """Another queue for these tests: each post is a task."""
 
     model = Post
 
@@ -152,7 +152,7 @@ class Posts:
 
 @pytest.fixture
 def titles(db):
-    """Write rows of that queue."""
+    """Write posts with these titles."""
     return lambda *titles: Post.objects.bulk_create([Post(title=title) for title in titles])
 
 

@@ -1,4 +1,4 @@
-"""jobs_pause and jobs_resume: whether workers claim jobs of a queue."""
+"""jobs_pause and jobs_resume keep workers from claiming jobs of a queue, and let them again."""
 
 import logging
 from datetime import timedelta

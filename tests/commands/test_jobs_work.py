@@ -1,4 +1,4 @@
-"""jobs_work: what it is told, what it says, what it hands on."""
+"""jobs_work: its flags, its log, and how it starts its worker."""
 
 import re
 import sys

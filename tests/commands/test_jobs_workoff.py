@@ -1,4 +1,4 @@
-"""jobs_workoff: perform what is ready, in its own process, then end."""
+"""jobs_workoff performs what is ready in its own process, then ends."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ from tests.playground.processes import nothing_is_held, until
 
 @contextmanager
 def logging_unconfigured():
-    """A block in which our logger has no handler, as without a LOGGING: not even one of pytest."""
+    """A block in which our logger has no handler, not even one of pytest, as without a LOGGING."""
     logger = logging.getLogger("django_delayed")
     before = logger.handlers, logger.propagate, logger.level
     logger.handlers, logger.propagate = [], False
@@ -98,7 +98,7 @@ def test_a_second_signal_interrupts_the_job_and_its_attempt_is_not_counted(comma
     run = command("jobs_workoff")
     ledger.has(f"begin {gated.pk}")
     run.send(signal.SIGTERM)
-    # Of two signals that wait, Python handles the one with the lower number first.
+    # Python handles the pending signal with the lower number first, which would be the second one.
     ledger.has(f"told {gated.pk}")
     run.send(signal.SIGINT)
     assert run.ends() == 0
@@ -124,7 +124,7 @@ def test_it_sends_heartbeats_during_a_long_job(command, work, ledger):
     ledger.has(f"begin {gated.pk}")
     hungry = work(delayed={"LEASE": 3})
     first = WorkerProcess.objects.get(pid=run.pid)
-    # For two leases and more.
+    # For more than two leases.
     until(
         lambda: (
             (WorkerProcess.objects.get(pid=run.pid).heartbeat_at - first.heartbeat_at).total_seconds() > 6.5
@@ -152,7 +152,7 @@ def test_the_job_of_a_killed_process_is_performed_by_the_next_one(command, ledge
 
 
 class TestInACallersTransaction:
-    """As in a project's own TestCase."""
+    """In a transaction, as in a TestCase of a project."""
 
     pytestmark = pytest.mark.django_db
 

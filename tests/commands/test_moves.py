@@ -26,7 +26,7 @@ FAILED = {"mail failed", "feed failed", "old failed"}
 
 @pytest.fixture
 def rows():
-    """A job in each state and three failed ones, by their names."""
+    """Jobs by their names: three that have failed, and one in each other state."""
     now = timezone.now()
     old = datetime(2020, 5, 4, 12, tzinfo=UTC)
     feed = {"error_class": "ConnectionError", "error_fingerprint": "c1"}
@@ -46,7 +46,7 @@ def rows():
 
 
 def words(value):
-    """Flags, or what a parameter is, in the name of a test."""
+    """The id of a parameter in the name of a test."""
     return value if isinstance(value, str) else " ".join(sorted(value)) or "none"
 
 

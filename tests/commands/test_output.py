@@ -1,4 +1,4 @@
-"""No command fails for what it prints, whatever its output can encode."""
+"""No command fails because its output cannot encode what it prints."""
 
 import io
 import sys

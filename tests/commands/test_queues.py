@@ -1,4 +1,4 @@
-"""A worker that is told of a queue that nothing knows says so when it starts."""
+"""A worker warns of an unknown queue when it starts."""
 
 import logging
 

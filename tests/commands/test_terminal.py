@@ -1,4 +1,4 @@
-"""What a command shows in a terminal, whatever LOGGING says."""
+"""What a command prints in a terminal with each kind of LOGGING."""
 
 import json
 
@@ -10,7 +10,7 @@ CONSOLE = {"class": "logging.StreamHandler"}
 
 
 def logging_of(root=None, ours=None, handler=None):
-    """A LOGGING with a handler `console`, and what the root logger and ours have."""
+    """A LOGGING with a handler `console`, and these options of the root logger and of ours."""
     loggers = {} if ours is None else {"django_delayed": ours}
     handlers = {"console": {**CONSOLE, **(handler or {})}}
     return {"version": 1, "handlers": handlers, "loggers": loggers, "root": root or {}}
@@ -41,7 +41,7 @@ def test_a_command_without_a_visible_log_says_once_that_it_has_started(command, 
 
 
 def snippet():
-    """The first LOGGING of the page, as JSON."""
+    """The first LOGGING of the page on deployment."""
     page = next(block for block in blocks(ROOT / "docs/deployment.md") if "LOGGING" in block.text)
     given = {}
     exec(page.text, given)

@@ -12,7 +12,7 @@ from django_delayed.management.workers import Pool, configurations, pool
 
 
 def workers(*flags, **given):
-    """The queues of each worker that these flags ask for."""
+    """The filters of each worker that these flags ask for."""
     command = Command()
     options = {**vars(command.create_parser("manage.py", "jobs_work").parse_args(flags)), **given}
     return [one.filters for one in all_of(command, options)]

@@ -30,7 +30,7 @@ TRACE = {"CONTEXT": {"trace": "django_delayed.features.tracing.Trace"}, "UNKNOWN
 
 
 class Spans:
-    """A project's own provider, and what it has exported so far."""
+    """A provider of a project, and the spans that it has exported so far."""
 
     def __init__(self, **options):
         self._exporter = InMemorySpanExporter()
@@ -56,7 +56,7 @@ def spans(settings, monkeypatch):
 
 
 class Traced(Job):
-    """Looks at the trace that is active in it."""
+    """Notes the span that is active in it."""
 
     queue = "mail"
     max_attempts = 2
@@ -132,7 +132,7 @@ def test_a_job_runs_in_the_span_of_its_attempt_with_the_baggage_of_its_enqueue(s
         context.detach(token)
     perform_next()
     assert Traced.seen == [(*key(spans.one("perform")), "ada")]
-    # What it has set does not stay.
+    # Neither is active any more after the job.
     assert trace.get_current_span() is trace.INVALID_SPAN
     assert baggage.get_baggage("user") is None
 
@@ -154,7 +154,7 @@ def test_each_attempt_has_a_span_and_a_failed_one_its_error(spans, monkeypatch, 
     if not isinstance(error, Unspeakable):
         [event] = first.events
         assert event.attributes["exception.message"] == str(error)
-    # The hook after the error belongs to the attempt, and is no attempt of its own.
+    # The hook after the error belongs to the span of the attempt, and has no span of its own.
     assert Traced.seen[1] == key(first)[1]
     assert Traced.seen[3] == key(second)[1]
 
@@ -234,7 +234,7 @@ def test_without_a_provider_of_the_project_nothing_is_propagated(spans, monkeypa
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("way", [(), ("--threads", "2"), ("--isolate",)], ids=["main", "threads", "isolate"])
 def test_a_worker_exports_the_spans_of_its_attempts(spans, work, ledger, way, settings):
-    # The fixture of commands has settings of its own.
+    # The fixture `work` has replaced the settings.
     settings.DJANGO_DELAYED = settings.DJANGO_DELAYED | TRACE
     rows = enqueue_all([Note(str(ledger), "done") for _ in range(3)])
     run = work(*way, environment={"DJANGO_SETTINGS_MODULE": "tests.playground.traced"})
@@ -244,7 +244,7 @@ def test_a_worker_exports_the_spans_of_its_attempts(spans, work, ledger, way, se
     for row, span in zip(rows, spans.named("enqueue"), strict=True):
         assert span.attributes["messaging.message.id"] == str(row.pk)
         assert run.said(f'"messaging.message.id": "{row.pk}"')
-        # In the link.
+        # The attempt's link has the id of the enqueue's span.
         assert len(run.said(f'"span_id": "0x{key(span)[1]:016x}"')) == 1
 
 

@@ -1,4 +1,4 @@
-"""In a process of its own: tasks of every kind of django-background-tasks, moved and worked off."""
+"""A program that moves tasks of every kind of django-background-tasks, and works them off."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,7 +19,7 @@ def locked(task, since):
     Task.objects.filter(pk=task.pk).update(locked_by="17", locked_at=timezone.now() - since)
 
 
-# As the decorator would have it, in the module that has the plain function now.
+# As if the decorator were still in the module that has the plain function now.
 note = background(name="tests.imported.work.note")(work.note)
 remind = background(name="tests.imported.tasks.remind")(work.note)
 note(1, a=[2], schedule={"run_at": datetime(2030, 1, 2, tzinfo=UTC), "priority": 3}, queue="mail")

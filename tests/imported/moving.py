@@ -1,4 +1,4 @@
-"""Move the rows of the other queue, look, and work off: what the tests compare, as one line of JSON."""
+"""Move the rows of the other queue, work them off, and print what the tests compare, as a line of JSON."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def said_by(source, **options):
 
 
 def broken(source):
-    """What comes of a move whose last row meets an unavailable database."""
+    """The error of a move that meets an unavailable database at its second row."""
     from django_delayed.management.imports import importer
 
     enqueue, left = importer.enqueue_in_transaction, [2]

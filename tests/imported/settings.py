@@ -1,4 +1,4 @@
-"""A project with an app of the other queue and one of ours, as the processes of the tests have it."""
+"""A project with the app of the other queue and ours, for the processes of the tests."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Tasks of Django's."""
+"""A task of Django's framework."""
 
 from tests.imported import work
 from tests.tasks.framework import task

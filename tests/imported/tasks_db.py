@@ -1,4 +1,4 @@
-"""In a process of its own: tasks of every kind of django-tasks-db, moved and worked off."""
+"""A program that moves tasks of every kind of django-tasks-db, and works them off."""
 
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from tests.imported.tasks import note  # noqa: E402
 
 
 def enqueue(*args, using=None, **changes):
-    """A task that was enqueued through their backend when it was the default one, with changes to its row."""
+    """Enqueue a task as through their backend while it was the default one, and change its row."""
     result = note.using(backend="theirs", **(using or {})).enqueue(*args, a=[2])
     DBTaskResult.objects.filter(pk=result.id).update(**{"backend_name": "default", **changes})
 

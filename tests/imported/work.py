@@ -1,4 +1,4 @@
-"""What the tasks do, after the change to this queue."""
+"""The code of the tasks after the change to this queue."""
 
 from django_delayed import Job
 

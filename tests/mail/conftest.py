@@ -15,7 +15,7 @@ SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
 class Postbox(Controller):
-    """A mail server that keeps what arrives, and can turn mail away."""
+    """A mail server that keeps what arrives, and can refuse mail."""
 
     def __init__(self):
         super().__init__(self, hostname="127.0.0.1", port=0, ready_timeout=30, server_hostname="mail.example")
@@ -52,7 +52,7 @@ class Postbox(Controller):
         return [envelope.original_content for envelope in self.envelopes]
 
     def _trigger_server(self):
-        self.port = self.server.sockets[0].getsockname()[1]  # the one that the system has chosen
+        self.port = self.server.sockets[0].getsockname()[1]  # the port that the system has chosen
         super()._trigger_server()
 
 
@@ -66,20 +66,20 @@ def server():
 
 @pytest.fixture
 def no_outbox(monkeypatch):
-    """The mail of this process as outside of tests: sent by the backend that the settings name."""
+    """Let this process send mail as outside of tests, by the backend that the settings name."""
     monkeypatch.delattr(mail, "outbox")
 
 
 @pytest.fixture
 def postbox(server, settings, no_outbox):
-    """A mail server, and a project whose every mail becomes a job that is sent there."""
+    """A mail server, and settings that make each mail a job that sends it there."""
     server.clear()
     send_through(settings, server.port)
     return server
 
 
 def send_through(settings, port):
-    """Make every mail of the project a job that is sent to this port."""
+    """Make each mail of the project a job that sends it to this port."""
     if HAS_MAILERS:
         smtp = {"BACKEND": SMTP, "OPTIONS": {"host": "127.0.0.1", "port": port}}
         settings.MAILERS = {"default": {"BACKEND": OURS, "OPTIONS": {"mailer": "smtp"}}, "smtp": smtp}
@@ -94,7 +94,7 @@ def customer(db):
 
 
 def work_off():
-    """Work off what is ready; what came of it."""
+    """Perform all ready jobs. Returns their outcomes."""
     outcomes = []
     while rows := DelayedJob.objects.claim("a worker", 10):
         for row in rows:
@@ -104,7 +104,7 @@ def work_off():
 
 
 def work_off_well():
-    """Work off what is ready, all of it well; how many jobs that were."""
+    """Perform all ready jobs, which must finish. Returns their number."""
     outcomes = work_off()
     errors = [outcome.error.text for outcome in outcomes if not isinstance(outcome, Finished)]
     assert errors == []

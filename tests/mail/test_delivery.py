@@ -241,7 +241,7 @@ def test_an_account_or_a_server_given_by_the_caller_is_refused(postbox):
 
 
 class Handing(BaseEmailBackend):
-    """A transport that gives its mail to the project's own backend."""
+    """A transport that gives its mail to the default backend of the project."""
 
     def send_messages(self, email_messages):
         backend = mail.mailers["default"] if HAS_MAILERS else mail.get_connection()
@@ -249,7 +249,7 @@ class Handing(BaseEmailBackend):
 
 
 class Heir(EmailBackend):
-    """A backend of ours under another name."""
+    """A subclass of our backend."""
 
 
 def use_transport(settings, path):
@@ -459,6 +459,6 @@ def test_a_system_check_reports_a_missing_backend(settings):
 
 
 def test_a_mail_job_keeps_its_tag_in_the_payload():
-    # Rows of before an update name it by this.
+    # Rows from before an update name the job by this tag.
     assert json.loads(deliver_later(letter()).payload)["job"] == "mail"
     assert MailJob.size_setting == "MAX_MAIL_SIZE"

@@ -25,7 +25,7 @@ PNG = bytes.fromhex(
 
 @pytest.fixture
 def trusted(settings):
-    """Jobs may name the code of this module."""
+    """Let jobs name the code of this module."""
     settings.DJANGO_DELAYED = {"TRUSTED_MODULES": [__name__], "UNKNOWN_GRACE": 0}
 
 

@@ -35,14 +35,14 @@ MIMEBASE_IS_DEPRECATED = pytest.mark.filterwarnings("ignore:MIMEBase attachments
 
 
 def send_directly(message, postbox):
-    """What Django itself sends for this message."""
+    """Send this message without the queue. Returns the envelope."""
     given = {"alias": "direct"} if HAS_MAILERS else {}
     SmtpBackend(host="127.0.0.1", port=postbox.port, **given).send_messages([message])
     return postbox.envelopes.pop()
 
 
 def without_chance(content):
-    """The mail with its boundaries numbered, and without the date and the id that each rendering has."""
+    """The mail with numbered boundaries, and without Date and Message-ID, which differ in each rendering."""
     for number, boundary in enumerate(re.findall(rb'boundary="([^"]+)"', content)):
         content = content.replace(boundary, b"boundary-%d" % number)
     content = re.sub(rb"^Date: .*\r\n", b"", content, flags=re.MULTILINE)
@@ -51,7 +51,7 @@ def without_chance(content):
 
 @pytest.fixture
 def arrives(postbox, work_well):
-    """Send a message both ways, and compare; the mail that arrived."""
+    """Send a message without and with the queue, and compare both mails. Returns the second."""
 
     def arrives(make):
         expected = send_directly(make(), postbox)
@@ -243,7 +243,7 @@ def test_any_message_arrives_as_django_itself_would_have_sent_it(fields, postbox
 
 
 class Outbox(BaseEmailBackend):
-    """A transport that keeps the messages themselves, as those of mail services read their fields."""
+    """A transport that keeps the message objects, because backends of mail services read their fields."""
 
     messages: list[EmailMessage] = []
 
@@ -284,7 +284,7 @@ def test_attachments_have_their_types_again_for_the_mail_service(service, work_w
 
 
 class WithRequest(EmailMultiAlternatives):
-    """As an app does that renders its mail from a template: it keeps what it rendered from."""
+    """Keeps the objects that it was rendered from, as messages of some apps do."""
 
     def __init__(self, request, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -298,7 +298,7 @@ class WithRequest(EmailMultiAlternatives):
 
 
 class Sealed(EmailMessage):
-    """As an app does that encrypts its mail: what is sent is not what the fields say."""
+    """Sends something else than its fields say, as messages of apps that encrypt mail do."""
 
     def message(self, **kwargs):
         sealed = super().message(**kwargs)

@@ -1,4 +1,4 @@
-"""What becomes of a mail that the server refuses, and the queue that has the policy of mail."""
+"""What becomes of a mail that the server refuses, and the queue with the policy of mail."""
 
 import smtplib
 import socket
@@ -108,7 +108,7 @@ def test_a_mail_that_is_refused_for_some_recipients_is_sent_once_and_the_log_nam
 def test_a_mail_that_was_accepted_is_not_sent_again_for_an_error_at_the_end_of_the_connection(
     postbox, work, caplog
 ):
-    # More than smtplib reads as one answer.
+    # smtplib does not read an answer of this length.
     refuse(postbox, {"QUIT": "221 " + "x" * 9000})
     deliver_later(letter())
     [outcome] = work()

@@ -31,7 +31,7 @@ def test_a_server_that_is_not_installed_is_named_with_the_variable_for_another_o
 
 @pytest.fixture
 def folder():
-    """One with a path short enough for that of a socket, in which the servers' own users write."""
+    """A folder with a path that is short enough for a socket, in which the users of the servers may write."""
     with tempfile.TemporaryDirectory(prefix="servers-") as name:
         folder = Path(name)
         folder.chmod(0o1777)
@@ -52,7 +52,7 @@ def test_the_servers_answer_at_the_printed_ports_and_end_with_the_process(signum
         [sys.executable, FILE],
         stdout=subprocess.PIPE,
         text=True,
-        # What a shell starts in the background ignores it, and so does what that starts.
+        # A process that a shell starts in the background ignores SIGINT, and so do its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     said = []

@@ -1,4 +1,4 @@
-"""The script of `make test`, on files of tests made here."""
+"""The script of `make test`, on test files that are written here."""
 
 import os
 import subprocess

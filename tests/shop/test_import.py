@@ -1,4 +1,4 @@
-"""A supplier's feed of many lines: its import goes on where it was, and takes over each line once."""
+"""The import of a long feed goes on where it was, and imports each line once."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def supplier(transactional_db):
 
 
 def has_got_further(supplier):
-    """Wait for the next batch of lines to be there."""
+    """Wait for the next batch of products."""
     before = Product.objects.count()
     until(lambda: Product.objects.count() > before, LONG)
 
@@ -81,7 +81,7 @@ def jobs_of(name):
 def test_an_import_begins_again_when_the_feed_has_changed_meanwhile(servers, db, monkeypatch):
     servers.web.files["/feed.csv"] = feed_of(1_200)
     supplier = Supplier.objects.create(name="Forge", url=servers.web.url, buyer="buyer@shop.example")
-    # Asked before the first step, and before each batch.
+    # The job asks before the first step, and before each batch.
     answers = iter([False, False, False, True])
     monkeypatch.setattr(ImportProductsJob, "should_stop", lambda job: next(answers, False))
     ImportProductsJob.perform_later(supplier)

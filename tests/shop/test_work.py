@@ -1,4 +1,4 @@
-"""Every kind of the shop's work: enqueued, worked off by the real command, and looked at."""
+"""Each kind of work of the shop, enqueued and worked off by the real command."""
 
 import csv
 import email
@@ -47,7 +47,7 @@ from shop.tasks import check_for_spam
 
 @pytest.fixture
 def world(shop):
-    DelayedJob.objects.all().delete()  # the loading has enqueued some
+    DelayedJob.objects.all().delete()  # loading the shop has enqueued some
     with demo.world() as servers:
         yield servers
 
@@ -170,7 +170,7 @@ def test_an_import_updates_products_index_and_collections_and_sends_a_report(wor
     SearchTerm.objects.index(list(Product.objects.values_list("pk", flat=True)))
     ImportProductsJob.perform_later(Supplier.objects.get())
     work_off()
-    # Kept for a while, with its progress.
+    # The job is kept for a while, with its progress.
     assert DelayedJob.objects.get().state == "finished"
     rows = csv.DictReader(world.web.files["/feed.csv"].decode().splitlines())
     offered = {row["sku"]: row for row in rows if row["sku"] not in sample.MISTAKEN}
@@ -201,7 +201,7 @@ def test_a_changed_product_is_found_by_its_new_words(world):
     product.description = "Now with a hummingbird."
     product.save()
     assert not Product.objects.search("hummingbird").exists()
-    DelayedJob.objects.run_now()  # it waits for further changes, for a second
+    DelayedJob.objects.run_now()  # the job waits a second for further changes
     work_off()
     assert Product.objects.search("hummingbird").get() == product
 
@@ -277,7 +277,7 @@ def test_each_morning_a_digest_lists_the_orders_and_the_scarce_products(world, s
     orders = Order.objects.filter(placed_at__gte=timezone.now() - timedelta(days=1))
     scarce = Product.objects.first()
     Product.objects.filter(pk=scarce.pk).update(stock=1)
-    # The schedule stands in the settings of the shop, which are not those of the tests.
+    # The schedule is in the settings of the shop, which the tests do not use.
     settings.DJANGO_DELAYED = shop_settings.DJANGO_DELAYED
     with virtual_time() as time:
         Ticker(definitions()).run()

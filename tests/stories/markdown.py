@@ -1,4 +1,4 @@
-"""The fenced blocks of a page; and the page as a story: files written, commands run, in a new project."""
+"""The fenced blocks of a page, and a story that follows them in a new project."""
 
 import os
 import re
@@ -18,7 +18,7 @@ _FILE = re.compile(r"# (?P<path>[\w/]+\.py)(?:, in the class (?P<class>\w+)|, (?
 _LEFT_OUT = "…"  # stands for any lines
 _PATIENCE = 60  # seconds for one command
 
-# Executes each statement as a console does: what an expression gives is printed.
+# Executes each statement as a console does, which prints the value of an expression.
 _CONSOLE = """
 import ast, sys
 for statement in ast.parse(sys.stdin.read()).body:
@@ -36,7 +36,7 @@ class Block:
 
 
 def blocks(page: Path, section: str = "") -> list[Block]:
-    """The fenced blocks of a page, in their order; those below one heading only, if its text is given."""
+    """The fenced blocks of a page, in order; only those below one heading, if its text is given."""
     text = page.read_text()
     start = text.index(f"## {section}\n") if section else 0
     end = text.find("\n## ", start) if section else -1
@@ -49,7 +49,7 @@ QUICK_START = blocks(ROOT / "docs/quick_start.md")
 
 
 class Story:
-    """A new project, in which the blocks of a page are done one by one, as a reader would."""
+    """A new project, in which the blocks of a page are followed one by one, as a reader does."""
 
     def __init__(self, folder: Path) -> None:
         self.project = folder / "project"
@@ -65,7 +65,7 @@ class Story:
         }
 
     def tell(self, blocks: list[Block]) -> None:
-        """Do what the blocks say; AssertionError when something else comes of it than they say."""
+        """Do what the blocks say. Raises AssertionError if the result is not the one that they show."""
         for block in blocks:
             try:
                 self._tell(block)
@@ -127,7 +127,7 @@ class Story:
         return done.stdout
 
     def _run_until(self, command: str, expected: list[str]) -> None:
-        """Run it until all was printed that the page shows, then press Ctrl-C; it must end well."""
+        """Run it until it has printed what the page shows, then press Ctrl-C; it must end with 0."""
         process = subprocess.Popen(
             command.split(), cwd=self.project, env=self.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
@@ -152,7 +152,7 @@ class Story:
 
 
 def check(said: str, expected: list[str]) -> None:
-    """Each expected line is found in what was said, in this order; numbers may be others."""
+    """Check that each expected line was printed, in this order; numbers may differ."""
     lines = iter(said.splitlines())
     for wanted in expected:
         assert any(_pattern(wanted).search(line) for line in lines), f"{wanted!r} is not in:\n{said}"

@@ -1,4 +1,4 @@
-"""The page about async code, done in a new project."""
+"""The page about async code, followed in a new project."""
 
 import pytest
 from django.db import connection

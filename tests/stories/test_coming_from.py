@@ -1,4 +1,4 @@
-"""The pages about coming from another system: their examples are done, their tables looked up."""
+"""The pages about coming from another system: their examples run, and the names in their tables exist."""
 
 import ast
 import builtins
@@ -19,18 +19,18 @@ from tests.test_docs import rows_of_tables
 PAGES = sorted(ROOT.glob("docs/coming_from/*.md"))
 WITH_EXAMPLES = [page for page in PAGES if blocks(page)]
 FOR_A_SHELL = ("jobs_", "manage.py ", "pip ", "python ", "worker:", "--", "django_delayed.", "heroku ")
-# The code of a reader, beside what the left column names.
+# Names in the code of a reader that are not in the left column.
 OF_READERS = {
     *("CleanUpOrderJob", "HardJob", "MailJob", "NewsletterJob", "Notify", "Post", "Resize"),
     *("notify", "order", "orders", "photo", "post", "posts", "publish_at", "user"),
 }
-# What the sources of the package do not name.
+# Names that are not in the sources of the package.
 ELSEWHERE = {"DJANGO_DELAYED", "QUEUE", "QUEUES", "hours", "weeks"}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """The project at the end of the quick start, to be copied."""
+    """The project after the first blocks of the quick start, to be copied."""
     story = Story(tmp_path_factory.mktemp("quick_start"))
     story.tell(QUICK_START[:4])
     return story.project
@@ -47,7 +47,7 @@ def test_the_example_of_the_page_does_what_it_says(page, project, tmp_path):
 
 
 def codes(page):
-    """Each piece of Python on the right in the tables of a page, with the left of its row."""
+    """Each piece of Python in the right columns of the tables of a page, with the left cell of its row."""
     for left, *right in rows_of_tables(page):
         for code in re.findall(r"`([^`]+)`", " ".join(right)):
             if not code.startswith(FOR_A_SHELL) and not keyword.iskeyword(code):
@@ -65,7 +65,7 @@ def names_of_the_package():
 
 
 def as_source(code):
-    """The code with what the page leaves out: dots, a body, what stands before a dot."""
+    """The code as valid Python, with the parts that the page leaves out."""
     source = code.replace("…", "...")
     source = f"post{source}" if source.startswith(".") else source
     if source.startswith("@"):
@@ -93,7 +93,7 @@ def test_the_right_columns_have_valid_python_with_existing_names(page):
     for left, code in codes(page):
         source = as_source(code)
         ast.parse(source, code)
-        # What the left column names is the reader's own.
+        # Names in the left column are the reader's own.
         assert names_in(source) <= known.union(re.findall(r"[^\W_]+", left), re.findall(r"\w+", left)), code
 
 

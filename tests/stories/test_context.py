@@ -1,4 +1,4 @@
-"""The pages about CONTEXT, done as they say."""
+"""The code of the page about CONTEXT does what the page says."""
 
 import os
 import subprocess

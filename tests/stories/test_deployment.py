@@ -1,4 +1,4 @@
-"""What starts the workers, as the page on deployment shows it: units, containers, Procfiles."""
+"""The configurations of the page on deployment that start workers: units, containers, Procfiles."""
 
 import configparser
 import re
@@ -55,7 +55,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
     file = tmp_path / "jobs.service"
     file.write_text(unit)
     done = subprocess.run(["systemd-analyze", "verify", file], capture_output=True, text=True, check=False)
-    # The units that it names are looked at too, as they are on this machine.
+    # systemd-analyze also reports problems of the units that it names, as they are on this machine.
     assert [line for line in done.stderr.splitlines() if file.name in line] == []
 
 

@@ -1,4 +1,4 @@
-"""What the log and an error tracker get, set up as the page on deployment says."""
+"""What the log and an error tracker get when they are set up as the page on deployment says."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ __all__ = ["command", "ledger"]
 
 @pytest.fixture
 def tracked(command, tmp_path):
-    """Run a command of the project that has Sentry to its end; gives the events."""
+    """Run a command of the project with Sentry to its end. Returns the events."""
     file = tmp_path / "events"
     file.touch()
 
@@ -82,7 +82,7 @@ def test_only_jobs_that_are_given_up_are_sent_if_the_settings_say_so(tracked):
 
 @pytest.fixture
 def configured(tmp_path, monkeypatch):
-    """Set up the logging as one of the page's blocks says, in a folder of the test's own."""
+    """Set up logging as one of the page's blocks does, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
     logger = logging.getLogger("django_delayed")
     level, handlers, propagate = logger.level, logger.handlers[:], logger.propagate

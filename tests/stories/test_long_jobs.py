@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def names(monkeypatch):
-    """What the blocks of the page define, as if it stood in the shop's own jobs."""
+    """The names that the blocks of the page define, as if they were in shop.jobs."""
     found = {"__name__": "shop.jobs"}
     for block in blocks(ROOT / "docs/long_jobs.md"):
         exec(block.text, found)
@@ -36,7 +36,7 @@ def products():
 
 
 def interrupted_once(job, after):
-    """Have the worker of such a job stopped when it has asked so often; then perform it to its end."""
+    """Stop the worker when the job has asked this many times, then perform the job to its end."""
     answers = iter([*[False] * after, True])
     with mock.patch.object(job, "should_stop", side_effect=lambda: next(answers)):
         work_off()
@@ -76,6 +76,6 @@ def test_each_step_of_the_page_is_done_once(names, monkeypatch):
     for name, method in methods.items():
         monkeypatch.setattr(Supplier, name, method, raising=False)
     names["PublishCatalogue"].perform_later(Supplier.objects.create(name="Forge"))
-    # Before the first step, before the second one, and after each page.
+    # The job asks before the first step, before the second one, and after each page.
     interrupted_once(names["PublishCatalogue"], after=3)
     assert done == ["render", 0, 1, 2, "announce"]

@@ -1,4 +1,4 @@
-"""The page about monitoring: its code runs, and its lists are those of the code."""
+"""The page about monitoring: its code runs, and its lists match the code."""
 
 import json
 import re

@@ -19,7 +19,7 @@ def page(monkeypatch):
     written = [block for block in blocks(ROOT / "docs/progress.md") if block.language in ("python", "html")]
     names = {"__name__": "shop.jobs"}
     exec(written[0].text, names)
-    # Where a worker finds it.
+    # A worker looks for the class there.
     monkeypatch.setattr(shop.jobs, "ImportPrices", names["ImportPrices"], raising=False)
     return written[1:], names
 

@@ -10,7 +10,7 @@ from tests.stories.markdown import ROOT, blocks
 
 @pytest.fixture
 def names():
-    """What the first block of the page defines. Its Jobs recur no longer than the test."""
+    """The names that the first block of the page defines. Its Jobs recur only during the test."""
     block = next(block for block in blocks(ROOT / "docs/recurring.md") if block.language == "python")
     names = {"__name__": "shop.jobs"}
     exec(block.text, names)

@@ -14,7 +14,7 @@ RETRIES, HOOKS = ROOT / "docs/retries.md", ROOT / "docs/hooks.md"
 
 
 def names_of(page, heading=None):
-    """What the first block of Python below the heading defines."""
+    """The names that the first block of Python below the heading defines."""
     block = next(block for block in blocks(page, heading) if block.language == "python")
     names = {}
     exec(block.text, names)
@@ -35,7 +35,7 @@ def names_of(page, heading=None):
 def test_the_job_of_the_page_waits_by_its_rules(error, attempt, wait):
     job = names_of(RETRIES)["FetchFeed"]("feed")
     chosen = decide(DelayedJob(pk=1, name="a job", attempts=attempt, max_attempts=5), job, error).wait
-    # With its jitter.
+    # The jitter adds up to 15 %.
     assert wait <= chosen <= 1.15 * wait
 
 

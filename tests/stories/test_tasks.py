@@ -1,4 +1,4 @@
-"""The page about Django's tasks, done in a new project."""
+"""The page about Django's tasks, followed in a new project."""
 
 import django
 import pytest
@@ -8,7 +8,7 @@ from tests.stories.markdown import QUICK_START, ROOT, Block, Story, blocks
 pytestmark = pytest.mark.skipif(
     connection.vendor != "sqlite", reason="a new project is on SQLite, whatever the other tests run on"
 )
-# The page shows the rules of a task, and not what comes of them.
+# The page shows the rules of a task, but not their effect.
 ENQUEUE_ABOUT_NOTHING = """
 >>> from blog.reports import announce
 >>> announce.enqueue(0).status

@@ -1,4 +1,4 @@
-"""The page about testing, done in a new project; and the message that it shows."""
+"""The page about testing, followed in a new project, and the message that it shows."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The page about types: two type checkers accept what it accepts, and refuse the lines that it refuses."""
+"""The page about types: two type checkers refuse exactly the lines that it marks as errors."""
 
 import importlib.util
 import json
@@ -15,7 +15,7 @@ from tests.stories.markdown import QUICK_START, ROOT, Story, blocks
 PAGE = ROOT / "docs/types.md"
 PATIENCE = 240  # seconds: pyright is downloaded at its first run
 FILES = ["blog/models.py", "blog/jobs.py", "blog/accepted.py", "blog/refused.py"]
-# Of this checkout, whatever is installed, and without what they would say of the package itself.
+# mypy reads this checkout, whatever is installed, and reports no errors in the package itself.
 MYPY = f"[mypy]\nstrict = true\nmypy_path = {ROOT}\n[mypy-django_delayed.*]\nfollow_imports = silent\n"
 PYRIGHT = {"typeCheckingMode": "strict", "include": FILES, "extraPaths": [str(ROOT)]}
 # "blog/refused.py:8: error: …" and "/…/blog/refused.py:8:5 - error: …"
@@ -31,7 +31,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """The project of the page, whose blocks have been done."""
+    """A project in which the blocks of the page were followed."""
     story = Story(tmp_path_factory.mktemp("types"))
     [console, settings, *_] = QUICK_START
     story.tell([console, settings, *blocks(PAGE)])
@@ -41,7 +41,7 @@ def project(tmp_path_factory):
 
 
 def refused_in(project):
-    """The lines of which the page says that they are errors."""
+    """The lines that the page marks as errors."""
     for file in FILES:
         for number, line in enumerate((project / file).read_text().splitlines(), 1):
             if "# error: " in line:
@@ -49,13 +49,13 @@ def refused_in(project):
 
 
 def errors_of(project, *command):
-    """Where this checker sees errors, and all that it says."""
+    """The lines in which this checker finds errors, and its whole output."""
     environment = os.environ | {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", *command], cwd=project, env=environment, capture_output=True, text=True,
         timeout=PATIENCE, check=False,
     )  # fmt: skip
-    # Both exit with 1 when they have found errors, and with 2 or more when they could not look.
+    # Both exit with 1 when they have found errors, and with 2 or more when they could not run.
     assert done.returncode == 1, done.stdout + done.stderr
     return {(path, int(number)) for path, number in LINE.findall(done.stdout)}, done.stdout
 

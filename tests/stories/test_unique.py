@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def names(monkeypatch, settings):
-    """What the Jobs of the page are called in a module of their own, and what they count."""
+    """A module with the Jobs of the page; `counted` has what they count."""
     module = ModuleType("tests.of_the_page")
     settings.DJANGO_DELAYED = {"TRUSTED_MODULES": (module.__name__,)}
     monkeypatch.setitem(sys.modules, module.__name__, module)

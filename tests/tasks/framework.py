@@ -15,7 +15,7 @@ else:
     from django_tasks.signals import task_enqueued, task_finished, task_started
 
 LOGGER = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
-# Whether the decorator takes what the class of tasks has beside Django's own.
+# Whether the decorator accepts the options that our class of tasks adds.
 TAKES_POLICY = django.VERSION[:2] != (6, 0)
 
 __all__ = [

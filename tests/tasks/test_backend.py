@@ -272,7 +272,7 @@ def test_a_task_that_no_worker_could_find_is_refused_at_the_enqueue(monkeypatch)
             task(elsewhere).enqueue()
 
 
-# Where it is written
+# The row and its transaction
 
 
 def test_a_task_is_written_in_the_callers_transaction():
@@ -345,7 +345,7 @@ def test_the_alias_of_a_backend_is_kept(settings):
     assert task_backends["other"].get_result(direct.id) == direct
 
 
-# Building it
+# The backend itself
 
 
 def test_the_backend_is_built_without_a_model_or_a_query():

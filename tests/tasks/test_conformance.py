@@ -28,7 +28,7 @@ TESTS = {(6, 0): 76, (6, 1): 85}
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """What came of each of Django's tests: None, or its error."""
+    """The result of each of Django's tests: None, or its error."""
     folder = tmp_path_factory.mktemp("conformance")
     try:
         unpack_tests(folder)

@@ -1,4 +1,4 @@
-"""A task in a worker: its call, its context, its signals, and what becomes of its errors."""
+"""A task in a worker: its call, its context, its signals, its errors and its result."""
 
 import logging
 import sys
@@ -29,7 +29,7 @@ transactional = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def settled(settings):
-    """Enqueue a task that is tried once, and perform it; gives its result."""
+    """Enqueue a task that is tried once, and perform it. Returns its result."""
     settings.DJANGO_DELAYED = {"MAX_ATTEMPTS": 1}
 
     def perform(used, *args, **kwargs):
@@ -309,11 +309,11 @@ def test_an_async_task_that_runs_too_long_is_cancelled(diary, settled):
     until(lambda: diary == ["cancelled"])
 
 
-# What the worker finds
+# Tasks that have changed since their enqueue
 
 
 def rename(**changes):
-    """Have the row name another task."""
+    """Let the row name another task."""
     row = DelayedJob.objects.get()
     for old, new in changes.items():
         DelayedJob.objects.update(payload=row.payload.replace(f"tests.blog.tasks:{old}", new))
@@ -447,7 +447,7 @@ def test_with_delay_jobs_off_a_task_that_is_discarded_has_failed(settings, heard
     assert result.attempts == 1
 
 
-# What is kept
+# Results
 
 
 def test_a_result_is_kept_as_long_as_the_settings_say(settings):

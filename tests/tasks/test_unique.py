@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def unique(monkeypatch):
-    """A task of `tests.blog` that is unique in this way, as its module has it."""
+    """Make a task of `tests.blog` unique in this way, in its module too."""
 
     def make(how=True, name="add"):
         made = replace(getattr(tasks, name), unique=how)

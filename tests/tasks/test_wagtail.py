@@ -1,4 +1,4 @@
-"""Wagtail, which enqueues its own work as tasks: its newest version, in a virtual environment of its own."""
+"""The newest Wagtail, which enqueues its own work as tasks, in a virtual environment of its own."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def python():
 
 @pytest.fixture
 def run(python, tmp_path):
-    """Run a command in the project of Wagtail's own template, and give what it says."""
+    """Run a command in a project from Wagtail's own template. Returns its output."""
     environment = {name: value for name, value in os.environ.items() if "DJANGO" not in name}
 
     def command(*arguments):
@@ -68,7 +68,7 @@ def run(python, tmp_path):
     with (tmp_path / "mysite/settings/dev.py").open("a") as file:
         file.write(SETTINGS)
     command("manage.py", "migrate", "--verbosity", "0")
-    # What the migrations and the data of the template have enqueued.
+    # The migrations and the data of the template have enqueued some.
     command("manage.py", "jobs_clear", "--noinput")
     return command
 
@@ -80,9 +80,9 @@ def test_wagtail_performs_its_own_work_through_this_backend(run):
     said = run("manage.py", "shell", "-c", LOOK)
     assert "found: ['Fresh powder']" in said
     assert "states: {'finished'}" in said
-    # The first is of a module that is no app's.
+    # The module of the first task belongs to no app.
     assert "tasks: ['insert_or_update_object_task', 'update_reference_index_task']" in said
-    # What the page about tasks warns of: tasks of a library about a page that is gone are tried again.
+    # As docs/tasks.md warns, tasks of a library about a deleted page are tried again.
     run("manage.py", "shell", "-c", DELETE)
     assert " failed" in run("manage.py", "jobs_workoff")
     assert "retrying" in run("manage.py", "shell", "-c", LOOK)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def finishes(result):
-    """Wait for the end of the task; gives its result."""
+    """Wait for the end of the task. Returns its result."""
 
     def is_finished():
         result.refresh()
@@ -84,7 +84,7 @@ def test_an_async_task_is_cancelled_when_its_process_is_told_to_stop_at_once(com
     ledger.has("sleep")
 
     def is_cancelled():
-        # Two at once may be one: the thread of the loop may get the second, which then wakes nobody.
+        # Repeated: two signals at once may become one, and the one that the loop's thread gets wakes nobody.
         run.send(signal.SIGINT)
         return "cancelled" in ledger.lines
 

@@ -1,1 +1,1 @@
-"""A project with tenants: the queue is in the public schema, the notes are in that of each tenant."""
+"""A project with tenants: the queue is in the public schema, and the notes of each tenant are in its own."""

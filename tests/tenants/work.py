@@ -1,4 +1,4 @@
-"""The story of two tenants, whose notes have the same keys; what is printed is what became of them."""
+"""Perform jobs about notes of several tenants that have the same keys, and print the notes."""
 
 import django
 
@@ -18,7 +18,7 @@ for schema in SCHEMAS:
     with schema_context(schema):
         Note.objects.create(text=f"a note of {schema}")
 
-# A job that leaves another schema behind, between two that must not see it.
+# The second job leaves another schema active, which the others must not see.
 for schema, left in (("blue", None), ("red", "green"), ("blue", None)):
     with schema_context(schema):
         Note.objects.get().delay().sign(left)

@@ -1,4 +1,4 @@
-"""What the tests of the kit share."""
+"""Fixtures for the tests of the test helpers."""
 
 import pytest
 from django.db import connection
@@ -10,7 +10,7 @@ __all__ = ["heard"]
 
 @pytest.fixture
 def lock():
-    """Lock a row in a transaction of another connection, which ends with the test, or by `lock.release()`."""
+    """Lock a row in a transaction of another connection, until the test ends or calls `lock.release()`."""
     if not connection.features.has_select_for_update_skip_locked:
         pytest.skip("has one writer at a time")
     other = connection.copy()

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 
 
 def says(*sentences):
-    """A block that fails with these sentences."""
+    """A block that must fail with these sentences."""
     return pytest.raises(AssertionError, match="(?s)" + ".*".join(map(re.escape, sentences)))
 
 

@@ -73,7 +73,7 @@ def test_further_attempts_are_made_when_they_are_due(in_job, heard):
     in_job(fail)
     assert work_off(until=6, raise_errors=False) == 2
     assert DelayedJob.objects.get().attempts == 2
-    # 5 + 1⁴, 5 + 2⁴, 5 + 3⁴ seconds after the attempt before.
+    # The waits after the first attempts are 5 + 1⁴, 5 + 2⁴ and 5 + 3⁴ seconds.
     assert work_off(until=6 + 21, raise_errors=False) == 1
     assert work_off(until=6 + 21 + 85, raise_errors=False) == 0
     assert work_off(until=6 + 21 + 86, raise_errors=False) == 1

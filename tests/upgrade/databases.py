@@ -1,4 +1,4 @@
-"""Databases of their own, made and dropped by the process that works in them."""
+"""A database of its own for a process, which creates and drops it."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +8,7 @@ from django.db import connection
 
 @contextmanager
 def fresh_database():
-    """A block in which the database of the settings is there, and empty; afterwards it is gone."""
+    """A block in which the database of the settings exists and is empty. It is dropped afterwards."""
     _drop()
     _execute("CREATE DATABASE {}" + (" CHARACTER SET utf8mb4" if connection.vendor == "mysql" else ""))
     try:
@@ -27,6 +27,6 @@ def _drop():
 
 def _execute(statement):
     if connection.vendor == "sqlite":
-        return  # the file comes by itself
+        return  # SQLite creates the file itself
     with connection._nodb_cursor() as cursor:
         cursor.execute(statement.format(connection.ops.quote_name(connection.settings_dict["NAME"])))

@@ -1,6 +1,6 @@
-"""In a process of its own: load a stored database, migrate it, and work it off with the code of now.
+"""A program that loads a stored database, migrates it, and works it off with the present code.
 
-What the test compares is printed as one line of JSON.
+It prints what the test compares as one line of JSON.
 """
 
 import json
@@ -29,7 +29,7 @@ WRONG = {**NEXT, "v": "two"}
 
 
 def load():
-    """What a project had that was deployed with the code of then."""
+    """Load the database of a project that was deployed with the former code."""
     stored = Path(__file__).with_name(f"{os.environ.get('DATABASE', 'sqlite')}.sql").read_text()
     with connection.cursor() as cursor:
         for statement in re.split(r";\n(?=CREATE |INSERT |ALTER |SELECT |\Z)", stored):
@@ -41,7 +41,7 @@ def load():
 
 
 def look():
-    """How many rows are in each state, and what was done since the last look."""
+    """The number of rows in each state, and what was done since the last look."""
     done = sorted(json.dumps(one) for one in work.DONE)
     work.DONE.clear()
     states = Counter(str(row.state) for row in DelayedJob.objects.all())

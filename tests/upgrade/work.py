@@ -1,4 +1,4 @@
-"""The code that the stored rows name: it stays as it is, or a stored database has to be made anew."""
+"""The code that the stored rows name. If it changes, the stored databases have to be made anew."""
 
 from datetime import timedelta
 

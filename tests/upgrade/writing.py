@@ -1,4 +1,4 @@
-"""Rows of every state and kind, written by the code of now. Run by scripts/stored_database."""
+"""Write rows of every state and kind with the present code. Run by scripts/stored_database."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -31,7 +31,7 @@ def write():
 
 
 def write_performed():
-    """Rows of jobs that were tried: each is the one that is ready."""
+    """Write rows of jobs that were tried; each job is performed before the next one is ready."""
     Kept.perform_later("kept")
     perform_next()
     add.enqueue(1, 2)
@@ -51,7 +51,7 @@ def write_performed():
 
 
 def write_held():
-    """Rows that a worker holds which has died: one that it had begun, and a batch."""
+    """Write rows that a dead worker holds: one that it had begun, and a batch."""
     register(DEAD, Configuration(name="stored"))
     Note.perform_later("begun")
     DelayedJob.objects.claim(DEAD, 1)
@@ -74,7 +74,7 @@ def write_waiting():
 
 
 def write_beside():
-    """Rows of the other tables."""
+    """Write rows of the other tables."""
     PausedQueue.objects.create(queue="paused", paused_at=DatabaseNow(), paused_by="Ada")
     minute = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
     JobStat.objects.create(id=1, minute=minute, processed=3, failed=1, waited=0.5, ran=1.5, longest=1.0)
@@ -83,7 +83,7 @@ def write_beside():
         arguments='{"args": ["hourly"], "kwargs": {}}',
     )  # fmt: skip
     Ticker({}).run()
-    # The same tick may be the last one when this is loaded.
+    # The tick of now may still be the last one when this is loaded.
     tick = seconds_of(minute.replace(minute=0))
     Schedule.objects.update(since=tick, last_tick=tick)
     ScheduleRun.objects.update(tick=tick)

@@ -8,7 +8,7 @@ from tests.blog.work import claim, perform
 
 @pytest.fixture
 def long(monkeypatch):
-    """Enqueue a job that does this with itself; gives its row."""
+    """Enqueue a job that calls this function with itself. Returns its row."""
 
     def enqueue(function):
         monkeypatch.setitem(CALLS, "patient", function)
@@ -30,7 +30,7 @@ def each_written(monkeypatch):
 
 @pytest.fixture
 def settled():
-    """Perform the next row, and settle what comes of it; gives that."""
+    """Perform the next row, and settle its outcome. Returns the outcome."""
 
     def perform_next(**options):
         row = claim()

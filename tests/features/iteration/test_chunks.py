@@ -20,12 +20,12 @@ class Broken(Exception):
 
 
 def effects():
-    """For which posts there is one, in the order of their keys; each as often as there are."""
+    """The key of the post of each effect, in order."""
     return sorted(Effect.objects.values_list("job", flat=True))
 
 
 def add_effects(job, size=2, fail_at=None):
-    """Have one effect for each post, in chunks; fail after that of one post."""
+    """Write one effect for each post, in chunks; raise after the effect of the post `fail_at`."""
     for chunk in job.iterate(Post.objects.all(), chunk=size):
         with chunk:
             for post in chunk:
@@ -197,7 +197,7 @@ def test_a_chunk_adds_three_statements_to_its_transaction(settled, long, posts):
     long(go_through)
     settled()
     cursors = [sql for sql in statements if "jobcursor" in sql]
-    # The first one; from then on, it is an UPDATE.
+    # The first chunk inserts the cursor, which later chunks only update.
     assert [sql.split()[0] for sql in cursors] == ["UPDATE", "INSERT"]
     [guard] = [sql for sql in statements if "delayedjob" in sql]
     assert guard.startswith("UPDATE")

@@ -1,4 +1,4 @@
-"""A crash of the worker in a long job: not counted if the job got further than at the one before."""
+"""A crash of the worker in a long job is not counted if the job got further than at the one before."""
 
 import pytest
 from django_delayed.execution.deaths import decide_after_crash, decide_after_death
@@ -16,14 +16,14 @@ KEY = cursors.key_of("", "blog.post")
 
 @pytest.fixture
 def crash():
-    """Let the worker of the next row die; before that, the job has got as far as this. Gives the outcome."""
+    """Let the worker of the next row die after its job has put the cursor to `at`. Returns the outcome."""
 
     def die(at=None):
         row = claim()
         if at is not None:
             JobCursor.objects.put(row, {KEY: cursors.dump("blog.post", at)})
             DelayedJob.objects.mark_held(row, 16)
-        # As who looks after the worker reads it.
+        # Read it as the supervisor does.
         row = DelayedJob.objects.get(pk=row.pk)
         outcome = decide_after_crash(row, "its worker was killed")
         assert settle([(row, outcome)]) == []
@@ -53,7 +53,7 @@ def test_a_job_that_crashes_without_getting_further_is_given_up(crash):
 
 
 def test_a_job_with_an_unchanged_cursor_got_no_further(crash):
-    """As that of a job which begins anew each time, and dies at the same place."""
+    """Such a job begins anew each time, and dies at the same place."""
     Plain.perform_later()
     outcomes = [crash(7), crash(7), crash(7)]
     assert [type(outcome) for outcome in outcomes] == [Interrupted, Crashed, Crashed]

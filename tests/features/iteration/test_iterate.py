@@ -1,4 +1,4 @@
-"""self.iterate(queryset): by items; an attempt goes on where the one before has ended."""
+"""self.iterate(queryset), item by item: an attempt goes on where the one before has ended."""
 
 import time
 
@@ -44,7 +44,7 @@ def test_rows_that_are_read_by_several_queries_come_once(settled, long):
     with CaptureQueriesContext(connection) as queries:
         settled()
     assert done == [str(number) for number in range(123)]
-    # 10, 20, 40, 53.
+    # They read 10, 20, 40 and 53 rows.
     assert len([one for one in queries if "blog_post" in one["sql"]]) == 4
 
 

@@ -1,4 +1,4 @@
-"""with self.step(name): what is done is not to be done again, and a cursor of the job's own."""
+"""with self.step(name): a step that is done is not repeated, and the job sets its cursor."""
 
 from datetime import date
 
@@ -22,7 +22,7 @@ class Broken(Exception):
 
 
 def upload(job, done, fail_at=None):
-    """Upload the parts, from that on where the last attempt was."""
+    """Upload the parts, from the one at which the last attempt ended."""
     with job.step("upload") as step:
         for number in range(step.cursor or 0, len(PARTS)):
             if PARTS[number] == fail_at:
@@ -94,7 +94,7 @@ def test_the_next_attempt_begins_at_the_cursor_of_the_step(settled, long):
 def test_a_job_that_is_stopped_ends_where_its_step_advances(settled, long):
     done = []
     long(lambda job: upload(job, done))
-    # The first question is that at the beginning of the step.
+    # The job asks for the first time at the beginning of the step.
     assert settled(stop=StopAfter(2)) == Released()
     assert done == ["a", "b"]
     assert isinstance(settled(), Finished)
@@ -214,7 +214,7 @@ def test_an_iteration_belongs_to_its_step(settled, long, posts):
                     done.append(f"{word} {post.title}")
 
     long(steps)
-    # Asked before a step and before each item.
+    # The job asks before a step and before each item.
     assert settled(stop=StopAfter(6 + 3)) == Released()
     assert len(done) == 7
     names = JobCursor.objects.values_list("name", flat=True)
@@ -329,7 +329,7 @@ def test_a_job_that_is_stopped_begins_no_further_transaction_of_its_step(settled
                     step.advance(number + 1)
 
     long(upload_in_transactions)
-    # Asked before the step, and before each transaction.
+    # The job asks before the step, and before each transaction.
     assert settled(stop=StopAfter(3)) == Released()
     assert JobCursor.objects.get().value == '{"at":2}'
     assert isinstance(settled(), Finished)

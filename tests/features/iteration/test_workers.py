@@ -1,4 +1,4 @@
-"""Long jobs in real workers: stopped, replaced and killed in the middle, they go on where they were."""
+"""Long jobs of real workers that are stopped, replaced or killed go on where they were."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def items(transactional_db):
 
 
 def is_stopped_in_the_middle(row):
-    """What a stop leaves: the job waits, with its cursor and without a counted attempt."""
+    """Whether the job waits, with its cursor and without a counted attempt, as a stop leaves it."""
     row.refresh_from_db()
     return (
         nothing_is_held()
@@ -94,7 +94,7 @@ def test_killing_a_worker_repeats_only_the_items_since_the_last_written_cursor(w
     ends_well()
     assert ledger.effects.keys() == {*items}
     again = [pk for pk, times in ledger.effects.items() if times > 1]
-    # A second of them, but for what an item takes on a busy machine.
+    # The cursor is written once a second, and an item takes at least 0.02 s.
     assert len(again) <= 1 / 0.02
     assert ledger.effects[items[0]] == 1
 
@@ -127,12 +127,12 @@ def test_a_stopped_jobs_workoff_leaves_the_rest_to_the_next_one(command, ledger,
 
 @pytest.mark.slow
 def test_a_job_that_kills_its_process_at_one_item_is_given_up(work, ledger, items):
-    """The first crashes got further, up to that item; from then on, they are as those of any job."""
+    """The first crashes got further, up to that item, and are not counted; the later ones are."""
     row = KillerInTheMiddle.perform_later(str(ledger), items[40])
     work()
 
     def is_given_up():
-        # After its second crash, a job waits for half a minute.
+        # A job waits for half a minute after its second crash.
         DelayedJob.objects.run_now()
         return DelayedJob.objects.failed().filter(pk=row.pk).exists()
 

@@ -1,4 +1,4 @@
-"""The text format, beside what prometheus_client writes and reads."""
+"""The text format, compared with what prometheus_client writes and reads."""
 
 import math
 
@@ -28,7 +28,7 @@ def ours(name, meaning, values):
     return text_of([Gauge(name, meaning, [Sample(value, {"queue": key}) for key, value in values.items()])])
 
 
-# Beyond these, it writes the same number in another way.
+# Beyond these numbers, prometheus_client writes the same value in another way.
 @given(odd_texts, st.dictionaries(odd_texts, st.floats(-999_999, 999_999), max_size=3))
 def test_the_text_is_what_prometheus_client_writes(meaning, values):
     assert ours("jobs", meaning, values) == theirs("jobs", meaning, values)

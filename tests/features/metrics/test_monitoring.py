@@ -1,4 +1,4 @@
-"""The rules and the dashboard of docs/monitoring: Prometheus takes them, and we export what they name."""
+"""The rules and the dashboard of docs/monitoring: Prometheus accepts them, and we export their metrics."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The pages of metrics: who may read them, and what stands there."""
+"""The pages of metrics: who may read them, and what they show."""
 
 import json
 
@@ -129,7 +129,7 @@ def test_prometheus_reads_each_metric_with_its_type_and_its_meaning():
 
 
 def test_the_name_of_a_queue_may_have_characters_that_the_format_escapes():
-    # queue_name() takes the first two; the last is written by hand.
+    # queue_name() accepts the first two; only a row that is written by hand has the last.
     names = ['a "b" \\n c', "{x=1}", "a\nb"]
     for name in names:
         due(name)
@@ -158,7 +158,7 @@ def test_an_unavailable_database_gives_a_503_without_details(path, monkeypatch, 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_the_pages_begin_no_transaction(path, monkeypatch):
-    # As with a database that is away: with ATOMIC_REQUESTS, its error would come before the view.
+    # With ATOMIC_REQUESTS, an unavailable database would raise its error before the view is called.
     monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
     monkeypatch.setattr(pages, "snapshot", lambda: (_ for _ in ()).throw(OperationalError("away")))
     atomic = []

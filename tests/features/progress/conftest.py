@@ -14,7 +14,7 @@ SECRET = "s3cret"
 
 @pytest.fixture
 def job(db):
-    """Write a job in this state, with what it has said about its progress."""
+    """Write a job in this state, with this progress."""
 
     def write(state=State.RUNNING, done=None, total=None, note="", **columns):
         now = timezone.now()

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def open_page(chromium, live_server, settings):
-    """Open a page for somebody without cookies; the test fails if its console complains."""
+    """Open a page without cookies. The test fails if the browser's console has an error or a warning."""
     settings.MIDDLEWARE = ["tests.features.progress.policy.StrictPolicy", *settings.MIDDLEWARE]
     contexts, complaints = [], []
 
@@ -37,7 +37,7 @@ def open_page(chromium, live_server, settings):
     yield open_in_tab
     for context in contexts:
         context.close()
-    # Of a row that is gone, the browser says that it is.
+    # The browser logs the status 410 of a row that is gone.
     assert [text for text in complaints if "410" not in text] == []
 
 

@@ -1,4 +1,4 @@
-"""What users see of their own job, by a signed address: as a page, as JSON, and in a template of theirs."""
+"""What users see of a job at its signed address: as a page, as JSON, and in a template of the project."""
 
 import re
 from datetime import timedelta

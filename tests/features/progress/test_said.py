@@ -1,4 +1,4 @@
-"""What a job may say about its progress, and what is made of it."""
+"""What a job may give to progress(), and what becomes of it."""
 
 import pytest
 from django.utils.functional import lazy
@@ -12,7 +12,7 @@ class Small(float):
 
 
 class Silent(Job):
-    """Says what it is given, where no worker performs it."""
+    """Calls progress() with its arguments."""
 
     def perform(self, *said):
         self.progress(*said)

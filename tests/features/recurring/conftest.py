@@ -24,7 +24,7 @@ def schedule(db):
 
 @pytest.fixture
 def recurring(settings):
-    """Let these recur by the setting."""
+    """Put these entries into the setting RECURRING."""
 
     def set_to(**entries):
         settings.DJANGO_DELAYED = {
@@ -36,13 +36,13 @@ def recurring(settings):
 
 @pytest.fixture
 def ticker(db):
-    """That of a supervisor that starts now, with the schedules of the code."""
+    """Make the ticker of a supervisor that starts now, with the schedules of the code."""
     return lambda: Ticker(definitions())
 
 
 @pytest.fixture
 def ticks():
-    """The ticks that there were, in seconds since 1970, in the order in which their jobs were made."""
+    """The ticks of all runs, in seconds since 1970, in the order of the runs."""
     return lambda: list(ScheduleRun.objects.order_by("pk").values_list("tick", flat=True))
 
 

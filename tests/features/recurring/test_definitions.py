@@ -1,4 +1,4 @@
-"""Which schedules the code has: those of Job classes, and those of the setting RECURRING."""
+"""The schedules of the code: those of Job classes, and those of the setting RECURRING."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ def test_without_schedules_there_are_no_definitions():
 def test_a_job_class_that_has_a_schedule_recurs_under_its_own_name(monkeypatch):
     monkeypatch.setattr(jobs.Plain, "schedule", EVERY)
     monkeypatch.setattr(jobs.Plain, "catch_up", "all")
-    # Its subclasses, of which it has many, inherit none.
+    # Its many subclasses do not inherit the schedule.
     [definition] = definitions().values()
     assert (definition.name, definition.job, definition.times) == (NAME, NAME, EVERY)
     assert definition.catch_up == "all"

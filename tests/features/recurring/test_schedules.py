@@ -17,7 +17,7 @@ YEAR = timedelta(days=365)
 
 
 def local(zone, *when, fold=0):
-    # In UTC: of moments in two zones, Python finds none equal that exists twice in one of them.
+    # In UTC, because Python never finds moments of two zones equal if one of them is ambiguous.
     return datetime(*when, tzinfo=ZoneInfo(zone), fold=fold).astimezone(UTC)
 
 
@@ -46,7 +46,7 @@ def test_without_a_zone_an_expression_is_in_the_time_zone_of_the_settings(settin
     assert next(cron("0 3 * * *").after(NEW_YEAR)) == local("America/New_York", 2026, 1, 1, 3)
 
 
-# The clocks change at 2 or 3, at midnight, by half an hour.
+# In these zones, the clocks change at 2 or 3, at midnight, or by half an hour.
 @pytest.mark.parametrize(
     "zone",
     ["Europe/Paris", "America/New_York", "Africa/Cairo", "America/Santiago", "Australia/Lord_Howe", "UTC"],
@@ -71,7 +71,7 @@ def test_a_time_of_day_that_exists_twice_is_due_the_first_time():
     first, following = islice(times.after(local("Europe/Paris", 2026, 10, 25)), 2)
     assert first == local("Europe/Paris", 2026, 10, 25, 2, 30)
     assert following == local("Europe/Paris", 2026, 10, 26, 2, 30)
-    # Seen from the second time too.
+    # The same from a moment in the second of these hours.
     assert next(times.after(local("Europe/Paris", 2026, 10, 25, 2, 10, fold=1))) == following
 
 

@@ -30,7 +30,7 @@ def time():
 
 @pytest.fixture
 def on_time(time):
-    """Let the next full five minutes begin, or those after so many others; gives that second."""
+    """Advance to the next full five minutes, after this many others. Returns that second."""
 
     def advance(others=0):
         now = database_now(connection)
@@ -64,7 +64,7 @@ def test_the_supervisor_is_woken_when_the_next_tick_comes(schedule, ticker, on_t
     one = ticker()
     tick = on_time()
     one.run()
-    # In between it looks what an operator has changed.
+    # In between, it looks for changes of an operator.
     assert one.due_in == delayed.LEASE.total_seconds() / 6
     time.advance(timedelta(seconds=FIVE - 5))
     one.run()
@@ -272,7 +272,7 @@ def test_each_supervisor_follows_its_own_version_of_a_schedule(recurring, ticker
     assert made() == []
     old.run()
     assert ['"old"' in job.payload for job in made()] == [True]
-    # Who started last is right about what is shown.
+    # The row shows what the supervisor that started last announces.
     assert str(Schedule.objects.get().times) == "every 300 days, 0:00:00"
 
 
@@ -434,7 +434,7 @@ def test_catch_up_none_makes_a_job_only_of_a_tick_that_is_slightly_late(
     assert ticks() == [tick]
 
 
-# A year, through the offset of the database's clock.
+# A year of virtual time.
 
 
 @pytest.mark.parametrize(("zone", "at"), [("Europe/Paris", "30 2"), ("America/Santiago", "0 0")])
@@ -475,7 +475,7 @@ def test_an_hourly_schedule_goes_on_through_a_clock_change_without_use_tz(settin
     assert [later - earlier for earlier, later in pairwise(found)] == [3600] * 23
 
 
-# What goes wrong.
+# Errors.
 
 
 def test_a_schedule_that_cannot_make_its_job_is_reported_once_and_blocks_no_other(
@@ -489,12 +489,12 @@ def test_a_schedule_that_cannot_make_its_job_is_reported_once_and_blocks_no_othe
     [record] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert "The schedule broken cannot make its job: UnknownCode" in record.getMessage()
     assert len(made()) == 1
-    # It is due, and yet nobody runs in a circle for it.
+    # The tick is still due, but is not tried again at once.
     assert one.due_in > 5
     Schedule.objects.filter(pk=broken.pk).update(job="tests.blog.jobs:Plain")
     one.run()
     assert len(made()) == 2
-    # Broken again, it is told again.
+    # A schedule that breaks again is reported again.
     Schedule.objects.filter(pk=broken.pk).update(job="tests.blog.jobs:Absent")
     on_time()
     one.run()
@@ -512,7 +512,7 @@ def test_a_tick_is_tried_again_when_a_hook_raises(schedule, ticker, on_time, mad
     monkeypatch.setattr(jobs.Plain, "before_enqueue", refuse)
     on_time()
     if isinstance(error, OperationalError):
-        # It may be that of the queue: the thread of a supervisor waits, and tries again.
+        # It may be an error of the queue's database: the thread of the supervisor waits, and tries again.
         with pytest.raises(OperationalError):
             ticker().run()
     else:

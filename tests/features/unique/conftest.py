@@ -21,5 +21,5 @@ def ids():
 
 @pytest.fixture
 def holders():
-    """The ids of the jobs that have taken a key last."""
+    """The ids of the jobs that took each key last."""
     return lambda: sorted(UniqueKey.objects.values_list("delayed_job_id", flat=True))

@@ -1,9 +1,9 @@
-"""One of a crowd of processes that enqueue unique jobs, told by its arguments what to do.
+"""One of several processes that enqueue unique jobs at once. Its arguments say what it does:
 
-enqueue NAME ROUNDS ON_DUPLICATE, where all enqueue the same keys, in an order of its own, a few at a time.
-change NAME COUNT ON_DUPLICATE, where each change of the data is committed with a job about it.
-consume NAME: perform until standard input ends and nothing waits; prints what each job has seen.
-The last argument of the first two says whether they are in transactions of their own: "atomic" or "plain".
+enqueue NAME ROUNDS ON_DUPLICATE HOW: enqueue the keys that all have, a few at a time, in random order.
+change NAME COUNT ON_DUPLICATE HOW: change the data, and enqueue a job about each change.
+consume NAME: finish jobs until standard input ends and no job waits; print what each of them sees.
+HOW is "atomic", for each round or change in a transaction, or "plain".
 """
 
 import random

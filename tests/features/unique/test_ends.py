@@ -1,4 +1,4 @@
-"""However a job ends, its key is free then; and no row of a key stays for ever."""
+"""A key is free when its job has ended in any way, and no row of a key stays for ever."""
 
 from datetime import timedelta
 
@@ -53,7 +53,7 @@ def removed_by_sql():
         cursor.execute("DELETE FROM django_delayed_delayedjob")
 
 
-# What ends a waiting unique job.
+# The ways to end a waiting unique job.
 ENDS = {
     "performed": perform_next,
     "finished and kept": lambda: (jobs.update(keep_for=HOUR), jobs.finish(claim())),

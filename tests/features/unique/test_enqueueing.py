@@ -1,4 +1,4 @@
-"""Many unique jobs at once, in each way to enqueue; what the caller and the hooks learn of duplicates."""
+"""Many unique jobs at once, each way to enqueue, and what the caller and the hooks learn of duplicates."""
 
 import logging
 from datetime import timedelta
@@ -252,7 +252,7 @@ def test_a_unique_job_takes_a_fixed_number_of_statements_and_a_plain_one_takes_o
     assert count(lambda: write(1, unique=None)) == ["INSERT"]
     # The key is locked and read, the row and its id are written.
     assert count(lambda: write(1)) == ["INSERT", "SELECT", "INSERT", "INSERT"]
-    # It has a holder, which is locked.
+    # The key has a holder, which is locked too.
     assert count(lambda: write(1)) == ["INSERT", "SELECT", "SELECT"]
     jobs = [Plain(n) for n in range(100, 200)]
     assert count(lambda: enqueue_all(jobs, unique=True)) == ["INSERT", "SELECT", "INSERT", "INSERT"]

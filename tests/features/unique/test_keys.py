@@ -1,4 +1,4 @@
-"""Which jobs are equal, and what is no key."""
+"""Which jobs are equal, and which keys are refused."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def key_of(row):
 
 
 def equal(first, second):
-    """Whether the second of these enqueues is left out because of the first."""
+    """Whether the second of these enqueues is a duplicate of the first."""
     assert first() is not None
     return second() is None
 
@@ -108,7 +108,7 @@ def test_a_mail_is_unique_by_its_content(settings):
 def test_jobs_with_equal_keys_are_equal(write):
     assert equal(lambda: write(1, unique=Unique("k")), lambda: write(2, unique=Unique(key="k")))
     assert write(1, unique=Unique("other")) is not None
-    # That of the arguments is another one.
+    # The key of the arguments is another one.
     assert write(1) is not None
 
 
@@ -119,7 +119,7 @@ def test_each_job_class_method_and_function_has_its_own_keys(post, write):
     assert enqueue(Indexing(1), unique=unique) is not None
     assert post.delay(unique=unique).reindex() is not None
     assert post.delay(unique=unique).bare() is not None
-    # The same for all instances.
+    # A key is the same for all instances.
     assert other.delay(unique=unique).reindex() is None
     assert delay(resize, unique=unique)(1) is not None
     assert delay(resize, unique=unique)(2) is None

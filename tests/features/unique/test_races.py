@@ -1,4 +1,4 @@
-"""Several processes enqueue equal jobs at once, on connections of their own; no error reaches any of them."""
+"""Several processes enqueue equal jobs at once, and none of them meets an error."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ in_both_ways = pytest.mark.parametrize("how", ["plain", "atomic"])
 
 @pytest.fixture
 def crowd(manage):
-    """Start processes of crowd.py that begin together; gives them."""
+    """Start processes of crowd.py that begin together. Returns them."""
 
     def start(*commands):
         started = [
@@ -46,7 +46,7 @@ def crowd(manage):
 
 
 def output_of(process):
-    """What it prints until it ends, which is no error."""
+    """What the process prints until it ends, which must be without an error."""
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     return output

@@ -1,4 +1,4 @@
-"""What becomes of a job whose equal is in each state: the table of docs/unique.md, cell by cell."""
+"""What becomes of a job while an equal one is in each state: the table of docs/unique.md, cell by cell."""
 
 from datetime import timedelta
 
@@ -66,7 +66,7 @@ def gone(write):
     return row
 
 
-# How each row of the table begins, what brings a job there, and its state.
+# The first cell of each row of the table, the function that brings a job there, and its state.
 FIRST = {
     "scheduled": (scheduled, State.SCHEDULED),
     "enqueued": (enqueued, State.ENQUEUED),
@@ -78,7 +78,7 @@ FIRST = {
     "finished": (finished, State.FINISHED),
     "gone": (gone, None),
 }
-# Of the columns of the page.
+# The other columns of the table.
 HOW = [
     Unique(until="start", on_duplicate="skip"),
     Unique(until="start", on_duplicate="replace"),

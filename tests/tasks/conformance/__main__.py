@@ -1,4 +1,4 @@
-"""Run Django's tests that are in a folder, and write what came of each as JSON: None, or its error."""
+"""Run Django's tests in a folder, and write the result of each as JSON: null, or its error."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from django.test.utils import get_runner
 
 
 class Outcomes(unittest.TextTestResult):
-    """What came of each test, by its name."""
+    """The result of each test, by its name: None, or its error."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
@@ -39,7 +39,7 @@ def _name_of(test):
 def main(folder, file):
     sys.path.insert(0, folder)
     django.setup()
-    # Before the tests import what it replaces.
+    # It must be imported before the tests import what it replaces.
     from tests.tasks.conformance import shim  # noqa: F401
 
     runner = get_runner(settings)(verbosity=0, interactive=False)

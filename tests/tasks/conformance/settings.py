@@ -1,4 +1,4 @@
-"""The settings of Django's own tests of its tasks. A task is tried once, as the immediate backend does it."""
+"""The settings of Django's own tests of its tasks. A task is tried once, as by the immediate backend."""
 
 from settings import *  # noqa: F403
 

@@ -1,4 +1,4 @@
-"""Django's dummy and immediate backends, as their tests know them, over ours; imported before these tests."""
+"""Our backend in place of Django's dummy and immediate ones, for their tests; imported before these."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from django_delayed.tasks import DelayedBackend
 def read(query, *args):
     if not asyncio._get_running_loop():
         return query(*args)
-    with ThreadPoolExecutor(1) as thread:  # async code, in which Django's own make no query
+    with ThreadPoolExecutor(1) as thread:  # async code cannot make queries itself
         return [thread.submit(query, *args), thread.submit(connections.close_all)][0].result()
 
 
@@ -33,7 +33,7 @@ class Immediate(Dummy):
 
 
 class Committing(test.TransactionTestCase):
-    __init_subclass__ = classmethod(lambda cls: setattr(cls, "available_apps", None))  # theirs need no app
+    __init_subclass__ = classmethod(lambda cls: setattr(cls, "available_apps", None))  # keep our app
 
 
 dummy.DummyBackend, immediate.ImmediateBackend = Dummy, Immediate

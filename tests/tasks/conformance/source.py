@@ -8,7 +8,7 @@ import tarfile
 import django
 from tests.stories.markdown import ROOT
 
-# By the version of Django in use: the distribution whose tests are for it, and its SHA-256.
+# For each version of Django: the distribution that has its tests, and the SHA-256 of that.
 SOURCES = {
     (6, 0): ("6.0.10", "6005d030df924f85088454c18bd35dcf082b058aa355ad3df520d8de9aef9f41"),
     (6, 1): ("6.1.3", "b5d2d9e35295065d13b1927b3f19a59bd119f737aa6299def14ccca1ae3c8c0d"),
@@ -19,7 +19,7 @@ PATIENCE = 240  # seconds
 
 
 class Unavailable(Exception):
-    """The tests cannot be had; says why."""
+    """The tests are not available; the message says why."""
 
 
 def unpack_tests(folder):

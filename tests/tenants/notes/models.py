@@ -6,7 +6,7 @@ class Note(DelayMixin, models.Model):
     text = models.CharField(max_length=100)
 
     def sign(self, leave_in=None):
-        """Write who it is that signs; then leave the schema of this tenant behind, if one is given."""
+        """Sign the note; then switch to the schema `leave_in`, if one is given, and leave it active."""
         self.text = f"{self.text}, signed"
         self.save()
         if leave_in:
