@@ -146,7 +146,7 @@ def test_a_nonexistent_time_at_a_clock_change_is_refused(send, job):
 @pytest.mark.parametrize(
     "change", [{"queue": "other"}, {"run_at": timezone.now() + 3 * HOUR}, {"attempts": 3}], ids=str
 )
-def test_a_form_of_a_job_that_has_changed_is_refused_and_shown_anew(operator, page, job, change):
+def test_a_form_of_a_job_that_has_changed_is_refused_and_shown_again(operator, page, job, change):
     row = job(State.RETRYING)
     form = form_of(row, priority="5")
     DelayedJob.objects.update(**change)

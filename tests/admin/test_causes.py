@@ -272,9 +272,7 @@ def test_a_cause_is_new_for_a_day(operator, cause_page, cause):
     assert badges(operator.get(cause_page())) == ["", ""]
 
 
-def test_a_cause_whose_jobs_were_all_moved_is_back_again_when_the_next_one_fails(
-    operator, cause_page, cause, answer
-):
+def test_a_cause_is_back_again_when_a_job_fails_after_all_were_moved(operator, cause_page, cause, answer):
     cause("c1", 2, failed_at=ago(days=3))
     answer(operator.get(cause_page(of="retry", cause="c1")))
     assert operator.get(cause_page()).context["lines"] == []

@@ -485,7 +485,7 @@ def test_a_migration_of_a_model_names_the_mixin_by_its_public_path(model):
     assert not [name for name, _ in names if name.startswith("django_delayed.calls")]
 
 
-def test_the_mixin_on_a_class_that_is_no_model_says_what_it_needs(diary):
+def test_the_mixin_on_a_class_that_is_not_a_model_says_what_it_needs(diary):
     class Service(DelayMixin):
         def serve(self):
             pass

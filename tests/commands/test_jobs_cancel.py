@@ -105,7 +105,7 @@ def test_an_invalid_id_is_refused(rows, given):
     assert asked() == []
 
 
-def test_a_job_whose_worker_is_gone_is_not_asked(rows, capsys):
+def test_a_job_of_a_worker_that_is_gone_is_not_asked(rows, capsys):
     WorkerProcess.objects.all().delete()
     call_command("jobs_cancel", "--no-input")
     assert asked() == []

@@ -331,7 +331,7 @@ def rename(**changes):
         ("no name", "not the name of a task"),
     ],
 )
-def test_a_task_whose_function_is_gone_fails_at_once_and_says_so(heard, monkeypatch, name, message):
+def test_a_task_without_its_function_fails_at_once_and_says_so(heard, monkeypatch, name, message):
     monkeypatch.delitem(sys.modules, "tests.stranger", raising=False)
     result = tasks.add.enqueue(1)
     rename(add=name)
@@ -396,7 +396,7 @@ def test_a_task_is_performed_although_its_alias_is_no_longer_in_tasks(settings, 
     assert len(heard) == 3
 
 
-def test_a_task_whose_arguments_no_longer_fit_fails_at_once():
+def test_a_task_with_arguments_that_no_longer_fit_fails_at_once():
     tasks.add.enqueue(1)
     row = DelayedJob.objects.get()
     DelayedJob.objects.update(payload=row.payload.replace('"args":[1]', '"args":[1,2,3]'))

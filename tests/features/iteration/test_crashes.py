@@ -53,7 +53,7 @@ def test_a_job_that_crashes_without_getting_further_is_given_up(crash):
 
 
 def test_a_job_with_an_unchanged_cursor_got_no_further(crash):
-    """Such a job begins anew each time, and dies at the same place."""
+    """Such a job starts from the beginning each time, and dies at the same place."""
     Plain.perform_later()
     outcomes = [crash(7), crash(7), crash(7)]
     assert [type(outcome) for outcome in outcomes] == [Interrupted, Crashed, Crashed]

@@ -132,7 +132,7 @@ def test_a_unique_constraint_refuses_a_second_run_of_a_tick(schedule, on_time, m
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_whose_run_cannot_be_written_is_not_enqueued(schedule, on_time, made, ticks):
+def test_a_job_is_not_enqueued_if_its_run_cannot_be_written(schedule, on_time, made, ticks):
     row = schedule()
     tick = on_time()
 

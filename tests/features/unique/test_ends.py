@@ -93,7 +93,7 @@ def test_the_row_of_a_key_is_removed_when_its_job_has_ended(write, end, holders)
     assert holders() == [other.pk for _ in jobs.waiting().filter(pk=other.pk)]
 
 
-def test_a_job_whose_worker_died_holds_its_key_until_it_is_performed(write):
+def test_a_job_of_a_dead_worker_holds_its_key_until_it_is_performed(write):
     write(1, unique=FINISH)
     write(2)
     jobs.claim(WORKER, 1)

@@ -200,7 +200,7 @@ def test_a_job_that_is_enqueued_immediately_keeps_its_key_when_the_transaction_i
     assert write(1) is None
 
 
-def test_a_job_that_is_performed_inline_is_no_duplicate(settings, write, diary):
+def test_a_job_that_is_performed_inline_is_not_a_duplicate(settings, write, diary):
     settings.DJANGO_DELAYED = {"DELAY_JOBS": False}
     assert None not in [write(1), write(1)]
     assert diary == [("plain", (1,), {})] * 2

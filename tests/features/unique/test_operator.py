@@ -111,7 +111,7 @@ def test_a_job_is_not_made_due_while_another_holds_its_key(write):
     assert RUN_NOW.carry_out(ids) == 1
 
 
-def test_a_job_whose_payload_was_changed_by_hand_is_moved_without_a_key(write):
+def test_a_job_without_a_readable_key_in_its_payload_is_moved(write):
     write(1)
     fail_all()
     DelayedJob.objects.update(payload="{}")
