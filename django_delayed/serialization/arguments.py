@@ -217,17 +217,16 @@ def _build(build: Callable[[Any], Any], data: Any) -> Any:
         raise DeserializationError(f"The payload has a broken {data[TYPE]}: {error!r}") from error
 
 
-def _build_container(build: Callable[[Any], Any], data: Any) -> Any:
+def _build_container(container: Callable[[Any], Any], data: Any) -> Any:
     # The contents are decoded first: an error of a model's own code is not one of the container.
-    return _build(build, data | {"value": decode(data.get("value"))})
+    contents = decode(data.get("value"))
+    if not isinstance(contents, list):
+        raise DeserializationError(f"The payload has a broken {data[TYPE]}: its value is not a list.")
+    return _build(lambda _: container(contents), data)
 
 
 _CONTAINERS: dict[str, Callable[[Any], Any]] = {
-    "tuple": lambda data: tuple(data["value"]),
-    "set": lambda data: set(data["value"]),
-    "frozenset": lambda data: frozenset(data["value"]),
-    # iter(): the pairs are in a list.
-    "dict": lambda data: dict(iter(data["value"])),
+    container.__name__: container for container in (tuple, set, frozenset, dict)
 }
 _dump.update(
     {
@@ -242,7 +241,7 @@ _dump.update(
 _load.update(
     {
         **{name: partial(_build, load) for name, load in scalars.LOAD.items()},
-        **{name: partial(_build_container, build) for name, build in _CONTAINERS.items()},
+        **{name: partial(_build_container, container) for name, container in _CONTAINERS.items()},
         "model": lambda data: records.model_of(data.get("value")),
         "record": _load_record,
         "enum": partial(_build, _load_enum),

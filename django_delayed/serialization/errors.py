@@ -181,7 +181,7 @@ def _traceback(error: BaseException) -> str:
 def _head_and_tail(lines: Iterable[str]) -> str:
     head: list[str] = []
     tail: deque[str] = deque(maxlen=400)
-    size = 0
+    size = in_tail = 0
     for line in lines:
         line = line if len(line) <= 2000 else f"{line[:1000]} … {line[-1000:]}"
         if size < TEXT_LIMIT:
@@ -189,7 +189,8 @@ def _head_and_tail(lines: Iterable[str]) -> str:
             size += len(line)
         else:
             tail.append(line)
-    return "".join(head) + (CUT if len(tail) == tail.maxlen else "") + "".join(tail)
+            in_tail += 1
+    return "".join(head) + (CUT if in_tail > len(tail) else "") + "".join(tail)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django_delayed.models import DelayedJob
+from django_delayed.serialization import errors
 from django_delayed.serialization.errors import (
     CUT,
     TEXT_LIMIT,
@@ -136,6 +137,15 @@ def of_the_database():
             cursor.execute("SELECT nonsense")
     except DatabaseError as error:
         return error
+
+
+@pytest.mark.parametrize(("lines", "is_cut"), [(400, False), (401, True)])
+def test_a_traceback_says_that_it_is_cut_only_if_lines_are_missing(monkeypatch, lines, is_cut):
+    monkeypatch.setattr(errors, "TEXT_LIMIT", 0)
+    monkeypatch.setattr(errors, "_lines", lambda _: [f"{number}\n" for number in range(lines)])
+    text = describe(ValueError()).text.partition("\n\n")[2]
+    assert (CUT in text) == is_cut
+    assert text.endswith(f"\n{lines - 1}")
 
 
 @pytest.mark.parametrize("length", [16 * 1024 + 1, 20_000, 10_000_000])
