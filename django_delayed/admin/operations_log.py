@@ -38,12 +38,15 @@ FILTERS: dict[str, Any] = {
     SEARCH_VAR: gettext_lazy("search"),
     **{filter.parameter_name: filter.title for filter in (StateFilter, QueueFilter, CauseFilter)},
 }
-# As `Operation.report` and `log` write it. A note may be any text.
+# As `Operation.report` and `log` write it.
 SAID = re.compile(
     rf"(?P<verb>\w+)(: (?P<result>{NOT_COMPLETED}|\d+ of \d+)(?P<how>.*?)"
     r"( where (?P<where>.*) as of (?P<until>\S+ \S+?))?)?(: (?P<rest>.*))?",
     re.DOTALL,
 )
+# A note and the name of a queue may read like a result.
+NAMED = re.compile(r"(?P<verb>\w+)(: (?P<rest>.*))?", re.DOTALL)
+ABOUT_ONE = (FailureGroup, PausedQueue)
 OF_RANGE = re.compile(r"(?P<field>\w+)__range__(?P<bound>gte|lte)_[01]")
 
 
@@ -74,12 +77,14 @@ def page(queue_admin: PausedQueueAdmin, request: HttpRequest) -> TemplateRespons
 
 def _line(entry: LogEntry) -> Line:
     when, who = ago(entry.action_time), entry.user.get_username()
-    said = SAID.fullmatch(entry.get_change_message())
-    if said is None or said["verb"] not in VERBS:
+    is_about_one = ContentType.objects.get_for_id(entry.content_type_id).model_class() in ABOUT_ONE
+    found = (NAMED if is_about_one else SAID).fullmatch(entry.get_change_message())
+    if found is None or found["verb"] not in VERBS:
         # Django words the entry of a schedule itself.
         return Line(
             when, who, entry.get_action_flag_display(), "", entry.object_repr, entry.get_change_message()
         )
+    said = {"result": None, "how": None, "where": None, **found.groupdict()}
     # An entry about several rows names none of them.
     which = in_words(said["where"]) if said["where"] else entry.object_repr if entry.object_id else ""
     result = said["result"] or ""

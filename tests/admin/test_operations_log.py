@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_delayed.admin import operations_log
-from django_delayed.models import DelayedJob, WorkerProcess
+from django_delayed.models import DelayedJob, FailureGroup, PausedQueue, WorkerProcess
 from django_delayed.states import State
 
 LOG = "/admin/django_delayed/pausedqueue/operations/"
@@ -72,9 +72,6 @@ def test_an_operation_that_failed_midway_is_marked_as_not_completed(signed_in, p
             "quiet: 1 of 2: host:web-2 pid:7, host:web-3 pid:8",
             ["Quiet", "1 / 2", "", "host:web-2 pid:7, host:web-3 pid:8"],
         ),
-        ("note: 1 of 2: as of\nnow", ["Note", "1 / 2", "", "as of\nnow"]),
-        ("note: known", ["Note", "", "", "known"]),
-        ("note: ", ["Note", "", "", ""]),
         ("something else", ["Change", "", "what", "something else"]),
         ("", ["Change", "", "what", ""]),
     ],
@@ -82,6 +79,13 @@ def test_an_operation_that_failed_midway_is_marked_as_not_completed(signed_in, p
 def test_an_entry_is_split_into_its_columns(signed_in, entry, message, line):
     entry(message)
     assert lines(signed_in(VIEW).get(LOG)) == [line]
+
+
+@pytest.mark.parametrize("text", ["known", "", "3 of 5 suppliers time out", "1 of 2: as of\nnow"])
+@pytest.mark.parametrize(("model", "verb"), [(FailureGroup, "note"), (PausedQueue, "pause")])
+def test_a_note_or_the_name_of_a_queue_is_shown_as_it_is(signed_in, entry, model, verb, text):
+    entry(f"{verb}: {text}", ContentType.objects.get_for_model(model))
+    assert lines(signed_in(VIEW).get(LOG)) == [[verb.capitalize(), "", "", text]]
 
 
 @pytest.fixture
