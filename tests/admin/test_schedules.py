@@ -375,14 +375,13 @@ def test_a_schedule_is_paused_and_resumed(operator, schedule):
 @pytest.mark.parametrize("action", ["run_now", "pause", "resume"])
 def test_an_action_of_the_list_applies_to_the_chosen_schedules(operator, schedule, action):
     chosen = [schedule(name=str(number), paused=action == "resume") for number in range(3)]
-    other = schedule(name="other", paused=action == "resume")
+    schedule(name="other", paused=action == "resume")
     operator().post(LIST, {"action": action, "_selected_action": [row.pk for row in chosen]})
     if action == "run_now":
         assert {run.schedule_id for run in ScheduleRun.objects.all()} == {row.pk for row in chosen}
     else:
         changed = Schedule.objects.filter(paused=action == "pause")
         assert [row.pk for row in changed] == [row.pk for row in chosen]
-    assert other not in chosen
 
 
 @pytest.mark.parametrize("name", ["run_now", "pause", "resume"])

@@ -245,7 +245,7 @@ def test_a_module_may_be_trusted_by_name(settings):
         is sys.modules["tests.serialization.test_names"].Trusted
     )
     with pytest.raises(DeserializationError):
-        resolve("tests.test_records:round_trip")
+        resolve("tests.serialization.test_records:round_trip")
     settings.DJANGO_DELAYED = {}
     with pytest.raises(DeserializationError, match="TRUSTED_MODULES"):
         resolve("tests.serialization.test_names:Trusted")
