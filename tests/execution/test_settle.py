@@ -20,6 +20,7 @@ from django_delayed.execution.deaths import decide_after_crash
 from django_delayed.execution.outcomes import Discarded, Failed, Finished, Released, Rescheduled, decide
 from django_delayed.execution.session import Session
 from django_delayed.execution.settle import _with_text, announce, settle, settle_together, write_outcomes
+from django_delayed.jobs.results import RESULT, result_settled
 from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.serialization.errors import describe
 from django_delayed.signals import job_discarded, job_errored, job_failed, job_finished, job_started
@@ -364,7 +365,10 @@ class Conflict(OperationalError):
 
 @transactional
 @pytest.mark.parametrize("session", [None] if connection.vendor == "mysql" else [None, "kept"])
-def test_the_connection_of_receivers_is_closed_after_them_unless_their_session_keeps_it(session):
+@pytest.mark.parametrize(("signal", "extras"), [(job_finished, 0), (result_settled, RESULT)])
+def test_the_connection_of_receivers_is_closed_after_them_unless_their_session_keeps_it(
+    session, signal, extras
+):
     used = []
 
     def ask(**_):
@@ -373,14 +377,15 @@ def test_the_connection_of_receivers_is_closed_after_them_unless_their_session_k
 
     session = session and Session()
     Plain.perform_later()
-    job_finished.connect(ask)
+    signal.connect(ask)
     try:
         row = claim()
         outcome = Finished(Plain(), 0.1)
         assert write_outcomes([(row, outcome)]) == []
+        row.extras = extras
         announce([(row, outcome)], session)
     finally:
-        job_finished.disconnect(ask)
+        signal.disconnect(ask)
     assert used[0] is not connections[connection.alias]
     if session:
         assert list(session._kept.values()) == used

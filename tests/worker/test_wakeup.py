@@ -1,11 +1,13 @@
 """A sleep that any process, thread or signal can end."""
 
 import os
+import select
 import signal
 import threading
 
+import pytest
 from django_delayed.worker.shutdown import Shutdown
-from django_delayed.worker.wakeup import Wakeup, wake
+from django_delayed.worker.wakeup import LONGEST, Wakeup, wake
 
 FOREVER = 10**12  # seconds: if a wait ends, something has woken it
 
@@ -31,6 +33,14 @@ def test_another_process_wakes_it_by_its_file_descriptor(wakeup):
         os._exit(0)
     wakeup.wait(FOREVER)
     os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(-5, 0), (0, 0), (0.5, 0.5), (FOREVER, LONGEST)])
+def test_a_sleep_lasts_as_long_as_it_is_told_if_the_system_can(wakeup, monkeypatch, seconds, asked):
+    timeouts = []
+    monkeypatch.setattr(select, "select", lambda *args: timeouts.append(args[-1]) or ([], [], []))
+    assert not wakeup.wait(seconds)
+    assert timeouts == [asked]
 
 
 def test_waking_one_that_is_closed_is_no_error():
