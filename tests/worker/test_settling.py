@@ -96,6 +96,22 @@ def test_earlier_jobs_are_settled_before_a_failure_is_written(worker, knows, hea
     ]
 
 
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_job_that_lost_its_claim_is_neither_announced_nor_counted(worker, heard, in_job, diary, raises):
+    def lose_it():
+        DelayedJob.objects.update(locked_by="another worker", lock_token=1)
+        if raises:
+            raise LookupError
+
+    row = in_job(lose_it, max_attempts=1)
+    # So that it is settled by itself.
+    DelayedJob.objects.filter(pk=row.pk).update(extras=1)
+    assert worker.run() == DONE
+    assert [entry[0] for entry in diary] == ["started"]
+    assert worker.activity.tally.processed == 0
+    assert DelayedJob.objects.running().get().locked_by == "another worker"
+
+
 @pytest.mark.parametrize(
     "columns",
     [{"last_error": "once", "attempts": 1}, {"extras": 1}, {"extras": 1, "keep_for": HOUR}],
