@@ -285,7 +285,8 @@ import django
 django.setup()
 from django.core.management import call_command
 from django.db import transaction
-from django_delayed.models import DelayedJob
+from django.utils import timezone
+from django_delayed.models import DelayedJob, WorkerProcess
 from tests.blog.jobs import Plain
 
 call_command("migrate", database="queue", verbosity=0)
@@ -307,8 +308,14 @@ OF_THE_QUEUE_ALONE = """
 with transaction.atomic(using="queue"):
     assert Plain.perform_later().pk
     transaction.set_rollback(True, using="queue")
-assert Plain.perform_later().pk
-assert DelayedJob.objects.using("queue").count() == 2
+row = Plain.perform_later()
+assert row.pk
+
+rows, now = DelayedJob.objects.using("queue"), timezone.now()
+assert rows.count() == 2
+WorkerProcess.objects.using("queue").create(id="w", hostname="host", pid=7, started_at=now, heartbeat_at=now)
+rows.filter(pk=row.pk).update(locked_at=now, locked_by="w", lock_token=1)
+assert rows.cancel() == (1, 1)
 """
 OF_THE_DATA_ELSEWHERE = """
 import django

@@ -13,7 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django_delayed import JobTimeout
 from django_delayed.exceptions import JobInterrupted
-from django_delayed.execution.deadline import run_within
+from django_delayed.execution.deadline import is_undisturbed, run_within, undisturbed
 from django_delayed.jobs.event_loop import awaited
 
 SHORT = timedelta(milliseconds=50)
@@ -250,6 +250,34 @@ def test_nothing_strikes_after_the_block():
         with contextlib.suppress(JobTimeout):
             run_within(timedelta(microseconds=200), "a job", lambda: sum(range(2000)))
     time.sleep(0.01)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_an_undisturbed_block_is_not_stopped_but_what_follows_is(beside):
+    """Beside one that ends in another thread, too."""
+    reached = []
+
+    def end_another():
+        with undisturbed():
+            reached.append(is_undisturbed())
+
+    def job():
+        with undisturbed():
+            if beside:
+                thread = threading.Thread(target=end_another)
+                thread.start()
+                thread.join()
+            assert is_undisturbed()
+            due = time.monotonic() + 2 * SHORT.total_seconds()
+            while time.monotonic() < due:
+                pass
+            reached.append("the end")
+        assert not is_undisturbed()
+        sleep()
+
+    with pytest.raises(JobTimeout):
+        run_within(SHORT, "a job", job)
+    assert reached == [True] * beside + ["the end"]
 
 
 def test_in_a_thread_the_function_runs_as_long_as_it_likes():

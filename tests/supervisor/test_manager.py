@@ -569,6 +569,23 @@ def test_a_process_that_not_even_a_kill_ends_is_not_waited_for(clock, monkeypatc
     managed.abandon()
 
 
+def test_a_second_kill_does_not_put_off_the_end(clock, monkeypatch, wakeup):
+    made = []
+    monkeypatch.setattr(module, "Process", lambda *what: made.append(StandIn(W1, clock.now)) or made[0])
+    managed = WorkerManager(UNTIL_STOPPED, AtOnce(), wakeup)
+    while not made:
+        managed.tick()
+    managed.kill()
+    clock.now += GRACE.total_seconds() - 0.01
+    managed.kill()
+    managed.tick()
+    assert not managed.has_ended
+    clock.now += 0.02
+    managed.tick()
+    assert managed.has_ended
+    managed.abandon()
+
+
 def test_a_manager_is_idle_while_its_worker_is_up_and_has_nothing_to_do(clock, monkeypatch, wakeup):
     made = []
     monkeypatch.setattr(module, "Process", lambda *what: made.append(StandIn(W1, clock.now)) or made[-1])

@@ -181,6 +181,14 @@ def test_perform_now_uses_transactions_and_writes_no_cursors(monkeypatch, posts)
     assert not JobCursor.objects.exists()
 
 
+def test_a_job_that_is_performed_inline_uses_transactions_and_writes_no_cursors(monkeypatch, settings, posts):
+    settings.DJANGO_DELAYED = {"DELAY_JOBS": False}
+    monkeypatch.setitem(CALLS, "patient", add_effects)
+    Patient.perform_later()
+    assert effects() == [post.pk for post in posts]
+    assert not JobCursor.objects.exists()
+
+
 def test_a_chunk_adds_three_statements_to_its_transaction(settled, long, posts):
     statements = []
 
