@@ -6,7 +6,8 @@ prints a score for each part of the core. Each change is made in a copy of the c
 MUTANTS    how many, chosen at random from all; "all" for all of them
 SEED       the seed of that choice, so that a run can be repeated; it is printed
 MODULES    only these, such as "states worker/recovery"
-DATABASES  the databases to run the tests on, one after another until a test fails
+DATABASES  the databases to run the tests on, one after another until a test fails; code that only one of
+           them reaches survives on the others
 
 No other tool does this. mutmut leaves out functions with decorators, and chooses the tests of a mutant by
 what was called in the process of the tests, and not in that of a worker. cosmic-ray removes no statements.
@@ -50,7 +51,8 @@ TESTS = {
     ],
     "execution": [
         *("execution", "test_reports.py", "test_signals.py", "stories/test_context.py"),
-        *("commands/test_jobs_workoff.py", "tasks/test_performing.py", "faults/test_overlong_jobs.py"),
+        *("commands/test_jobs_workoff.py", "tasks/test_performing.py", "features/iteration"),
+        "faults/test_overlong_jobs.py",
     ],
     "worker": [
         *("worker", "test_reports.py", "commands/test_jobs_workoff.py", "commands/test_jobs_work.py"),
@@ -59,6 +61,7 @@ TESTS = {
     "supervisor": [
         *("supervisor/test_database_thread.py", "supervisor/test_maintenance.py"),
         *("supervisor/test_manager.py", "supervisor/test_process.py", "supervisor/test_sources.py"),
+        "supervisor/test_health.py",
         *("worker/test_stop.py", "worker/test_reload.py", "commands/test_jobs_work.py", "faults"),
     ],
     "features/recurring": [

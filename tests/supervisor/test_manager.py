@@ -17,6 +17,7 @@ from django_delayed.supervisor.manager import WorkerManager
 from django_delayed.supervisor.restart import AFTER_A_CRASH, STEADY
 from django_delayed.worker.activity import Activity
 from django_delayed.worker.configuration import CODE_HAS_CHANGED, DONE, Configuration
+from django_delayed.worker.heartbeat import SHORTEST_TICK, TICK
 from django_delayed.worker.slot import GRACE, Current
 from tests.blog.jobs import Plain
 from tests.playground.processes import PATIENCE, is_alive, nothing_is_held, until
@@ -647,6 +648,25 @@ def test_a_worker_that_was_told_to_stop_has_no_successor_when_a_thread_of_it_run
         managed.tick()
     assert len(made) == 1
     assert not managed.is_up
+
+
+@pytest.mark.parametrize(
+    ("long_job_in", "next_tick_in"),
+    [(math.inf, TICK), (TICK / 2, TICK / 2), (0.001, SHORTEST_TICK), (0, SHORTEST_TICK)],
+)
+def test_a_manager_looks_again_when_a_job_of_a_batch_has_run_for_long(
+    clock, monkeypatch, wakeup, long_job_in, next_tick_in
+):
+    worker = StandIn(W1, clock.now)
+    worker.activity.begin_work()
+    worker.long_job_in = long_job_in
+    worker.release_batches = lambda: None
+    monkeypatch.setattr(module, "Process", lambda *what: worker)
+    managed = WorkerManager(UNTIL_STOPPED, AtOnce(), wakeup)
+    while not managed.is_up:
+        managed.tick()
+    assert managed.next_tick_in == next_tick_in
+    managed.abandon()
 
 
 def test_the_release_of_a_batch_is_requested_once_while_the_database_has_not_done_it(

@@ -174,6 +174,7 @@ def test_a_key_may_have_any_length(write, length):
     assert write(2, unique=Unique("é" * length)) is None
     assert write(3, unique=Unique("é" * length + "x")) is not None
     assert len(key_of(row).text) == min(length, LONGEST_TEXT)
+    assert key_of(row).text.endswith("…") == (length > LONGEST_TEXT)
     assert len(UniqueKey.objects.earliest("pk").key_hash) == 64
 
 
