@@ -285,8 +285,7 @@ import django
 django.setup()
 from django.core.management import call_command
 from django.db import transaction
-from django.utils import timezone
-from django_delayed.models import DelayedJob, WorkerProcess
+from django_delayed.models import DelayedJob
 from tests.blog.jobs import Plain
 
 call_command("migrate", database="queue", verbosity=0)
@@ -308,14 +307,52 @@ OF_THE_QUEUE_ALONE = """
 with transaction.atomic(using="queue"):
     assert Plain.perform_later().pk
     transaction.set_rollback(True, using="queue")
-row = Plain.perform_later()
-assert row.pk
+assert Plain.perform_later().pk
+assert DelayedJob.objects.using("queue").count() == 2
+"""
+ALL_MOVES = """
+from datetime import timedelta
 
-rows, now = DelayedJob.objects.using("queue"), timezone.now()
-assert rows.count() == 2
-WorkerProcess.objects.using("queue").create(id="w", hostname="host", pid=7, started_at=now, heartbeat_at=now)
-rows.filter(pk=row.pk).update(locked_at=now, locked_by="w", lock_token=1)
-assert rows.cancel() == (1, 1)
+import django
+django.setup()
+from django.core.management import call_command
+from django.db import connections, transaction
+from django.utils import timezone
+from django_delayed.models import DelayedJob, FailedAttempt, WorkerProcess
+from django_delayed.testing import work_off
+from tests.blog.jobs import FailingAbroad, Plain
+
+call_command("migrate", database="queue", verbosity=0)
+rows, now, hour = DelayedJob.objects.using("queue"), timezone.now(), timedelta(hours=1)
+
+def refuse(*statement):
+    raise AssertionError(statement)
+
+
+with connections["default"].execute_wrapper(refuse):
+    FailingAbroad.perform_later()
+    Plain.perform_later()
+    work_off(raise_errors=False)
+    assert rows.get().attempts == FailedAttempt.objects.using("queue").count() == 1
+    assert rows.run_now() == rows.adjust(priority=3) == rows.give_up("ann") == 1
+    assert rows.retry(hour) == 1
+    [row] = rows.claim("w", 1)
+    assert rows.release([row]) == 1
+
+    WorkerProcess.objects.using("queue").create(
+        id="w", hostname="host", pid=7, started_at=now, heartbeat_at=now
+    )
+    [row] = rows.claim("w", 1)
+    Plain.perform_later()
+    assert rows.cancel("ann") == (1, 1)
+    # Neither of a move and a statement that belongs to it is written if that statement fails.
+    try:
+        rows.finish(row, [lambda: 1 / 0])
+    except ZeroDivisionError:
+        pass
+    assert rows.running().count() == 1
+    assert rows.set_aside([row.pk]) == 1
+    assert rows.discard() == 1
 """
 OF_THE_DATA_ELSEWHERE = """
 import django
@@ -395,6 +432,10 @@ def test_on_commit_waits_for_the_transactions_on_every_database(beside_another_d
 
 def test_a_queue_on_another_alias_waits_for_the_commit_of_the_data(beside_another_database):
     beside_another_database(TWO_DATABASES + OF_THE_QUEUE_ALONE, DATABASE="queue")
+
+
+def test_every_move_of_a_queue_on_another_alias_is_made_there_alone(beside_another_database):
+    beside_another_database(ALL_MOVES, DATABASE="queue")
 
 
 def test_a_job_about_data_on_another_alias_waits_for_their_commit(beside_another_database):
