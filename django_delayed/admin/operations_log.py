@@ -76,15 +76,13 @@ def page(queue_admin: PausedQueueAdmin, request: HttpRequest) -> TemplateRespons
 
 
 def _line(entry: LogEntry) -> Line:
-    when, who = ago(entry.action_time), entry.user.get_username()
-    is_about_one = ContentType.objects.get_for_id(entry.content_type_id).model_class() in ABOUT_ONE
-    found = (NAMED if is_about_one else SAID).fullmatch(entry.get_change_message())
+    when, who, message = ago(entry.action_time), entry.user.get_username(), entry.get_change_message()
+    model: Any = ContentType.objects.get_for_id(entry.content_type_id or 0).model_class()
+    found = (NAMED if model in ABOUT_ONE else SAID).fullmatch(message)
     if found is None or found["verb"] not in VERBS:
         # Django words the entry of a schedule itself.
-        return Line(
-            when, who, entry.get_action_flag_display(), "", entry.object_repr, entry.get_change_message()
-        )
-    said = {"result": None, "how": None, "where": None, **found.groupdict()}
+        return Line(when, who, entry.get_action_flag_display(), "", entry.object_repr, message)
+    said: dict[str, Any] = {"result": None, "how": None, "where": None, **found.groupdict()}
     # An entry about several rows names none of them.
     which = in_words(said["where"]) if said["where"] else entry.object_repr if entry.object_id else ""
     result = said["result"] or ""
