@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 DONE: dict[Verb, Any] = {
     Verb.QUIET: ngettext_lazy(
-        "%(asked)d worker is asked to be quiet.", "%(asked)d workers are asked to be quiet.", "asked"
+        "%(asked)d worker was asked to be quiet.", "%(asked)d workers were asked to be quiet.", "asked"
     ),
     Verb.RESUME: ngettext_lazy(
-        "%(asked)d worker is asked to go on.", "%(asked)d workers are asked to go on.", "asked"
+        "%(asked)d worker was asked to go on.", "%(asked)d workers were asked to go on.", "asked"
     ),
     Verb.STOP: ngettext_lazy(
-        "%(asked)d worker is asked to stop.", "%(asked)d workers are asked to stop.", "asked"
+        "%(asked)d worker was asked to stop.", "%(asked)d workers were asked to stop.", "asked"
     ),
 }
 

@@ -34,9 +34,9 @@ def unreadable_text(ids: Sequence[int]) -> str:
     """What an operator is told about these rows."""
     text = ngettext(
         "The delayed job %(ids)s has a value that cannot be read, and is not shown."
-        " DelayedJob.objects.set_aside([%(ids)s]) makes it a failed one that can be.",
+        " DelayedJob.objects.set_aside([%(ids)s]) makes it a failed job that can be shown.",
         "The delayed jobs %(ids)s have values that cannot be read, and are not shown."
-        " DelayedJob.objects.set_aside([%(ids)s]) makes them failed ones that can be.",
+        " DelayedJob.objects.set_aside([%(ids)s]) makes them failed jobs that can be shown.",
         len(ids),
     )
     return text % {"ids": ", ".join(map(str, ids))}

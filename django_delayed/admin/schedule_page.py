@@ -52,7 +52,7 @@ def run_lines(row: Schedule, page_of: Callable[[int], str] | None) -> list[RunLi
 def _line(run: ScheduleRun, row: DelayedJob | None, page_of: Callable[[int], str] | None) -> RunLine:
     tick = exact(shown(moment_of(run.tick))) if run.tick is not None else None
     if run.delayed_job_id is None:
-        return RunLine(tick, "", _("a hook did not want it"))
+        return RunLine(tick, "", _("a hook refused it"))
     job = f"#{run.delayed_job_id}"
     if row is None:
         return RunLine(tick, job, _("performed or discarded"))

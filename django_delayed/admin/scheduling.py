@@ -26,7 +26,7 @@ def run_now(model_admin: ScheduleAdmin, request: HttpRequest, row: Schedule) -> 
         return
     model_admin.log_change(request, row, f"run_now: {job}")
     if job is None:
-        messages.warning(request, _("%(schedule)s made no job: a hook did not want it.") % {"schedule": row})
+        messages.warning(request, _("%(schedule)s made no job: a hook refused it.") % {"schedule": row})
     else:
         messages.success(request, _("%(schedule)s made the job %(job)s.") % {"schedule": row, "job": job})
 
@@ -44,7 +44,7 @@ def resume(model_admin: ScheduleAdmin, request: HttpRequest, row: Schedule) -> N
     """Resume the schedule, log it, and tell the operator."""
     if runs.resume([row.pk]):
         model_admin.log_change(request, row, "resume")
-        messages.success(request, _("%(schedule)s goes on with its next time.") % {"schedule": row})
+        messages.success(request, _("%(schedule)s continues at its next time.") % {"schedule": row})
     else:
         messages.warning(request, _("%(schedule)s was not paused.") % {"schedule": row})
 

@@ -66,7 +66,9 @@ RUN_NOW_WORDING = Wording(
     button=ngettext_lazy("Run %(count)d job now", "Run %(count)d jobs now", "count"),
     consequence=_("A waiting job becomes due at once. The attempts that it has made stay counted."),
     done=ngettext_lazy("%(moved)d job is due now.", "%(moved)d jobs are due now.", "moved"),
-    partly_done=_("%(moved)d made due, %(skipped)d skipped: only jobs that wait for their time can be."),
+    partly_done=_(
+        "%(moved)d made due, %(skipped)d skipped: only jobs that wait for their time can be made due."
+    ),
     refused=_("Nothing to run now: only a job that waits for its time can be made due."),
 )
 ADJUST_WORDING = Wording(
@@ -78,7 +80,7 @@ ADJUST_WORDING = Wording(
     consequence=_("The attempts that a job has made stay counted. What you leave as it is stays as it is."),
     done=ngettext_lazy("%(moved)d job changed.", "%(moved)d jobs changed.", "moved"),
     partly_done=_("%(moved)d changed, %(skipped)d skipped: a worker has claimed it, or it was changed."),
-    refused=_("Nothing to change: only a job that waits can be put elsewhere."),
+    refused=_("Nothing to change: only a waiting job can be changed."),
 )
 GIVE_UP_WORDING = Wording(
     operation=operations.GIVE_UP,
@@ -90,8 +92,8 @@ GIVE_UP_WORDING = Wording(
         "A job that is given up counts as failed. It is not tried again until somebody retries it."
     ),
     done=ngettext_lazy("%(moved)d job given up.", "%(moved)d jobs given up.", "moved"),
-    partly_done=_("%(moved)d given up, %(skipped)d skipped: only jobs that are to be tried again can be."),
-    refused=_("Nothing to give up: only a job that is to be tried again can be."),
+    partly_done=_("%(moved)d given up, %(skipped)d skipped: only retrying jobs can be given up."),
+    refused=_("Nothing to give up: only a retrying job can be given up."),
 )
 DISCARD_WORDING = Wording(
     operation=operations.DISCARD,
@@ -116,7 +118,7 @@ CANCEL_WORDING = Wording(
     ),
     done=ngettext_lazy("%(moved)d job was asked to end.", "%(moved)d jobs were asked to end.", "moved"),
     partly_done=_("%(moved)d asked to end, %(skipped)d skipped: ended meanwhile, or asked before."),
-    refused=_("Nothing to end: only a running job can be, and it is asked once."),
+    refused=_("Nothing to end: only a running job can be ended, and it is asked only once."),
 )
 # The moves that need nothing but a confirmation; the list offers them too.
 WORDINGS = (RETRY_WORDING, RUN_NOW_WORDING, GIVE_UP_WORDING, DISCARD_WORDING, CANCEL_WORDING)

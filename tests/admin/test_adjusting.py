@@ -166,7 +166,7 @@ def test_a_job_that_a_worker_has_claimed_meanwhile_is_left_alone(operator, page,
     assert DelayedJob.objects.claim("w" * 32) == [row]
     response = operator.post(page(row.pk, of="adjust"), form)
     assert response.url == page(row.pk, of="change")
-    assert said(response) == ["Nothing to change: only a job that waits can be put elsewhere."]
+    assert said(response) == ["Nothing to change: only a waiting job can be changed."]
     assert DelayedJob.objects.running().get().queue == "default"
 
 
@@ -217,7 +217,7 @@ def test_retrying_jobs_are_given_up_in_the_list(operator, page, job):
     rows = [job(State.RETRYING), job(State.RETRYING), job(State.SCHEDULED)]
     chosen = {"action": "give_up", "confirmed": "yes", "_selected_action": [row.pk for row in rows]}
     response = operator.post(page(), chosen)
-    assert said(response) == ["2 given up, 1 skipped: only jobs that are to be tried again can be."]
+    assert said(response) == ["2 given up, 1 skipped: only retrying jobs can be given up."]
     assert DelayedJob.objects.failed().count() == 2
 
 

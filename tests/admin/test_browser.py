@@ -444,7 +444,7 @@ def test_a_worker_is_quieted_resumed_and_stopped_in_the_list(workers_tab, work, 
     assert DelayedJob.objects.running().get() == row
 
     choose(tab, "quiet")
-    expect(tab.locator(".messagelist")).to_contain_text("1 worker is asked to be quiet.")
+    expect(tab.locator(".messagelist")).to_contain_text("1 worker was asked to be quiet.")
     look_until(tab, tab.locator(".field-is_quiet"), "quiet")
     note = Note.perform_later(str(ledger), "later")
     ledger.open_gate()
@@ -453,7 +453,7 @@ def test_a_worker_is_quieted_resumed_and_stopped_in_the_list(workers_tab, work, 
     assert DelayedJob.objects.enqueued().get() == note
 
     choose(tab, "resume")
-    expect(tab.locator(".messagelist")).to_contain_text("1 worker is asked to go on.")
+    expect(tab.locator(".messagelist")).to_contain_text("1 worker was asked to go on.")
     ledger.has("later")
     look_until(tab, tab.locator(".field-processed"), "2")
     assert "quiet" not in tab.locator(".field-is_quiet").inner_text()
@@ -465,7 +465,7 @@ def test_a_worker_is_quieted_resumed_and_stopped_in_the_list(workers_tab, work, 
     assert not WorkerRequest.objects.exists()
     choose(tab, "stop")
     tab.get_by_role("button", name="Stop 1 worker").click()
-    expect(tab.locator(".messagelist")).to_contain_text("1 worker is asked to stop.")
+    expect(tab.locator(".messagelist")).to_contain_text("1 worker was asked to stop.")
     assert run.ends() == 0
     tab.reload()
     expect(lines(tab)).to_have_count(0)

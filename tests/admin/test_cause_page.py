@@ -58,7 +58,7 @@ def test_the_page_of_a_cause_with_many_jobs_says_how_many_it_looked_at(
         failed_attempt(job(error_fingerprint="c1"), hostname="web-1")
     response = operator.get(of_cause())
     assert "Download the newest 1 as JSON lines" in response.text
-    assert "Of the 2 jobs that failed last." in response.text
+    assert "These numbers are about the 2 jobs that failed last." in response.text
     assert response.context["places"] == [("web-1", "w" * 32, 2)]
 
 

@@ -338,7 +338,8 @@ def test_the_page_of_a_running_job_asks_it_to_end_and_names_who_asked(operator, 
     assert "Look again" in text
     assert f"/{row.pk}/cancel/" not in text
     again = operator.get(page(row.pk, of="cancel"))
-    assert said(again)[-1] == "Nothing to end: only a running job can be, and it is asked once."
+    nothing = "Nothing to end: only a running job can be ended, and it is asked only once."
+    assert said(again)[-1] == nothing
 
 
 def test_a_job_that_has_ended_meanwhile_is_not_asked(operator, page, job, worker):

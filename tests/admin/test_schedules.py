@@ -150,7 +150,7 @@ def test_the_page_shows_the_jobs_that_the_schedule_made(operator, schedule, job)
     body = text[text.index('id="runs"') :]
     by_hand, vetoed, gone, first = body[body.index("<tbody>") :].split("</tr>")[:4]
     assert "run now" in by_hand
-    assert "a hook did not want it" in vetoed
+    assert "a hook refused it" in vetoed
     assert f"#{waiting.pk + 1}" in gone
     assert "performed or discarded" in gone
     assert "14:00:00 CEST" in first
@@ -165,7 +165,7 @@ def test_the_page_shows_the_jobs_that_the_schedule_made(operator, schedule, job)
 def test_a_schedule_of_the_code_is_shown_and_cannot_be_edited(operator, schedule):
     row, client = schedule(in_code=True, name="shop.jobs:Nightly"), operator()
     response = client.get(page(row))
-    assert "It stands in the code, and is changed there." in response.text
+    assert "It is defined in the code, and can only be changed there." in response.text
     assert 'name="cron"' not in response.text
     assert "_preview" not in response.text
     assert len(response.context["next_times"]) == 5
@@ -261,7 +261,7 @@ def test_a_tick_that_comes_while_the_form_is_saved_is_not_overwritten(operator, 
         ({"every": ""}, "cron", "Write either a cron expression or an interval."),
         ({"cron": "* * * * *"}, "cron", "Write either a cron expression or an interval."),
         ({"every": "", "cron": "0 3 * *"}, "cron", "five fields"),
-        ({"every": "", "cron": "0 0 30 2 *"}, "cron", "is no cron expression: Bad day-of-month"),
+        ({"every": "", "cron": "0 0 30 2 *"}, "cron", "is not a cron expression: Bad day-of-month"),
         ({"every": "", "cron": "x" * 300}, "cron", "at most 255 characters"),
         ({"every": "", "cron": "0 3 * * *", "zone": "Mars"}, "zone", "There is no time zone"),
         ({"every": "", "cron": "0 3 * * *", "zone": "../etc/passwd"}, "zone", "There is no time zone"),
@@ -352,7 +352,7 @@ def test_a_schedule_that_cannot_be_run_now_gives_the_reason(operator, schedule, 
     assert "made no job: " in said(client.post(page(schedule(job="shop.old:Gone"), "run_now")))[-1]
     monkeypatch.setattr(jobs.Plain, "before_enqueue", lambda self: False)
     response = client.post(page(schedule(name="vetoed"), "run_now"))
-    assert said(response)[-1] == "vetoed made no job: a hook did not want it."
+    assert said(response)[-1] == "vetoed made no job: a hook refused it."
     assert not DelayedJob.objects.exists()
 
 
@@ -364,7 +364,7 @@ def test_a_schedule_is_paused_and_resumed(operator, schedule):
     text = client.get(page(row)).text
     assert f'action="{page(row, "resume")}"' in text
     assert f'action="{page(row, "pause")}"' not in text
-    assert said(client.post(page(row, "resume")))[-1] == "clean goes on with its next time."
+    assert said(client.post(page(row, "resume")))[-1] == "clean continues at its next time."
     assert said(client.post(page(row, "resume")))[-1] == "clean was not paused."
     resumed = Schedule.objects.get()
     assert not resumed.paused

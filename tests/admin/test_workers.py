@@ -124,9 +124,9 @@ def test_a_site_without_jobs_lists_workers(settings, signed_in, worker):
 @pytest.mark.parametrize(
     ("action", "message"),
     [
-        ("quiet", "2 workers are asked to be quiet."),
-        ("resume", "2 workers are asked to go on."),
-        ("stop", "2 workers are asked to stop."),
+        ("quiet", "2 workers were asked to be quiet."),
+        ("resume", "2 workers were asked to go on."),
+        ("stop", "2 workers were asked to stop."),
     ],
 )
 def test_a_request_to_the_chosen_workers_is_stored_and_logged(signed_in, worker, action, message):
@@ -162,7 +162,7 @@ def test_only_a_stop_asks_for_confirmation(signed_in, worker):
 def test_a_worker_that_is_gone_is_reported(signed_in, worker):
     worker()
     response = post(signed_in(VIEW, CONTROL), "quiet", W1, W2)
-    assert said(response) == ["1 worker is asked to be quiet.", "1 worker is gone."]
+    assert said(response) == ["1 worker was asked to be quiet.", "1 worker is gone."]
     WorkerProcess.objects.all().delete()
     response = post(response.client, "stop", W1)
     assert said(response)[-1] == "1 worker is gone."

@@ -32,7 +32,7 @@ def progress_url(row: DelayedJob, max_age: timedelta | float | None = None) -> s
     does not include our urls.
     """
     if not isinstance(row, DelayedJob):
-        raise TypeError(f"The progress is that of a DelayedJob, and not of {row!r}.")
+        raise TypeError(f"Progress is shown for a DelayedJob, not for {row!r}.")
     if row.pk is None:
         raise ValueError(f"{row} has no row yet, or never gets one: there is no page about it.")
     token = sign(row.pk, max_age)

@@ -60,7 +60,7 @@ def show(row: DelayedJob, progress: Progress | None) -> Shown:
 
 def show_gone() -> Shown:
     """What is shown of a job if its row is gone."""
-    return Shown(_("It has ended, and nothing is kept of it."), "", "", 0.0, is_over=True)
+    return Shown(_("It has ended, and no record of it is kept."), "", "", 0.0, is_over=True)
 
 
 def _amount(progress: Progress) -> str:

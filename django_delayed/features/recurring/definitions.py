@@ -132,7 +132,9 @@ def _resolve(name: str) -> Any:
 def _job_of_class(name: str, args: Any, kwargs: Mapping[str, Any], options: Options) -> Job:
     found = names.resolve(name)
     if not isinstance(found, type) or not issubclass(found, Job):
-        raise TypeError(f"{name} is no Job; name a Job class, or a function or a class method in RECURRING.")
+        raise TypeError(
+            f"{name} is not a Job. Name a Job class, or a function or a class method in RECURRING."
+        )
     return _with(found(*args, **kwargs), options)
 
 

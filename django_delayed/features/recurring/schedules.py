@@ -110,7 +110,7 @@ def cron(expression: str, *, zone: str | None = None) -> Cron:
     try:
         next(Cron(times.expression, "UTC").after(datetime.now(UTC)))
     except CronSimError as error:
-        raise ValueError(f"{expression!r} is no cron expression: {error}.") from None
+        raise ValueError(f"{expression!r} is not a cron expression: {error}.") from None
     except StopIteration:
         raise ValueError(f"{expression!r} is never due: no day of the next 50 years fits it.") from None
     return times

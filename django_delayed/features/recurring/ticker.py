@@ -89,7 +89,8 @@ class Ticker:
             definition = self._definitions[row.name] if row.in_code else definition_of(row)
             for tick in _due(row, definition, now):
                 if make_run(row, definition, tick) and now - tick > settings.LEASE:
-                    logger.warning("The schedule %s has missed its tick of %s; its job comes now", row, tick)
+                    what = "The schedule %s has missed its tick of %s; its job is enqueued now"
+                    logger.warning(what, row, tick)
             following = next(definition.times.after(now))
         except Exception as error:
             if self._is_trouble_of_the_queue(error):

@@ -75,7 +75,7 @@ def test_the_page_says_when_the_row_is_gone_and_stops_asking(job, open_page):
     asked = []
     tab.on("request", lambda request: asked.append(request.url))
     row.delete()
-    expect(tab.get_by_role("status")).to_have_text("It has ended, and nothing is kept of it.")
+    expect(tab.get_by_role("status")).to_have_text("It has ended, and no record of it is kept.")
     number = len(asked)
     tab.clock.run_for(120_000)
     assert len(asked) == number

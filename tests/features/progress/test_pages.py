@@ -98,7 +98,7 @@ def test_the_page_of_a_job_without_a_row_is_gone(client, job):
     for headers in ({}, JSON):
         response = client.get(path, headers=headers)
         assert response.status_code == 410
-        assert "It has ended, and nothing is kept of it." in response.text
+        assert "It has ended, and no record of it is kept." in response.text
     assert response.json()["is_over"] is True
 
 
@@ -144,7 +144,7 @@ def test_an_invalid_max_age_is_refused(job, max_age, error):
 
 @pytest.mark.parametrize("what", [None, 1, "one", Plain(1)])
 def test_anything_but_a_row_is_refused(what):
-    with pytest.raises(TypeError, match="The progress is that of a DelayedJob, and not of"):
+    with pytest.raises(TypeError, match="Progress is shown for a DelayedJob, not for"):
         progress_url(what)
     with pytest.raises(TypeError):
         tag(what)

@@ -71,7 +71,7 @@ def test_a_method_that_is_handled_asynchronously_keeps_its_options(recurring, db
         ({"job": "tests.blog.jobs:system"}, "is not defined there"),
         ({"job": "tests.blog.jobs:_private"}, "private"),
         ({"job": "tests.blog.tasks:add"}, "is a task of Django's: name a function that enqueues it."),
-        ({"job": "tests.blog.jobs:Mood"}, "is no Job"),
+        ({"job": "tests.blog.jobs:Mood"}, "is not a Job"),
         ({"job": "tests.blog.jobs:Cleaner.scrub"}, "is a method of instances"),
         ({"job": "tests.blog.models:Post.save"}, "Post.save is a method of instances"),
         ({"job": "tests.blog.jobs:Cleaner.absent"}, "Cleaner has no method 'absent'"),
@@ -113,12 +113,12 @@ def test_a_row_without_options_has_those_of_its_job(schedule):
 def test_the_times_of_a_row_are_checked_again():
     row = Schedule(job=NAME, cron="0 3 * * *", zone="Europe/Paris")
     assert definition_of(row).times == row.times == cron("0 3 * * *", zone="Europe/Paris")
-    with pytest.raises(ValueError, match="is no cron expression"):
+    with pytest.raises(ValueError, match="is not a cron expression"):
         definition_of(Schedule(job=NAME, cron="0 99 * * *"))
     with pytest.raises(ValueError, match="There is no time zone"):
         definition_of(Schedule(job=NAME, cron="0 3 * * *", zone="Mars"))
 
 
 def test_a_row_can_only_name_a_job_class():
-    with pytest.raises(TypeError, match="resize is no Job"):
+    with pytest.raises(TypeError, match="resize is not a Job"):
         definition_of(Schedule(job="tests.blog.jobs:resize", every=timedelta(1), arguments="")).make_job()

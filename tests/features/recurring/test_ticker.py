@@ -417,7 +417,7 @@ def test_catch_up_latest_makes_a_job_of_the_latest_missed_tick(
     assert ticks() == [last, missed]
     [record] = caplog.records
     assert record.levelname == "WARNING"
-    assert f"clean has missed its tick of {moment_of(missed)}; its job comes now" in record.getMessage()
+    assert f"clean has missed its tick of {moment_of(missed)}; its job is enqueued now" in record.getMessage()
 
 
 def test_catch_up_none_makes_a_job_only_of_a_tick_that_is_slightly_late(
