@@ -29,7 +29,7 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=60, help="after which a repetition is ended")
     options = parser.parse_args()
     if min(options.jobs, options.rows, options.rounds, options.seconds) <= 0:
-        parser.error("--jobs, --rows, --rounds and --seconds are more than nothing")
+        parser.error("--jobs, --rows, --rounds and --seconds must be more than 0")
     return options
 
 

@@ -36,7 +36,7 @@ def seconds(text: str) -> timedelta:
     except OverflowError:
         span = None
     if span is None or not timedelta(0) <= span <= CENTURY:
-        raise Invalid(f"{text!r} is no duration such as 90 (seconds) or 1:30:00.")
+        raise Invalid(f"{text!r} is not a duration, such as 90 (seconds) or 1:30:00.")
     return span
 
 
@@ -47,7 +47,7 @@ def positive(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise Invalid(f"{text!r} is no whole number of at least 1.")
+        raise Invalid(f"{text!r} is not a whole number of at least 1.")
     return number
 
 
@@ -122,7 +122,9 @@ def _moment(text: str, alone: time) -> datetime:
     except ValueError:
         found = None
     if found is None or (timezone.is_aware(found) and not settings.USE_TZ):
-        raise ArgumentTypeError(f"{text!r} is no moment such as 2026-03-10 or 2026-03-10 14:30.")
+        raise ArgumentTypeError(
+            f"{text!r} is not a date, with or without a time, such as 2026-03-10 or 2026-03-10 14:30."
+        )
     if timezone.is_naive(found) and settings.USE_TZ:
         found = timezone.make_aware(found)
     try:

@@ -27,7 +27,7 @@ def address(text: str) -> Address:
     host = host.removeprefix("[").removesuffix("]")
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16) or bool(host) != bool(colon):
         raise ArgumentTypeError(
-            f"{text!r} is no address: it is a port from 1 to 65535, with or without a host, as in 8080 or"
+            f"{text!r} is not an address: give a port from 1 to 65535, with or without a host, as in 8080 or"
             " 0.0.0.0:8080."
         )
     return Address(host or LOCALHOST, int(port))

@@ -25,8 +25,11 @@ MOMENTS = ("run_at", "failed_at", "created_at")
 # Each flag with the condition on the column, and what it says.
 TEXTS = {
     "name": ("name__startswith", "Jobs whose name begins with this."),
-    "error_class": ("error_class", "Jobs whose last error is of this class, as ConnectionError."),
-    "fingerprint": ("error_fingerprint", "Jobs whose last error has this cause, as the admin has it."),
+    "error_class": ("error_class", "Jobs with a last error of this class, such as ConnectionError."),
+    "fingerprint": (
+        "error_fingerprint",
+        "Jobs with this error fingerprint, the value of cause= in the address of the admin's list.",
+    ),
 }
 
 logger = logging.getLogger("django_delayed")
@@ -93,7 +96,8 @@ class MoveCommand(QueueCommand):
         # A script with an empty variable must not move every job.
         for name in ("queues", *TEXTS):
             if options[name] is not None and not options[name]:
-                raise CommandError(f"--{name.replace('_', '-')} is empty. Leave it out to move jobs of any.")
+                flag = f"--{name.replace('_', '-')}"
+                raise CommandError(f"{flag} is empty. Leave it out to move jobs with any value.")
         for name, (condition, _) in TEXTS.items():
             if options[name]:
                 yield condition, options[name]

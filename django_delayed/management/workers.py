@@ -34,7 +34,7 @@ def pool(text: str) -> Pool:
         return Pool(names(queues), positive(number)) if colon else Pool(names(text), 1)
     except ValueError:
         raise ArgumentTypeError(
-            f"{text!r} is no pool: it is queues and a number of processes, as in mail,index:2 or *:1."
+            f"{text!r} is not a pool: give queues and a number of processes, as in mail,index:2 or *:1."
         ) from None
 
 
@@ -80,7 +80,8 @@ def name(text: str) -> str:
     """A name from the command line: one line of text, with or without spaces. Raises ArgumentTypeError."""
     if not text.strip() or not text.isprintable() or len(text) > LONGEST_NAME:
         raise ArgumentTypeError(
-            f"{text!r} is no name: it is one line of printable text, of at most {LONGEST_NAME} characters."
+            f"{text!r} is not a valid name: give one line of printable text, of at most {LONGEST_NAME}"
+            " characters."
         )
     return text.strip()
 

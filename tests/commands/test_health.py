@@ -44,15 +44,15 @@ WRONG = [
 
 @pytest.mark.parametrize("text", WRONG)
 def test_an_invalid_address_is_refused(text, capsys):
-    with pytest.raises(ArgumentTypeError, match="is no address: it is a port from 1 to 65535"):
+    with pytest.raises(ArgumentTypeError, match="is not an address: give a port from 1 to 65535"):
         address(text)
     parser = Command().create_parser("manage.py", "jobs_work")
     parser.called_from_command_line = True
     with pytest.raises(SystemExit) as ended:
         parser.parse_args(["--health", text])
     assert ended.value.code == 2
-    assert "is no address" in capsys.readouterr().err
-    with pytest.raises(CommandError, match=r"^--health: .* is no address") as refused:
+    assert "is not an address" in capsys.readouterr().err
+    with pytest.raises(CommandError, match=r"^--health: .* is not an address") as refused:
         health({"health": text})
     assert refused.value.returncode == 2
 

@@ -100,7 +100,7 @@ def test_it_asks_the_operator_first(rows, monkeypatch, answer):
 
 @pytest.mark.parametrize("given", ["0", "-1", "all"])
 def test_an_invalid_id_is_refused(rows, given):
-    with pytest.raises(CommandError, match="is no whole number of at least 1"):
+    with pytest.raises(CommandError, match="is not a whole number of at least 1"):
         call_command("jobs_cancel", given, "--no-input")
     assert asked() == []
 

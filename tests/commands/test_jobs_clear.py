@@ -107,5 +107,5 @@ def test_a_job_that_is_claimed_while_it_asks_stays(command, ledger):
 
 
 def test_an_invalid_age_is_refused():
-    with pytest.raises(CommandError, match="'yesterday' is no duration such as 90"):
+    with pytest.raises(CommandError, match="'yesterday' is not a duration, such as 90"):
         call_command("jobs_clear", "--older-than", "yesterday")

@@ -48,8 +48,8 @@ def test_an_invalid_name_is_refused(name, capsys):
     with pytest.raises(SystemExit) as ended:
         call_command_line("--name", name)
     assert ended.value.code == 2
-    assert "is no name" in capsys.readouterr().err
-    with pytest.raises(CommandError, match="is no name") as refused:
+    assert "is not a valid name" in capsys.readouterr().err
+    with pytest.raises(CommandError, match="is not a valid name") as refused:
         name_from(name=name)
     assert refused.value.returncode == 2
 
@@ -77,7 +77,7 @@ def test_a_pool_is_queues_and_a_number(text, expected):
 
 @pytest.mark.parametrize("text", ["", ":2", "mail:", "mail:0", "mail:-1", "mail:two", ",:2", "!:1", "a:b"])
 def test_an_invalid_pool_is_refused(text):
-    with pytest.raises(ArgumentTypeError, match="is no pool"):
+    with pytest.raises(ArgumentTypeError, match="is not a pool"):
         pool(text)
 
 
@@ -119,16 +119,16 @@ def test_call_command_accepts_pools_and_processes():
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        (["--processes", "0"], "'0' is no whole number of at least 1"),
-        (["--processes", "many"], "'many' is no whole number of at least 1"),
+        (["--processes", "0"], "'0' is not a whole number of at least 1"),
+        (["--processes", "many"], "'many' is not a whole number of at least 1"),
         (["--processes", "2", "--processes", "3"], "give it once"),
-        (["--pool", ":2"], "':2' is no pool"),
-        (["--threads", "0"], "'0' is no whole number of at least 1"),
+        (["--pool", ":2"], "':2' is not a pool"),
+        (["--threads", "0"], "'0' is not a whole number of at least 1"),
         (["--threads", "2", "--threads", "3"], "give it once"),
         (["--threads", "2", "--queues", "mail", "--in-order"], "leave --threads out, or --in-order"),
         (["--threads", "2", "--pool", "mail", "--in-order"], "leave --threads out, or --in-order"),
-        (["--max-jobs", "0"], "'0' is no whole number of at least 1"),
-        (["--max-memory", "much"], "'much' is no whole number of at least 1"),
+        (["--max-jobs", "0"], "'0' is not a whole number of at least 1"),
+        (["--max-memory", "much"], "'much' is not a whole number of at least 1"),
         (["--max-memory", "1"], "--max-memory 1 is not more than the"),
         (["--pool", "mail:2", "--processes", "2"], "leave --queues and --processes out"),
         (["--pool", "mail:2", "--queues", "index"], "leave --queues and --processes out"),
@@ -150,7 +150,7 @@ def test_an_invalid_value_is_refused(flags, complaint):
     ids=str,
 )
 def test_an_invalid_value_from_call_command_is_refused(given):
-    with pytest.raises(CommandError, match=r"must be a number of at least 1|is no pool"):
+    with pytest.raises(CommandError, match=r"must be a number of at least 1|is not a pool"):
         call_command("jobs_work", **given)
 
 

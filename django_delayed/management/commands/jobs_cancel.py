@@ -24,7 +24,9 @@ class Command(MoveCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Ids, and the filters of the admin's list."""
-        parser.add_argument("ids", nargs="*", type=positive, metavar="ID", help="The jobs of these ids only.")
+        parser.add_argument(
+            "ids", nargs="*", type=positive, metavar="ID", help="Only the jobs with these ids."
+        )
         super().add_arguments(parser)
 
     def conditions(self, options: dict[str, Any]) -> Iterator[tuple[str, Any]]:

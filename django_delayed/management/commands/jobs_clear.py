@@ -31,7 +31,7 @@ class Command(QueueCommand):
             metavar="SECONDS",
             help=(
                 "Only jobs that were enqueued longer ago than this; with --failed, those that failed longer"
-                " ago. As 90, in seconds, or as 90 00:00:00, in days and hours."
+                " ago. For example 90 (seconds) or 90 00:00:00 (days, hours, minutes, seconds)."
             ),
         )
         add_noinput(parser)

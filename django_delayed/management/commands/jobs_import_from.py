@@ -62,7 +62,7 @@ class Command(QueueCommand):
             moved = found.move()
         except DatabaseError as error:
             raise CommandError(
-                f"The move was ended by an error of the database: {error}. What was moved before is moved for"
+                f"A database error ended the move: {error}. What was moved before is moved for"
                 " good, and the rest stays: run this again."
             ) from error
         self.stdout.write(self.style.SUCCESS(f"{_tasks(moved)} moved."))

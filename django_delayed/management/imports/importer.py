@@ -55,7 +55,7 @@ class Import:
         if theirs != settings.DATABASE:
             raise CommandError(
                 f"Their rows are in the database {theirs!r}, and the queue is in {settings.DATABASE!r}. No"
-                " transaction is about both, so a task could be lost or performed twice. Let its workers"
+                " transaction can cover both, so a task could be lost or performed twice. Let its workers"
                 " empty the old queue."
             )
 
