@@ -174,7 +174,7 @@ class PostgreSQL(Database):
             # A second connection, which the test needs, may be one too many for the server.
             why = str(error).strip()
         logger.info(
-            "No notifications arrive over this connection, %s; new jobs are looked for every %.1f s",
+            "No notifications arrive over this connection, %s; the worker looks for new jobs every %.1f s",
             why,
             LOOK_EVERY,
         )

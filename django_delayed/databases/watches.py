@@ -111,7 +111,7 @@ def _writes_to_file(session: Any) -> FileChanges | None:
     try:
         return FileChanges([name for name in (file, f"{file}-wal") if os.path.exists(name)])
     except OSError as error:
-        logger.debug("New jobs are looked for every %s s: %s", LOOK_AT_VERSION_EVERY, error)
+        logger.debug("The worker looks for new jobs every %s s: %s", LOOK_AT_VERSION_EVERY, error)
         return None
 
 

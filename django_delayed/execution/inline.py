@@ -75,7 +75,7 @@ def _say_what_is_ignored() -> None:
     if not _has_said_what_is_ignored:
         _has_said_what_is_ignored = True
         logger.info(
-            "DELAY_JOBS has jobs performed where they are enqueued: at once, one time, and in the caller's"
+            "DELAY_JOBS performs jobs where they are enqueued: at once, in one attempt, and in the caller's"
             " transaction. Their run_at, wait, queue, priority and max_attempts are ignored, and so are"
             " ENQUEUE and KEEP_FINISHED_FOR."
         )

@@ -153,12 +153,13 @@ def _end_by(loaded: _Loaded, error: BaseException, duration: float) -> Outcome:
             error = left_open
     if loaded.job is None and (wait := wait_for_code(row, error)) is not None:
         why = printable(str(error))
-        logger.warning("%s: %s It waits for a worker that knows it", row, why, extra=fields_of(row))
+        what = "%s: %s The job waits for a worker that knows this code or type"
+        logger.warning(what, row, why, extra=fields_of(row))
         return Snoozed(None, wait, duration)
     if isinstance(error, JobTimeout):
         session.disconnect()
     begin_at_application(error)
-    history = partial(_read, loaded, partial(read_history, row), "what its rules have counted")
+    history = partial(_read, loaded, partial(read_history, row), "the history of its rules")
     outcome = decide(row, loaded.job, error, duration, history)
     with report_of(row, outcome):
         _call_error_hooks(row, outcome, loaded.context)
@@ -170,7 +171,7 @@ def _cancel(loaded: _Loaded, error: BaseException | None, duration: float | None
         loaded.session.disconnect()
     # An exception that it has raised in order to end here says nothing.
     cause = None if isinstance(error, JobSnoozed | JobCancelled) else error
-    by = _read(loaded, loaded.stop.by, "who has ended it") or ""
+    by = _read(loaded, loaded.stop.by, "the name of the operator who ended it") or ""
     row, job = loaded.row, loaded.job
     kind = class_known(row, job)
     return decide_after_cancel(row, by, error=cause, job=job, job_class=kind, duration=duration)

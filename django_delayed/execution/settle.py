@@ -137,7 +137,7 @@ def send_signals(row: DelayedJob, outcome: Outcome) -> None:
                 what = {"delayed_job": row, "job": job, "duration": duration, "wait": wait}
                 job_snoozed.send_robust(sender=Job if job is None else type(job), **what)
             case Interrupted(why=how_it_died):
-                line = "%s: %s, after the job had got further; it goes on where it was"
+                line = "%s: %s, after the job had made progress; it continues from its cursor"
                 logger.warning(line, row, how_it_died, extra=fields_of(row))
             case Suspected():
                 why = "its worker's process died in it or in another job; it runs alone next"

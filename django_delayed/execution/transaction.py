@@ -69,7 +69,7 @@ class JobTransaction:
             # This move is guarded, too: if the claim is lost, it changes nothing and says so.
             return Released()
         begin_at_application(error)
-        what = "%s is committed with what it wrote; after that, an error was raised"
+        what = "%s was committed with all that it wrote, but an error was raised afterwards"
         with reporting(self._row):
             logger.error(what, self._row, exc_info=error, extra=fields_of(self._row))
         return Finished(self._job, duration, is_moved=True)
@@ -79,8 +79,8 @@ class JobTransaction:
         if not self._is_moved:
             # If the claim is lost, `outcome_after` ignores this error.
             raise TransactionManagementError(
-                f"On the connection of the job, {settings.DATABASE!r}, its row is not to be found: a job with"
-                " atomic = True must leave the schema, the role and the tables there as it finds them."
+                f"On the connection of the job, {settings.DATABASE!r}, its row was not found: a job with"
+                " atomic = True must restore the schema, the role and the tables there before it ends."
             )
 
     def _is_held(self) -> bool | None:

@@ -75,7 +75,7 @@ class EmailBackend(BaseEmailBackend):
                 raise
             # A log handler may mail this record through this backend.
             with reporting():
-                logger.warning("%d mails could not be enqueued", len(jobs), exc_info=True)
+                logger.warning("Mails that could not be enqueued: %d", len(jobs), exc_info=True)
             return 0
 
     def backend_behind(self) -> BaseEmailBackend:

@@ -43,7 +43,7 @@ def send(backend: BaseEmailBackend, message: EmailMessage) -> None:
         raise
     if refused := _refused(answers):
         logger.warning(
-            "A mail was sent, but %d of its %d recipients were refused and will not get it: %s",
+            "A mail was sent, but the server refused %d of its %d recipients, who will not get it: %s",
             len(refused),
             len(answers),
             printable(str(refused)),

@@ -42,7 +42,8 @@ def _without_program() -> list[str]:
     if django_settings.SETTINGS_MODULE is None:
         raise ImproperlyConfigured(
             "The settings of this process come from settings.configure(), and its worker would not find them."
-            f" Write them into a module that DJANGO_SETTINGS_MODULE names, and start {COMMAND} by manage.py."
+            " Write them into a module that DJANGO_SETTINGS_MODULE names, and start"
+            f" {COMMAND} with manage.py."
         )
     warnings = [f"-W{option}" for option in sys.warnoptions]
     return [sys.executable, *warnings, "-c", _WITHOUT_PROGRAM, *sys.path]

@@ -54,7 +54,9 @@ class Health(ThreadingTCPServer):
     def live(self) -> tuple[bool, str]:
         """Whether the main thread makes its rounds, and a sentence about it."""
         ago = time.monotonic() - self._last.at
-        return (False, f"no round for {ago:.0f} s") if ago > HANGS_AFTER else (True, "live")
+        if ago > HANGS_AFTER:
+            return False, f"the supervisor's main thread has not reported for {ago:.0f} s"
+        return True, "live"
 
     def ready(self) -> tuple[bool, str]:
         """Whether all workers are ready, and a sentence about it."""
@@ -93,7 +95,7 @@ class _Probe(BaseHTTPRequestHandler):
             is_so, words = answer()
             self._write(200 if is_so else 503, words)
         else:
-            self._write(404, "there are /live and /ready")
+            self._write(404, "not found; use /live or /ready")
 
     do_HEAD = do_GET
 

@@ -133,7 +133,7 @@ class Process:
             logger.warning("Worker %s has stopped working and does not end; ending it", self.worker)
             self.kill(LEFT)
         elif any(slot.in_statement_for > STATEMENT_LIMIT for slot in self.activity.slots):
-            logger.error("Worker %s waits for the database for too long; replacing it", self.worker)
+            logger.error("Worker %s has waited too long for the database; replacing it", self.worker)
             self.kill(STUCK)
 
     def _is_overdue(self, current: Current) -> bool:
@@ -236,7 +236,7 @@ class Process:
         before = DatabaseNow(plus=-settings.LEASE)
         held = all_rows().running().filter(locked_by=self.worker, locked_at__lt=before)
         if released := all_rows().release(held.exclude(lock_token__in=[slot.claimed for slot in slots])):
-            logger.warning("Worker %s held %s jobs that it did not know; released", self.worker, released)
+            logger.warning("Worker %s held jobs that it did not know of; released: %s", self.worker, released)
 
 
 def _new_activity(slots: int, quiet: bool) -> Activity:

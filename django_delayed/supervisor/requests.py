@@ -66,4 +66,4 @@ class Requests:
             self._wake()
         else:
             # From a newer version of this package, or written by hand.
-            logger.warning("Worker %s is asked what it does not know: %r", request.worker, request.verb)
+            logger.warning("Worker %s got an unknown request: %r", request.worker, request.verb)

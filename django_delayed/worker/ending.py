@@ -71,11 +71,11 @@ class Ending:
             return CANNOT_FORK
         taken = self._performed + self._in_hand
         if self._max_jobs is not None and taken >= self._max_jobs:
-            logger.info("%s jobs performed: another worker takes the place of this one", taken)
+            logger.info("%s jobs performed: another worker replaces this one", taken)
             return USED_UP
         # Only after a job: the next worker would also take what a receiver of worker_started has loaded.
         if self._performed and self._max_memory is not None and (taken := memory_taken()) > self._max_memory:
-            logger.info("%s MB taken: another worker takes the place of this one", taken // MEGABYTE)
+            logger.info("%s MB taken: another worker replaces this one", taken // MEGABYTE)
             return USED_UP
         return None
 

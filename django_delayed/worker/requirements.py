@@ -19,13 +19,13 @@ def why_no_worker() -> str:
     """Why no worker can run in this process, and what to do; "" if one can."""
     if not all(hasattr(module, name) for module, names in _OF_POSIX.items() for name in names):
         return (
-            f"A worker needs signals and processes as POSIX has them, and {sys.platform} has not. Run workers"
+            f"A worker needs POSIX signals and processes, which {sys.platform} does not have. Run workers"
             " on Linux, macOS or another Unix, or in a container; everything else works here."
         )
     if library := _replaced_threads():
         return (
             f"{library} has replaced the threads of this process, so that a job would keep the worker from"
-            f" hearing signals and sending heartbeats. Let {library} patch other processes only, as with"
+            f" receiving signals and sending heartbeats. Let {library} patch other processes only, as with"
             " `if 'jobs_work' not in str(sys.argv):` before it in manage.py."
         )
     try:

@@ -132,7 +132,7 @@ class Settling:
                 raise
             lost = "%s: the database is unavailable and its outcome is lost; it will run again"
             if performed[0][0].pk in self._slot.ledger.ids:
-                lost = "%s: the database is unavailable; its row is left to who looks after this worker"
+                lost = "%s: the database is unavailable; its outcome is to be written when this worker ends"
             for row, _ in performed:
                 logger.error(lost, row, extra=fields_of(row))
             return None

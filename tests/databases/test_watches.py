@@ -13,8 +13,10 @@ from tests.connections import end_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="has no notifications")
-on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="is of SQLite")
+on_postgresql = pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="only PostgreSQL has notifications"
+)
+on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="only for SQLite")
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_a_server_that_has_no_second_connection_is_looked_at(backend, monkeypatc
     monkeypatch.setattr(Notifications, "arrive", refuse)
     with caplog.at_level("INFO", logger="django_delayed"):
         assert type(backend.watch(lambda: True)) is Looks
-    assert "too many connections; new jobs are looked for every 0.2 s" in caplog.text
+    assert "too many connections; the worker looks for new jobs every 0.2 s" in caplog.text
 
 
 @on_sqlite

@@ -147,7 +147,7 @@ def test_the_operator_is_left_out_when_the_name_cannot_be_read(asked, caplog):
 
     row, _ = asked(fail(ValueError("x")), by=away)
     assert row.error_message == "Ended by an operator."
-    assert f"{row}: who has ended it cannot be read now" in caplog.text
+    assert f"{row}: the name of the operator who ended it cannot be read now" in caplog.text
 
 
 @pytest.mark.parametrize("crashes", [0, 2])

@@ -58,7 +58,7 @@ def test_a_job_that_its_worker_does_not_know_waits_and_spends_no_attempt(payload
     row.refresh_from_db()
     assert (row.state, row.attempts, row.last_error) == ("scheduled", 0, "")
     assert not FailedAttempt.objects.exists()
-    assert "It waits for a worker that knows it" in caplog.text
+    assert "The job waits for a worker that knows this code or type" in caplog.text
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
     assert diary == []
 

@@ -223,7 +223,7 @@ def test_a_job_is_not_given_up_while_its_history_cannot_be_read(monkeypatch, fai
     with monkeypatch.context() as patched:
         patched.setattr(FailedAttemptQuerySet, "history_before", refuse)
         assert isinstance(fail_with(TimeoutError()), Rescheduled)
-    assert "what its rules have counted cannot be read now" in caplog.text
+    assert "the history of its rules cannot be read now" in caplog.text
     # What was counted is not lost.
     assert isinstance(fail_with(TimeoutError()), Failed)
 

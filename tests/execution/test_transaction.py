@@ -370,7 +370,7 @@ def test_a_row_that_the_job_hides_from_itself_is_an_error_of_the_job(atomic):
 
     atomic(hide)
     _, outcome = perform_next()
-    assert "its row is not to be found" in outcome.error.message
+    assert "its row was not found" in outcome.error.message
     assert not is_written()
     assert DelayedJob.objects.get().state == "retrying"
 
@@ -407,7 +407,8 @@ def test_a_commit_whose_answer_is_lost_has_finished_the_job(
     assert {row.state for row in DelayedJob.objects.all()} == ({"finished"} if keep else set())
     assert [signal for signal, *_ in heard] == [job_started, job_finished]
     [record] = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert record.getMessage() == f"{row} is committed with what it wrote; after that, an error was raised"
+    line = f"{row} was committed with all that it wrote, but an error was raised afterwards"
+    assert record.getMessage() == line
     assert "server closed the connection" in str(record.exc_info[1])
 
 

@@ -180,7 +180,7 @@ def test_rows_that_a_living_worker_holds_and_does_not_know_are_released_after_a_
     held_by = {"locked_by": WorkerProcess.objects.get().pk, "locked_at": now, "claimable": None}
     unknown = DelayedJob.objects.filter(pk__in=[row.pk for row in later])
     unknown.update(**held_by, lock_token=42, run_at=now, started_at=now, attempts=1)
-    worker.has_said("held 3 jobs that it did not know; released")
+    worker.has_said("held jobs that it did not know of; released: 3")
     assert set(unknown.values_list("locked_by", "attempts")) == {("", 0)}
     # It still holds the job that it performs, although it has held it for longer.
     gated.refresh_from_db()

@@ -25,7 +25,7 @@ EACH = {
 }
 
 on_a_server = pytest.mark.skipif(
-    connection.vendor == "sqlite", reason="SQLite has no connection to lose an answer with"
+    connection.vendor == "sqlite", reason="SQLite has no connection that can lose an answer"
 )
 
 
@@ -118,7 +118,7 @@ def test_an_answer_that_is_lost_costs_and_doubles_no_effect_of_an_atomic_job(hos
     # If the answer to its move is lost, a job is rolled back and performed again. If the answer to its commit
     # is lost, it is done.
     assert extra == times
-    assert len(host.said("is committed with what it wrote")) == times
+    assert len(host.said("was committed with all that it wrote")) == times
     assert host.process.poll() is None
     assert hosts.stop() == [0]
     assert nothing_is_held()

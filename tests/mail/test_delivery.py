@@ -226,7 +226,7 @@ def test_a_mail_that_the_queue_cannot_take_is_an_error_unless_it_may_fail_silent
     with pytest.raises(SerializationError):
         EmailBackend(**alias).send_messages([letter()])
     assert EmailBackend(fail_silently=True, **alias).send_messages([letter()]) == 0
-    assert "1 mails could not be enqueued" in caplog.text
+    assert "Mails that could not be enqueued: 1" in caplog.text
 
 
 def test_an_account_or_a_server_given_by_the_caller_is_refused(postbox):

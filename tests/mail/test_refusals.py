@@ -99,7 +99,7 @@ def test_a_mail_that_is_refused_for_some_recipients_is_sent_once_and_the_log_nam
     assert not DelayedJob.objects.exists()
     [record] = [record for record in caplog.records if record.levelname == "WARNING"]
     text = record.getMessage()
-    assert "1 of its 3 recipients were refused" in text
+    assert "the server refused 1 of its 3 recipients, who will not get it" in text
     assert BOB in text
     assert answer[4:] in text
     assert ADA not in text

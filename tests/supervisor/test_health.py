@@ -69,7 +69,7 @@ def test_it_is_neither_live_nor_ready_when_the_main_thread_makes_no_rounds(healt
     assert asked(health, "/ready")[0] == 200
     monkeypatch.setattr(module, "HANGS_AFTER", -1.0)
     for path in ("/live", "/ready"):
-        assert asked(health, path) == (503, "no round for 0 s\n")
+        assert asked(health, path) == (503, "the supervisor's main thread has not reported for 0 s\n")
 
 
 def test_after_half_a_minute_without_a_round_it_is_not_live(health, clock):
@@ -77,7 +77,7 @@ def test_after_half_a_minute_without_a_round_it_is_not_live(health, clock):
     clock.now += 30
     assert health.live() == (True, "live")
     clock.now += 1
-    assert health.live() == (False, "no round for 31 s")
+    assert health.live() == (False, "the supervisor's main thread has not reported for 31 s")
     health.tell(1, 1, False)
     assert health.live() == (True, "live")
 

@@ -114,7 +114,7 @@ def test_a_process_that_does_not_end_is_killed(process, monkeypatch, case, caplo
     messages = {
         "lost": f"Worker {W1} was declared dead; replacing it",
         "left": f"Worker {W1} has stopped working and does not end; ending it",
-        "stuck": f"Worker {W1} waits for the database for too long; replacing it",
+        "stuck": f"Worker {W1} has waited too long for the database; replacing it",
     }
     # Nothing is logged about an overdue job, which will have its own error. A second look logs nothing more.
     process.watch()
@@ -181,7 +181,7 @@ def test_rows_that_a_worker_holds_without_knowing_are_released_after_a_lease(pro
     process._release_unknown()
     assert {row.pk for row in DelayedJob.objects.running().filter(locked_by=W1)} == {row.pk for row in known}
     assert held_by(W2) == 2
-    assert caplog.messages == [f"Worker {W1} held 2 jobs that it did not know; released"]
+    assert caplog.messages == [f"Worker {W1} held jobs that it did not know of; released: 2"]
     process._release_unknown()
     assert len(caplog.messages) == 1
 

@@ -156,7 +156,7 @@ def test_a_request_that_no_supervisor_knows_is_removed(work):
     [worker] = started(run, 1).values()
     now = WorkerProcess.objects.aggregate(at=Max("heartbeat_at"))["at"]
     WorkerRequest.objects.create(worker=worker, verb="dance", requested_at=now)
-    run.has_said(f"Worker {worker} is asked what it does not know: 'dance'")
+    run.has_said(f"Worker {worker} got an unknown request: 'dance'")
     until(lambda: not WorkerRequest.objects.exists())
     assert run.stop() == 0
     assert len(run.said("Worker [0-9a-f]{32} started")) == 1

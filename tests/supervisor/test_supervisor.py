@@ -191,7 +191,7 @@ def test_a_worker_that_has_performed_its_number_is_replaced(command, ledger, sle
     run = command("jobs_work", "--max-jobs", "3", "--sleep-delay", sleep_delay)
     ledger.has("done", times=7)
     run.has_said("Worker [0-9a-f]{32} started", 3)
-    assert len(run.said("3 jobs performed: another worker takes the place of this one")) == 2
+    assert len(run.said("3 jobs performed: another worker replaces this one")) == 2
     assert not run.said("WARNING|ERROR")
     assert (run.ends() if sleep_delay == "0" else run.stop()) == 0
     assert nothing_is_held()
@@ -201,7 +201,7 @@ def test_a_worker_that_has_taken_too_much_memory_is_replaced(command, ledger):
     enqueue_all([Hoard(str(ledger), 300), Note(str(ledger), "done")])
     run = command("jobs_work", "--max-memory", "250", "--read-ahead", "1")
     ledger.has("done")
-    run.has_said(r"\d{3} MB taken: another worker takes the place of this one")
+    run.has_said(r"\d{3} MB taken: another worker replaces this one")
     run.has_said("Worker [0-9a-f]{32} started", 2)
     assert run.stop() == 0
 

@@ -27,7 +27,7 @@ def test_it_claims_no_more_than_it_may_perform_and_ends_then(caplog):
     ending.claimed(2)
     ending.performed(2, of=2)
     assert ending.exit_code() == USED_UP
-    assert "7 jobs performed: another worker takes the place of this one" in caplog.text
+    assert "7 jobs performed: another worker replaces this one" in caplog.text
 
 
 @pytest.mark.parametrize(("taken", "code"), [(99, None), (100, None), (101, USED_UP)])

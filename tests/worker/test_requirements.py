@@ -127,7 +127,7 @@ def test_without_posix_a_worker_is_refused_and_told_what_to_do(child_environment
         [sys.executable, "-c", NO_POSIX + MANAGE, name], env=child_environment, capture_output=True, text=True
     )
     assert run.returncode == 1
-    assert run.stderr.startswith("CommandError: A worker needs signals and processes as POSIX has them")
+    assert run.stderr.startswith("CommandError: A worker needs POSIX signals and processes")
     assert run.stderr.count("\n") == 1
 
 

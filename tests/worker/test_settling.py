@@ -317,7 +317,7 @@ def test_jobs_that_cannot_be_settled_before_it_has_to_end_stay_in_the_ledger(
     worker.settling._on_settled = settled.append
     in_job(lambda: None)
     assert worker.run() == DONE
-    assert "its row is left to who looks after this worker" in caplog.text
+    assert "its outcome is to be written when this worker ends" in caplog.text
     assert settled == []
     [row] = DelayedJob.objects.running()
     assert worker.activity.unsettled() == [(row.lock_token, (row.pk,), {})]

@@ -141,7 +141,7 @@ def test_after_max_jobs_it_is_replaced_when_the_last_job_has_ended(work, ledger)
     ledger.open_gate()
     ledger.has("by the next one")
     # The first thread that finds out logs it, and the other one too, unless it is told to stop before.
-    assert run.said("3 jobs performed: another worker takes the place of this one")
+    assert run.said("3 jobs performed: another worker replaces this one")
     run.has_said("Worker [0-9a-f]{32} started", times=2)
     first = run.said("Worker [0-9a-f]{32} stopped")
     assert len(first) == 1, note

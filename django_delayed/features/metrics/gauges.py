@@ -9,7 +9,7 @@ from .exposition import Gauge, Sample
 
 PREFIX = "django_delayed_"
 COUNTED = f"Counted up to {MOST_COUNTED}; one more stands for all higher numbers."
-LAST_MINUTE = "in the last minute of which all workers have written it"
+LAST_MINUTE = "in the last minute that all workers have written down"
 
 OF_QUEUES: Mapping[str, tuple[str, Callable[[QueueNumbers], float]]] = {
     "jobs_waiting": (f"Jobs that wait, due or not. {COUNTED}", lambda queue: queue.waiting),
@@ -31,7 +31,7 @@ OF_ALL: Mapping[str, tuple[str, Callable[[Snapshot], float]]] = {
     "slots": ("Jobs that the claiming workers perform at the same time.", lambda all: all.workers.slots),
     "lanes": ("Pairs of queue and priority that have waiting jobs.", lambda all: all.lanes),
     "oldest_transaction_seconds": (
-        "Age of the open transaction because of which removed rows are kept; 0 where that is not known.",
+        "Age of the open transaction that makes the database keep removed rows; 0 if unknown.",
         lambda all: all.oldest_transaction.total_seconds(),
     ),
 }
@@ -48,7 +48,7 @@ def gauges(snapshot: Snapshot) -> Iterator[Gauge]:
     for name, (meaning, value_of) in OF_QUEUES.items():
         values = {queue: value_of(numbers) for queue, numbers in snapshot.queues.items()}
         yield _labelled(name, meaning, "queue", values)
-    served = "Workers that claim from the queue; from that of its priorities from which the fewest do."
+    served = "Workers that claim from the queue; from its priority with the fewest workers."
     yield _labelled("queue_workers", served, "queue", snapshot.served_by)
     found = snapshot.workers
     states = {"claiming": found.claiming, "quiet": found.quiet, "silent": found.silent}

@@ -40,7 +40,7 @@ def test_a_crash_of_a_job_that_got_further_is_not_counted(crash, caplog):
     row.refresh_from_db()
     assert (row.state, row.attempts, row.crashes, row.last_error) == ("enqueued", 0, 0, "")
     assert not FailedAttempt.objects.exists()
-    line = f"{row}: its worker was killed, after the job had got further; it goes on where it was"
+    line = f"{row}: its worker was killed, after the job had made progress; it continues from its cursor"
     assert caplog.messages.count(line) == 10
 
 

@@ -82,7 +82,7 @@ def test_killing_the_process_of_an_isolated_job_costs_no_attempt(work, ledger, i
     os.kill(process, signal.SIGKILL)
     ends_well()
     assert sorted(Effect.objects.values_list("job", flat=True)) == items
-    run.has_said("its process was killed .*, after the job had got further; it goes on where it was")
+    run.has_said("its process was killed .*, after the job had made progress; it continues from its cursor")
 
 
 @pytest.mark.slow
