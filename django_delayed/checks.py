@@ -176,7 +176,7 @@ def check_jobs(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            f"{job_class.__qualname__}.{name} is a name of another system, and nothing asks for it here.",
+            f"{job_class.__qualname__}.{name} is a name from another system; django_delayed ignores it.",
             hint=f"Write {ours}; or rename it.",
             obj=job_class,
             id="django_delayed.W007",

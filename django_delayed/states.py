@@ -103,7 +103,7 @@ def _results_of(rows: Iterable[DelayedJob]) -> RawSQL:
 
 def _checked_name(by: Any, verb: str) -> str:
     if not isinstance(by, str):
-        raise TypeError(f"{verb}(by=…) is the name of who asks, and no {type(by).__name__}.")
+        raise TypeError(f"{verb}(by=…) must be the name of the operator, not {type(by).__name__}.")
     return by
 
 
@@ -348,7 +348,7 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
         moved = self._make_due(self.failed(), fresh | {"run_at": DatabaseNow(plus=wait)})
         # Not self.exists(): a row in a query of failed ones may have failed just now.
         if not moved and self.filter(failed_at=None).exists():
-            logger.warning("retry() moved no job: none of them has failed. run_now() is for waiting jobs.")
+            logger.warning("retry() moved no job because none has failed. run_now() is for waiting jobs.")
         return moved
 
     def run_now(self, keep_for: timedelta | None = None) -> int:

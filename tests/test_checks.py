@@ -116,7 +116,7 @@ def test_a_queue_on_the_alias_of_the_data_gets_no_message(settings, given):
     ("new", "sentence"),
     [
         ("tests.blog.jobs:Nothing", "tests.blog.jobs:Nothing does not exist."),
-        ("tests.blog.jobs:timedelta", "tests.blog.jobs:timedelta is datetime:timedelta by its own name."),
+        ("tests.blog.jobs:timedelta", "tests.blog.jobs:timedelta is defined as datetime:timedelta."),
         ("os:system", "os:system may not be named by a job"),
         ("tests.blog.jobs:resize", None),
         ("tests.blog.tasks:resize", None),
@@ -208,7 +208,7 @@ def test_a_name_of_another_system_in_a_job_is_a_warning_that_names_ours(define, 
     job_class = define(**{name: value})
     [warning] = checks.check_jobs()
     assert (warning.id, warning.obj) == ("django_delayed.W007", job_class)
-    assert warning.msg.startswith(f"Foreign.{name} is a name of another system")
+    assert warning.msg.startswith(f"Foreign.{name} is a name from another system")
     assert warning.hint == f"Write {ours}; or rename it."
 
 

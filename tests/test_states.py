@@ -398,7 +398,7 @@ def test_run_now_makes_waiting_jobs_due_and_touches_no_others():
 def test_retry_of_other_jobs_logs_that_none_has_failed(state, caplog):
     one_in_each_state()
     assert DelayedJob.objects.in_state(state).retry() == 0
-    assert "none of them has failed. run_now() is for waiting jobs" in caplog.text
+    assert "none has failed. run_now() is for waiting jobs" in caplog.text
 
 
 @pytest.mark.parametrize("names", [["failed"], ["failed", "retrying"], []], ids=len)
@@ -509,7 +509,7 @@ def test_the_name_of_who_gives_up_may_have_any_characters():
 @pytest.mark.parametrize("by", [None, 5, b"ann"])
 def test_give_up_by_an_invalid_name_is_refused(by):
     write(attempts=1)
-    with pytest.raises(TypeError, match=r"give_up\(by=…\) is the name of who asks"):
+    with pytest.raises(TypeError, match=r"give_up\(by=…\) must be the name of the operator, not "):
         DelayedJob.objects.give_up(by)
     assert DelayedJob.objects.retrying().exists()
 

@@ -66,7 +66,7 @@ class AsynchronousMethod(Generic[P, R]):
         if isinstance(method, (AsynchronousMethod, BoundAsynchronousMethod)):
             raise TypeError(f"{method.__qualname__} is handled asynchronously already; decorate it once.")
         if not inspect.isfunction(method) and not isinstance(method, (classmethod, staticmethod)):
-            raise TypeError(f"handle_asynchronously is for methods, not for a {type(method).__name__}.")
+            raise TypeError(f"handle_asynchronously is for methods, not for {type(method).__name__} objects.")
         check_kind(method.__qualname__, method, may_be_async=True)
         if method.__name__.startswith("_"):
             raise TypeError(f"{method.__qualname__} is private; a job may only name public methods.")
@@ -92,8 +92,8 @@ class AsynchronousMethod(Generic[P, R]):
 
     def _misplaced(self) -> TypeError:
         return TypeError(
-            f"{self.undelayed.__qualname__}: handle_asynchronously is for methods that a class body defines,"
-            " and stands outside @classmethod, @staticmethod and @property; for a function, write "
+            f"{self.undelayed.__qualname__}: handle_asynchronously is for methods that a class body defines."
+            " Put it above @classmethod or @staticmethod, not on a property; for a function, write "
             "delay(function)(…)."
         )
 
@@ -129,8 +129,8 @@ class BoundAsynchronousMethod(Generic[P, R]):
     def __getattr__(self, name: str) -> Any:
         if name in OF_OTHER_SYSTEMS and not hasattr(self.method.undelayed, name):
             raise AttributeError(
-                f"A call of {self.__qualname__} is enqueued as it stands: write .{self.__name__}(…), or with"
-                f" options .delay(…).{self.__name__}(…)."
+                f"A call of {self.__qualname__} is enqueued without {name}(): write .{self.__name__}(…), or"
+                f" with options .delay(…).{self.__name__}(…)."
             )
         return getattr(self.method.undelayed, name)
 

@@ -145,7 +145,7 @@ def _aliases(value: Any, name: str) -> Mapping[str, str]:
         for _ in value:
             new = value.get(new, "")
         if new in value:
-            raise ValueError(f"{name} leads round in a circle at {new!r}.")
+            raise ValueError(f"{name} is circular at {new!r}.")
     return value
 
 

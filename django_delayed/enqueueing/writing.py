@@ -72,8 +72,8 @@ def place(pairs: Pairs, mode: str | None, for_worker: bool) -> Duplicates:
 def _inline() -> Inline:
     if inline is None:
         raise ImproperlyConfigured(
-            "DELAY_JOBS has jobs performed at once, which needs django_delayed to be ready: put it before the"
-            " app whose ready() enqueues them, in INSTALLED_APPS."
+            "DELAY_JOBS performs jobs at once, but django_delayed is not ready yet. In INSTALLED_APPS, put it"
+            " before the app that enqueues them in its ready()."
         )
     return inline
 

@@ -83,7 +83,7 @@ class AttemptCursors:
             if in_callers_transaction(connection):
                 raise
             close_broken(connection)
-            what = "%s: how far it is cannot be written now: %s"
+            what = "%s: its cursor cannot be written now: %s"
             logger.warning(what, self._row, printable(str(error)), extra=fields_of(self._row))
             return False
         return True

@@ -86,7 +86,7 @@ def _check_spelling(where: str, defined: set[str]) -> None:
     for name in sorted(defined - OPEN):
         near = (known for known in sorted(OPEN) if abs(len(known) - len(name)) < 2)
         if meant := next((known for known in near if _is_typo(name, known)), None):
-            raise TypeError(f"{where}.{name}: did you mean {meant}? A Job may not use a name so close to it.")
+            raise TypeError(f"{where}.{name}: did you mean {meant}? A Job may not use such a similar name.")
 
 
 def _is_typo(name: str, known: str) -> bool:

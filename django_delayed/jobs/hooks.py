@@ -68,7 +68,7 @@ def after_perform(method: M) -> M:
 
 def _mark(method: M, kind: str) -> M:
     if not callable(method) and not isinstance(method, classmethod | staticmethod):
-        raise TypeError(f"@{kind} stands above a method of a Job, not {method!r}.")
+        raise TypeError(f"@{kind} decorates a method of a Job, not {method!r}.")
     setattr(method, _MARK, (*kinds_of(method), kind))
     return method
 

@@ -48,7 +48,7 @@ def read_payload(row: DelayedJob, base: type[Job]) -> tuple[dict[str, Any], type
     name = payload.get("job")
     found = next((job_class for job_class, tag in _tags.items() if tag == name), None)
     if found is None and isinstance(name, str) and ":" not in name:
-        raise UnknownCode(f"{name!r} is no kind of job that this version of django_delayed has.")
+        raise UnknownCode(f"{name!r} is not a kind of job that this version of django_delayed knows.")
     found = found or names.resolve_class(name)
     if not issubclass(found, base) or found.perform is base.perform:
         raise UnknownCode(f"{name} is not a Job that can be performed.")

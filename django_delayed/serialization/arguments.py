@@ -140,7 +140,7 @@ def decode(data: Any) -> Any:
 
 def _unknown_type(name: Any) -> DelayedError:
     if not isinstance(name, str):
-        return DeserializationError(f"The payload has a value of the type {name!r}, which is no name.")
+        return DeserializationError(f"The payload has a value of type {name!r}, which is not a name.")
     return UnknownType(
         f"The payload has a value of the unknown type {name!r}. If it is one of yours, call register_type()"
         " where workers run it too: in models.py or in AppConfig.ready()."

@@ -53,9 +53,7 @@ def _name_of(thing: Any) -> str:
     except DeserializationError as error:
         raise SerializationError(str(error)) from error
     if found is not thing:
-        raise SerializationError(
-            f"{name} is not what {module} has under that name; a worker would find {found!r}."
-        )
+        raise SerializationError(f"In {module}, {qualname} is another object: a worker would find {found!r}.")
     return name
 
 
@@ -164,9 +162,9 @@ def _check_own_name(name: str, found: Any) -> Any:
     try:
         itself = found_under(own)
     except DeserializationError as error:
-        raise DeserializationError(f"{name} is {own} by its own name. {error}") from error
+        raise DeserializationError(f"{name} is defined as {own}. {error}") from error
     if itself is not found:
-        raise DeserializationError(f"{name} is {own} by its own name, and that is another object.")
+        raise DeserializationError(f"{name} is defined as {own}, but that name leads to another object.")
     return found
 
 

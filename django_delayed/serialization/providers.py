@@ -65,7 +65,7 @@ def capture() -> dict[str, Any]:
             try:
                 carried[name] = arguments.encode(value)
             except SerializationError as error:
-                raise SerializationError(f"what CONTEXT's {name!r} has captured: {error}") from error
+                raise SerializationError(f"the value that CONTEXT's {name!r} captured: {error}") from error
     return carried
 
 

@@ -66,8 +66,8 @@ def key_as_text(model: type[models.Model], pk: Any) -> list[str]:
         leads_back = False
     if not leads_back:
         raise SerializationError(
-            f"the primary key of the {label_of(model)}, {pk!r}, is no plain value, and its field does not"
-            " make it again: to_python() has to take what value_to_string() returns"
+            f"the primary key of the {label_of(model)}, {pk!r}, is not a plain value, and its field"
+            " cannot rebuild it: to_python() has to accept what value_to_string() returns"
         )
     return texts
 

@@ -54,7 +54,7 @@ def _in_json(value: Any) -> Any:
             try:
                 return value.decode()
             except UnicodeDecodeError:
-                raise ValueError("Unsupported value: bytes that are no text in UTF-8.") from None
+                raise ValueError("Unsupported value: bytes that are not UTF-8 text.") from None
         case Sequence():
             return [_in_json(item) for item in value]
     raise TypeError(f"Unsupported type: {type(value)}. JSON has no such value.")
@@ -63,7 +63,7 @@ def _in_json(value: Any) -> Any:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     items = dict(pairs)
     if len(items) < len(pairs):
-        raise ValueError(f"A dict has two keys that are one in JSON, such as 1 and '1': {[*items]}.")
+        raise ValueError(f"A dict has two keys that are equal in JSON, such as 1 and '1': {[*items]}.")
     return items
 
 

@@ -94,7 +94,7 @@ class DelayedBackend(BaseTaskBackend):
         if not apps.is_installed("django_delayed"):
             yield 'its tasks are kept in the tables of an app: add "django_delayed" to INSTALLED_APPS.'
         if self.options:
-            yield f"DelayedBackend has no OPTIONS, and not {json.dumps([*self.options])}."
+            yield f"DelayedBackend takes no OPTIONS; remove {json.dumps([*self.options])}."
         for queue in sorted(self.queues, key=str):
             try:
                 queue_name(queue, "a name in QUEUES")

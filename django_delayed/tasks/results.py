@@ -122,7 +122,10 @@ def _status_of(row: DelayedJob) -> TaskResultStatus:
 
 def refused(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> AnyResult:
     """The result of a task that was not written down, with no equal one that waits."""
-    why = "The task is not enqueued: it would report the failure of a report, or its equal has just gone.\n"
+    why = (
+        "The task is not enqueued: it would report the failure of a report, or the equal task has just"
+        " ended.\n"
+    )
     return TaskResult(
         task=task,
         id=get_random_string(32),

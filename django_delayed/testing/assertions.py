@@ -75,7 +75,7 @@ def _reasons() -> list[str]:
             " captureOnCommitCallbacks(execute=True)."
         )
     if settings.DELAY_JOBS is not True:
-        reasons.append("DELAY_JOBS has jobs performed where they are enqueued.")
+        reasons.append("DELAY_JOBS performs jobs where they are enqueued.")
     return reasons
 
 

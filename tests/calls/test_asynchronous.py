@@ -151,7 +151,8 @@ def test_can_proceed_and_has_transition_perm_answer_for_the_method(order):
 
 @pytest.mark.parametrize("word", ["delay", "apply_async", "perform_later", "perform_async", "enqueue"])
 def test_a_method_name_of_another_system_says_what_to_write(order, word):
-    sentence = r"Order\.pay is enqueued as it stands: write \.pay\(…\), or with options \.delay\(…\)\.pay"
+    write = r"write \.pay\(…\), or with options \.delay\(…\)\.pay"
+    sentence = rf"Order\.pay is enqueued without {word}\(\): {write}"
     for method in (order.pay, Order.pay):
         assert not hasattr(method, word)
         with pytest.raises(AttributeError, match=sentence):

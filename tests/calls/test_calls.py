@@ -415,13 +415,13 @@ def generator(self):
             TypeError,
             "decorate it once",
         ),
-        (lambda: handle_asynchronously(property(method)), TypeError, "not for a property"),
+        (lambda: handle_asynchronously(property(method)), TypeError, "not for property objects"),
         (
             lambda: handle_asynchronously(functools.cached_property(method)),
             TypeError,
-            "not for a cached_property",
+            "not for cached_property objects",
         ),
-        (lambda: handle_asynchronously(5), TypeError, "not for a int"),
+        (lambda: handle_asynchronously(5), TypeError, "not for int objects"),
         (lambda: handle_asynchronously(prio=1), TypeError, "Unknown option 'prio'"),
         (lambda: handle_asynchronously(queue=""), ValueError, "1 to 255 printable"),
         (lambda: handle_asynchronously(wait=1, run_at=lambda: None), TypeError, "not both"),
@@ -444,7 +444,7 @@ def test_a_wrong_use_of_the_decorator_is_an_error_at_the_definition(decorate, er
 def test_the_decorator_must_stand_outside_classmethod_and_property():
     for wrap in (classmethod, staticmethod, property):
         thing = define(reindex=wrap(handle_asynchronously(method)))
-        with pytest.raises(TypeError, match="stands outside @classmethod, @staticmethod and @property"):
+        with pytest.raises(TypeError, match="Put it above @classmethod or @staticmethod, not on a property"):
             thing().reindex()
         assert not DelayedJob.objects.exists()
 

@@ -199,7 +199,7 @@ def test_a_decorator_may_stand_above_or_below_classmethod_and_staticmethod(diary
 
 
 def test_a_decorator_takes_only_methods():
-    with pytest.raises(TypeError, match=r"@before_perform stands above a method of a Job, not 'log'"):
+    with pytest.raises(TypeError, match=r"@before_perform decorates a method of a Job, not 'log'"):
         hooks.before_perform("log")
     assert hooks.before_perform(classmethod(lambda cls: None))
 

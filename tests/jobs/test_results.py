@@ -63,7 +63,7 @@ def test_it_is_read_as_json_has_it(returning, returned, read):
         (object(), "Unsupported type"),
         (float("nan"), "ValueError"),
         (b"\xff", "Unsupported value"),
-        ({1: "a", "1": "b"}, "two keys that are one in JSON"),
+        ({1: "a", "1": "b"}, "two keys that are equal in JSON"),
     ],
     ids=["set", "object", "nan", "bytes", "keys"],
 )

@@ -210,7 +210,7 @@ def test_a_block_may_be_a_transaction_of_the_job(carrying, monkeypatch):
 
 def test_a_value_that_cannot_be_stored_is_refused_at_the_enqueue(carrying):
     carrying(odd="Unstorable")
-    with pytest.raises(SerializationError, match=r"Plain: what CONTEXT's 'odd' has captured: .*object"):
+    with pytest.raises(SerializationError, match=r"Plain: the value that CONTEXT's 'odd' captured: .*object"):
         jobs.Plain.perform_later()
     assert not DelayedJob.objects.exists()
 

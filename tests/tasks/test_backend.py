@@ -90,7 +90,7 @@ def test_arguments_are_normalized_to_json(given, stored):
         ({1}, TypeError, "Unsupported type"),
         (math.nan, ValueError, "not JSON compliant"),
         (b"\xff", ValueError, "Unsupported value"),
-        ({1: "a", "1": "b"}, ValueError, "two keys that are one in JSON"),
+        ({1: "a", "1": "b"}, ValueError, "two keys that are equal in JSON"),
     ],
 )
 def test_an_argument_that_json_cannot_hold_is_refused_at_the_enqueue(given, error, message):
@@ -362,7 +362,7 @@ def test_the_backend_is_built_without_a_model_or_a_query():
     [
         ({"QUEUES": ["mail", "a,b"]}, "a name in QUEUES must have no comma"),
         ({"QUEUES": [3]}, "a name in QUEUES must be a string"),
-        ({"OPTIONS": {"database": "x"}}, "DelayedBackend has no OPTIONS"),
+        ({"OPTIONS": {"database": "x"}}, "DelayedBackend takes no OPTIONS; remove"),
     ],
 )
 def test_an_invalid_backend_is_reported_by_the_system_check(params, sentence):

@@ -108,7 +108,7 @@ def test_the_message_mentions_jobs_that_wait_for_a_commit(settings, django_captu
 def test_the_message_mentions_that_jobs_are_performed_inline(settings):
     settings.DJANGO_DELAYED = {"DELAY_JOBS": False}
     Plain.perform_later()
-    with says("DELAY_JOBS has jobs performed where they are enqueued."):
+    with says("DELAY_JOBS performs jobs where they are enqueued."):
         assert_enqueued(Plain)
 
 

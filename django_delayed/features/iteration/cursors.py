@@ -107,8 +107,8 @@ class Cursors:
         if self._iterates:
             raise RuntimeError(
                 f"{name} is inside of an iteration, where each item is done as a whole: loop over"
-                " queryset.iterator() there. If that iteration was left with break, iterate in its for"
-                " statement, and not by a variable."
+                " queryset.iterator() there. If you left that iteration with break, call iterate() in"
+                " the for statement and do not keep it in a variable."
             )
         self._begun.add(key)
         return arguments.from_json(self._read[key]) if key in self._read else {}

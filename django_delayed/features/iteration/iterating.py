@@ -93,8 +93,8 @@ class Iteration(Generic[M]):
                 yield chunk
                 if not chunk.was_left:
                     raise RuntimeError(
-                        f"A chunk of {self._name} was no block: write `with chunk:` inside of the loop, and"
-                        " what belongs to the chunk below it."
+                        f"A chunk of {self._name} was not used as a block: write `with chunk:` in the loop,"
+                        " and the work on the chunk inside it."
                     )
                 if not chunk.is_committed:
                     # The job has caught the error of this chunk, and goes on without it.
@@ -118,9 +118,11 @@ class Step:
 
     def __init__(self, cursors: Cursors, name: str) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"The name of a step is a text, and no {type(name).__name__}.")
+            raise TypeError(f"The name of a step must be a text, not {type(name).__name__}.")
         if not 1 <= len(name) <= LONGEST_NAME:
-            raise ValueError(f"The name of a step has 1 to {LONGEST_NAME} characters, and not {len(name):,}.")
+            raise ValueError(
+                f"The name of a step must have 1 to {LONGEST_NAME} characters, not {len(name):,}."
+            )
         self._cursors = cursors
         self._name = name
         self._key = key_of(name)
@@ -195,9 +197,9 @@ class Step:
 def check_chunk(size: Any) -> None:
     """Raise TypeError or ValueError for an invalid size of a chunk."""
     if type(size) is not int:
-        raise TypeError(f"The size of a chunk is a whole number, and not {size!r}.")
+        raise TypeError(f"The size of a chunk must be a whole number, not {size!r}.")
     if not 1 <= size <= LARGEST_CHUNK:
-        raise ValueError(f"A chunk has 1 to {LARGEST_CHUNK:,} rows, and not {size!r}.")
+        raise ValueError(f"A chunk must have 1 to {LARGEST_CHUNK:,} rows, not {size!r}.")
 
 
 def _each_once(instances: Iterable[M]) -> Iterator[M]:

@@ -15,7 +15,7 @@ def check_queryset(queryset: Any) -> None:
     """Raise TypeError or ValueError for what cannot be read in the order of its primary key."""
     if not isinstance(queryset, QuerySet):
         kind = type(queryset).__name__
-        raise TypeError(f"iterate() takes a queryset, such as Product.objects.all(), and no {kind}.")
+        raise TypeError(f"iterate() takes a queryset, such as Product.objects.all(), not {kind}.")
     if found := next((why for is_so, why in _refusals(queryset) if is_so), None):
         raise ValueError(f"iterate() goes through a queryset in the order of its primary key: {found}.")
 
@@ -29,7 +29,7 @@ def _refusals(queryset: QuerySet[Any]) -> Iterator[tuple[bool, str]]:
     gives_instances = getattr(queryset, "_fields", None) is None and issubclass(
         getattr(queryset, "_iterable_class", ModelIterable), ModelIterable
     )
-    yield bool(query.combinator), "it cannot be that of a union(), intersection() or difference()"
+    yield bool(query.combinator), "the queryset cannot be a union(), intersection() or difference()"
     yield query.is_sliced, "leave the slice out, and end the loop with break"
     yield not gives_instances, "it has to give instances; leave values(), values_list() or dates() out"
     is_ordered = query.order_by not in by_key or query.extra_order_by or not query.standard_ordering

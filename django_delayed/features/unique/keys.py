@@ -70,8 +70,8 @@ def _encoded(job: Job, unique: Unique) -> Any:
     value = evaluate(unique.key, job.target)
     if value is None:
         raise TypeError(
-            f"{job.name}: the function for the key of its unique returned None. Let it return a value; for a"
-            " job that is not unique, let unique be a function that returns False."
+            f"{job.name}: the key function of `unique` returned None. Let it return a value; for a job that"
+            " is not unique, let `unique` be a function that returns False."
         )
     try:
         return arguments.encode_as("the key of its unique", value)

@@ -115,7 +115,7 @@ def test_a_chunk_without_a_with_block_is_an_error(settled, long, posts):
             Effect.objects.create(job=chunk[0].pk)
 
     long(go_through)
-    assert "A chunk of blog.post was no block: write `with chunk:`" in settled().error.text
+    assert "A chunk of blog.post was not used as a block: write `with chunk:`" in settled().error.text
     assert len(effects()) == 1
     assert not JobCursor.objects.exists()
 
@@ -213,11 +213,11 @@ def test_a_chunk_adds_three_statements_to_its_transaction(settled, long, posts):
 
 @pytest.mark.parametrize("size", [0, -1, 10_001, 10**100])
 def test_a_size_out_of_range_is_refused(size):
-    with pytest.raises(ValueError, match="A chunk has 1 to 10,000 rows"):
+    with pytest.raises(ValueError, match="A chunk must have 1 to 10,000 rows"):
         Patient().iterate(Post.objects.all(), chunk=size)
 
 
 @pytest.mark.parametrize("size", ["2", 2.0, True, [2]])
 def test_a_size_that_is_not_an_integer_is_refused(size):
-    with pytest.raises(TypeError, match="The size of a chunk is a whole number"):
+    with pytest.raises(TypeError, match="The size of a chunk must be a whole number"):
         Patient().iterate(Post.objects.all(), chunk=size)

@@ -220,7 +220,7 @@ def test_a_key_that_cannot_be_written_is_an_error_at_the_first_item(settled, lon
 
     long(go_through)
     outcome = settled()
-    assert "does not make it again" in outcome.error.message
+    assert "cannot rebuild it" in outcome.error.message
     assert done == []
 
 
@@ -269,7 +269,7 @@ def test_a_queryset_that_cannot_be_read_by_its_key_is_refused(written, why):
 )
 def test_anything_but_a_queryset_is_refused(given):
     with pytest.raises(
-        TypeError, match=r"iterate\(\) takes a queryset, such as Product.objects.all\(\), and no "
+        TypeError, match=r"iterate\(\) takes a queryset, such as Product.objects.all\(\), not "
     ):
         Patient().iterate(given)
 
@@ -486,7 +486,7 @@ def test_a_cursor_that_cannot_be_written_is_written_after_the_next_item(
     monkeypatch.setattr(JobCursorQuerySet, "put", fails_once)
     long(titles_into(done))
     assert settled(stop=StopAfter(3)) == Released()
-    said = [line for line in caplog.messages if "how far it is cannot be written now: it is away" in line]
+    said = [line for line in caplog.messages if "its cursor cannot be written now: it is away" in line]
     assert len(said) == 1
     [cursor] = JobCursor.objects.all()
     assert cursor.value == f'{{"key":["{posts[2].pk}"]}}'
