@@ -121,4 +121,6 @@ def wait_for_a_lock():
         watcher.close()
 
 
-needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="has no connection to lose")
+needs_server = pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="SQLite has no connection that can be lost"
+)

@@ -154,7 +154,7 @@ def test_on_commit_all_of_them_are_written_once_the_transaction_has_committed(se
     assert DelayedJob.objects.count() == 5
 
 
-@pytest.mark.skipif(one_writer, reason="has one writer at a time")
+@pytest.mark.skipif(one_writer, reason="this database has one writer at a time")
 def test_immediately_they_outlive_the_rollback_of_their_caller(settings):
     settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
     with transaction.atomic():

@@ -454,7 +454,7 @@ def test_in_a_test_case_of_two_databases_a_job_waits_for_the_callbacks_of_the_da
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(one_writer, reason="has one writer at a time")
+@pytest.mark.skipif(one_writer, reason="this database has one writer at a time")
 def test_immediately_a_job_outlives_the_rollback_of_its_caller(settings, diary):
     settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
     with transaction.atomic():
@@ -470,7 +470,7 @@ def test_immediately_a_job_outlives_the_rollback_of_its_caller(settings, diary):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(one_writer, reason="has one writer at a time")
+@pytest.mark.skipif(one_writer, reason="this database has one writer at a time")
 def test_immediately_what_after_enqueue_writes_is_the_callers(settings, monkeypatch):
     settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
     monkeypatch.setattr(Curious, "after_enqueue", lambda self: Post.objects.create(title="a"))
@@ -482,7 +482,7 @@ def test_immediately_what_after_enqueue_writes_is_the_callers(settings, monkeypa
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(one_writer, reason="has one writer at a time")
+@pytest.mark.skipif(one_writer, reason="this database has one writer at a time")
 def test_immediately_a_job_outlives_the_rollback_of_a_transaction_by_hand(settings):
     settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
     transaction.set_autocommit(False)
@@ -501,7 +501,7 @@ def test_immediately_without_a_transaction_a_job_is_written_at_once(settings):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(not one_writer, reason="has more than one writer")
+@pytest.mark.skipif(not one_writer, reason="this database has more than one writer")
 def test_immediately_within_a_transaction_is_refused_where_there_is_one_writer(settings):
     settings.DJANGO_DELAYED = {"ENQUEUE": "immediate"}
     with transaction.atomic(), pytest.raises(ImproperlyConfigured, match="SQLite has one writer at a time"):

@@ -44,7 +44,7 @@ def alter(transactional_db):
     alter("forwards")
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="a matter of PostgreSQL")
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only for PostgreSQL")
 def test_the_table_of_jobs_is_vacuumed_soon_and_has_room_for_claims_and_a_migration_back_undoes_that(alter):
     given = {
         "fillfactor": "70",
@@ -69,7 +69,7 @@ def test_elsewhere_the_table_has_no_storage_parameters_and_needs_no_statement(al
     assert [query["sql"] for query in captured if "ALTER" in query["sql"]] == []
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="a matter of PostgreSQL")
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only for PostgreSQL")
 def test_storage_parameters_are_set_where_the_table_is(alter, settings):
     class Elsewhere:
         def allow_migrate(self, db, app_label, **hints):

@@ -135,7 +135,7 @@ BEGUN = {
 }.get(connection.vendor)
 only_where_seen = pytest.mark.skipif(BEGUN is None, reason="tells nothing of other transactions")
 # InnoDB keeps rows for the transactions of all databases, so it also reports those of other tests.
-alone = pytest.mark.skipif(connection.vendor != "postgresql", reason="a matter of PostgreSQL")
+alone = pytest.mark.skipif(connection.vendor != "postgresql", reason="only for PostgreSQL")
 
 
 @only_where_seen
@@ -203,7 +203,7 @@ def test_it_does_not_warn_of_its_own_transaction(capsys, at_once):
         assert oldest is None
 
 
-@pytest.mark.skipif(connection.vendor != "mysql", reason="a matter of MySQL and MariaDB")
+@pytest.mark.skipif(connection.vendor != "mysql", reason="only for MySQL and MariaDB")
 @pytest.mark.parametrize("zone", ["SYSTEM", "+09:00", "-08:00"])
 @pytest.mark.django_db(transaction=True)
 def test_the_age_of_a_transaction_does_not_depend_on_the_time_zone_of_the_session(other, zone):
@@ -218,7 +218,7 @@ def test_the_age_of_a_transaction_does_not_depend_on_the_time_zone_of_the_sessio
     assert oldest.age < timedelta(minutes=30)
 
 
-@pytest.mark.skipif(connection.vendor != "mysql", reason="a matter of MySQL and MariaDB")
+@pytest.mark.skipif(connection.vendor != "mysql", reason="only for MySQL and MariaDB")
 @pytest.mark.django_db(transaction=True)
 def test_a_database_user_who_may_not_see_transactions_gets_no_warning(other):
     with connection.cursor() as cursor:

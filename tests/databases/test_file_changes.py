@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from django_delayed.databases.file_changes import FileChanges
 
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="is of Linux")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only for Linux")
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def test_text_comes_back_as_it_was(text):
 def latin1(transactional_db):
     """The connection, for this test, to a MySQL or MariaDB database with a charset that has no emoji."""
     if connection.vendor != "mysql":
-        pytest.skip("a matter of MySQL and MariaDB")
+        pytest.skip("only for MySQL and MariaDB")
     of_the_tests = connection.settings_dict["NAME"]
     name = f"{of_the_tests}_latin1"
     with connection.cursor() as cursor:
@@ -164,7 +164,7 @@ def test_queue_names_are_distinguished_in_any_charset(latin1, add):
         assert [row.queue for row in DelayedJob.objects.claim(W1, 10, Filters(queues=(queue,)))] == [queue]
 
 
-@pytest.mark.skipif(connection.vendor != "mysql", reason="a matter of MySQL, which returns one id of many")
+@pytest.mark.skipif(connection.vendor != "mysql", reason="only MySQL returns one id for many rows")
 @pytest.mark.parametrize("step", [1, 7])
 def test_ids_are_those_of_the_rows_whatever_step_the_server_counts_in(transactional_db, monkeypatch, step):
     # MariaDB would return the ids; without that, they are found as on MySQL.

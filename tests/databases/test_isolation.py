@@ -10,7 +10,7 @@ from django_delayed.models import DelayedJob
 W1 = "1" * 32
 
 pytestmark = [
-    pytest.mark.skipif(connection.vendor != "mysql", reason="a matter of MySQL and MariaDB"),
+    pytest.mark.skipif(connection.vendor != "mysql", reason="only for MySQL and MariaDB"),
     pytest.mark.django_db(transaction=True),
 ]
 

@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 from django.db import OperationalError, connection
 
-pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="a matter of SQLite")
+pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="only for SQLite")
 
 
 @pytest.mark.django_db

@@ -96,7 +96,7 @@ def can_be_first():
 
 @about_processes
 @pytest.mark.slow
-@pytest.mark.skipif(not can_be_first(), reason="may make no namespace of processes")
+@pytest.mark.skipif(not can_be_first(), reason="cannot create a PID namespace here")
 @pytest.mark.fault("first process of a container")
 def test_the_first_process_of_a_container_reaps_what_jobs_leave_behind_and_can_be_stopped(
     work, ledger, figures

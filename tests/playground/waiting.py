@@ -9,6 +9,6 @@ def until(holds, patience=PATIENCE):
     """Wait until `holds()` is true; gives its result."""
     deadline = time.monotonic() + patience
     while not (found := holds()):
-        assert time.monotonic() < deadline, "it has not come true"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)
     return found

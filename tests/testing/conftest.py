@@ -12,7 +12,7 @@ __all__ = ["heard"]
 def lock():
     """Lock a row in a transaction of another connection, until the test ends or calls `lock.release()`."""
     if not connection.features.has_select_for_update_skip_locked:
-        pytest.skip("has one writer at a time")
+        pytest.skip("this database has one writer at a time")
     other = connection.copy()
 
     def lock(row):

@@ -17,7 +17,7 @@ from django_delayed.worker.tally import Tally
 SECOND = timedelta(seconds=1)
 
 
-@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has files without a folder")
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has memfd_create")
 def test_it_needs_no_folder_that_it_can_write_to(monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", None)
     page = Activity()

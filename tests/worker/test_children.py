@@ -28,7 +28,7 @@ from tests.playground.models import Effect
 from tests.playground.processes import children_of, is_alive, no_job_is_left, nothing_is_held, until
 from tests.playground.tasks import add
 
-needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="there is no /proc to look into")
+needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="/proc is not available")
 
 
 @pytest.fixture

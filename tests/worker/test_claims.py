@@ -54,7 +54,7 @@ def test_a_claim_after_a_full_one_may_use_the_lanes_that_were_read_before(claims
 # One statement settles a job and claims the next one.
 
 together = pytest.mark.skipif(
-    connection.vendor != "postgresql", reason="Only on PostgreSQL does a claim remove a row too"
+    connection.vendor != "postgresql", reason="a claim removes a row only on PostgreSQL"
 )
 
 

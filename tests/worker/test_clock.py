@@ -23,7 +23,7 @@ def test_setting_the_wall_clock_does_not_change_it(monkeypatch):
     assert before <= since_boot() < before + 3600
 
 
-@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="only Linux has it")
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="only Linux has CLOCK_BOOTTIME")
 def test_it_goes_on_while_the_machine_is_suspended(monkeypatch):
     monkeypatch.setattr(time, "clock_gettime", lambda number: {time.CLOCK_BOOTTIME: 42.0}[number])
     assert since_boot() == 42.0

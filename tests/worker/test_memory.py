@@ -9,7 +9,7 @@ from django_delayed.worker.memory import MEGABYTE, memory_taken
 SIZE = 64 * MEGABYTE
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the most so far")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems report only the peak")
 def test_the_memory_taken_grows_and_shrinks_with_what_is_in_memory():
     before = memory_taken()
     taken = bytearray(b"x" * SIZE)

@@ -20,7 +20,9 @@ __all__ = ["command", "ledger"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="has no notifications")
+on_postgresql = pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="only PostgreSQL has notifications"
+)
 # This is longer than a test waits for anything.
 ASLEEP = ("--sleep-delay", "600")
 
