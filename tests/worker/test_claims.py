@@ -4,7 +4,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 from django_delayed import enqueue_all
 from django_delayed.models import DelayedJob
@@ -35,6 +35,19 @@ def test_a_connection_that_has_reached_its_age_is_closed_before_a_claim(claims, 
     assert claims.take(1) == []
     assert (connection.connection is not session) == is_old
     connection.close()
+
+
+def test_a_connection_in_debug_remembers_no_more_than_the_queries_of_the_last_claim(claims, monkeypatch):
+    monkeypatch.setattr(connections[connection.alias], "force_debug_cursor", True)
+    lengths = []
+    for _ in range(3):
+        claims.take(1)
+        lengths.append(len(connection.queries_log))
+    assert 0 < lengths[0] == lengths[1] == lengths[2]
+    with transaction.atomic():
+        claims.take(1)
+        # The test may want to count those that came before.
+        assert len(connection.queries_log) > lengths[0]
 
 
 def test_a_claim_after_a_full_one_may_use_the_lanes_that_were_read_before(claims, monkeypatch):
