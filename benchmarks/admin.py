@@ -1,12 +1,13 @@
 """The pages of the admin, beside a million rows of which a tenth have failed.
 
     python benchmarks/admin.py [--database sqlite|postgresql|mariadb] [--rows 1000000] [--loads 7]
-        [--unvacuumed]
+        [--unvacuumed] [--cold]
 
 Half of the failed jobs have one cause, the others 200 causes. Ten workers have performed jobs in each minute
 of three days. A page is timed as Django's test client loads it: the middleware, the views, the queries and
 the templates, and no network. With `--unvacuumed`, PostgreSQL has just got the rows, and reads those to which
-an index leads.
+an index leads. With `--cold`, a PostgreSQL or MariaDB of its own is started again before each load, so that
+nothing is in the memory of the server; as root, nothing is in the page cache of the system either.
 """
 
 import argparse
@@ -15,11 +16,12 @@ import re
 import statistics
 import sys
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "scripts")]
 os.environ["DJANGO_SETTINGS_MODULE"] = "bench_settings"
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -27,9 +29,18 @@ parser.add_argument("--database", choices=["sqlite", "postgresql", "mariadb"])
 parser.add_argument("--rows", type=int, default=1_000_000)
 parser.add_argument("--loads", type=int, default=7, help="of each page; the median is reported")
 parser.add_argument("--unvacuumed", action="store_true", help="on PostgreSQL, as after a flood of jobs")
+parser.add_argument("--cold", action="store_true", help="start a server of its own again before each load")
 options = parser.parse_args()
 if options.database:
     os.environ["DATABASE"] = options.database
+server = None
+if options.cold:
+    from servers import SERVERS
+
+    # MariaDB would read back what it had in memory when it was stopped.
+    os.environ["MARIADB_OPTIONS"] = "--innodb-buffer-pool-load-at-startup=OFF"
+    server = SERVERS[os.environ["DATABASE"]]()
+    os.environ |= server.environment
 
 import django  # noqa: E402
 
@@ -117,6 +128,8 @@ def measure(client, page):
     """The median milliseconds of a load, and how many queries a load makes."""
     times = []
     for _ in range(options.loads):
+        if server:
+            forget()
         began = time.perf_counter()
         response = client.get(page)
         times.append((time.perf_counter() - began) * 1000)
@@ -124,6 +137,16 @@ def measure(client, page):
     with CaptureQueriesContext(connection) as queries:
         client.get(page)
     return statistics.median(times), len(queries)
+
+
+def forget():
+    """Start the server again, and have the system forget the files that it has read."""
+    connection.close()
+    server.stop()
+    os.sync()
+    with suppress(OSError):
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+    server.start()
 
 
 def retry(client):
@@ -139,6 +162,18 @@ def retry(client):
 
 
 def main():
+    if server:
+        server.create()
+        server.start()
+    try:
+        measure_all()
+    finally:
+        if server:
+            server.remove()
+
+
+def measure_all():
+    """Write the rows, and print the figures of all pages."""
     setup_test_environment()
     name = connection.settings_dict["NAME"]
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
