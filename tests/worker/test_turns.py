@@ -52,6 +52,20 @@ class Lonely(threading.Thread):
         self.turns.come_back()
 
 
+@pytest.mark.parametrize("given", [(), (-1,), (0.5,)])
+def test_a_turn_is_waited_for_without_a_limit_unless_one_is_given(turns, given):
+    asked = []
+
+    class Lock:
+        def acquire(self, timeout):
+            asked.append(timeout)
+            return True
+
+    turns._turn = Lock()
+    assert turns.take(*given)
+    assert asked == [given[0] if given else -1]
+
+
 def performing(turns):
     """Start a thread that has passed its turn on and performs."""
     thread = Thread(turns)
