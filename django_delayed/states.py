@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import claiming
-from .conf import settings
+from .conf import bounded_duration, settings
 from .databases import Database, DatabaseNow, Filters, Removal, database, parts, remove_locked
 from .features.unique.holding import move_with_keys, plain_among, unique_among
 from .features.unique.keys import PUT_TO_NOW
@@ -337,21 +337,22 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
     # The operator's moves, on the rows of this query.
 
-    def retry(self, keep_for: timedelta | None = None, wait: timedelta = timedelta(0)) -> int:
+    def retry(self, keep_for: timedelta | float | None = None, wait: timedelta | float = 0) -> int:
         """failed → ready in `wait`, with all its attempts again; its errors are kept. Returns how many.
 
         With `keep_for`, a row stays that long, or longer, after its job was performed. A unique job stays
         failed while an equal one waits. Logs a warning if there are rows and none of them has failed:
-        `run_now` is for those that wait.
+        `run_now` is for those that wait. Raises TypeError or ValueError for a span that is not valid.
         """
-        fresh = {"failed_at": None, "expires_at": None, "attempts": 0, "crashes": 0, **self._kept(keep_for)}
-        moved = self._make_due(self.failed(), fresh | {"run_at": DatabaseNow(plus=wait)})
+        columns = {"run_at": DatabaseNow(plus=bounded_duration(wait, "wait")), **self._kept(keep_for)}
+        fresh = {"failed_at": None, "expires_at": None, "attempts": 0, "crashes": 0}
+        moved = self._make_due(self.failed(), fresh | columns)
         # Not self.exists(): a row in a query of failed ones may have failed just now.
         if not moved and self.filter(failed_at=None).exists():
             logger.warning("retry() moved no job because none has failed. run_now() is for waiting jobs.")
         return moved
 
-    def run_now(self, keep_for: timedelta | None = None) -> int:
+    def run_now(self, keep_for: timedelta | float | None = None) -> int:
         """waiting → due; the attempts stay counted, and `keep_for` is as for `retry`. Returns how many.
 
         A unique job stays as it is while another holds its key.
@@ -514,8 +515,8 @@ class DelayedJobQuerySet(models.QuerySet["DelayedJob"]):
 
         return self._repeat_on_conflict(lambda: move_with_keys(all_rows, ids, move))
 
-    def _kept(self, keep_for: timedelta | None) -> dict[str, Any]:
-        least = Value(keep_for, DurationField())
+    def _kept(self, keep_for: timedelta | float | None) -> dict[str, Any]:
+        least = Value(bounded_duration(keep_for or 0, "keep_for"), DurationField())
         return {"keep_for": Greatest(Coalesce("keep_for", least), least)} if keep_for else {}
 
     def _release(self) -> int:

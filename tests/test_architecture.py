@@ -17,7 +17,7 @@ LONGEST_FUNCTION = 25
 # What is longer, and why: {"module.py": lines, "module.py:function": lines}.
 LONGER: dict[str, int] = {
     # One file holds the states and every move between them, so that nothing else changes a row.
-    "states.py": 546,
+    "states.py": 547,
     # One class has everything that a project writes, calls and reads of a job.
     "jobs/job.py": 385,
 }

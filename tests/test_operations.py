@@ -319,6 +319,33 @@ def test_cancel_by_an_invalid_name_is_refused(by):
     assert DelayedJob.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [("5", TypeError), (True, TypeError), (-1, ValueError), (float("nan"), ValueError), (1e300, ValueError)]
+    + [(-HOUR, ValueError), (timedelta.max, ValueError), ([], TypeError)],
+    ids=str,
+)
+def test_a_span_that_no_row_can_have_is_refused_and_moves_nothing(given, error):
+    write(1, failed_at=timezone.now())
+    write(1, run_at=timezone.now() + HOUR)
+    failed, waiting = DelayedJob.objects.failed(), DelayedJob.objects.waiting()
+    with pytest.raises(error, match="^wait must |^wait is out of range"):
+        failed.retry(wait=given)
+    if given:
+        for move in (failed.retry, waiting.run_now):
+            with pytest.raises(error, match="^keep_for must |^keep_for is out of range"):
+                move(keep_for=given)
+    assert (failed.count(), waiting.not_due().count()) == (1, 1)
+
+
+def test_a_span_may_be_seconds():
+    write(1, failed_at=timezone.now())
+    assert DelayedJob.objects.failed().retry(keep_for=60, wait=600.5) == 1
+    row = DelayedJob.objects.get()
+    assert row.keep_for == timedelta(minutes=1)
+    assert row.run_at > timezone.now() + timedelta(minutes=9)
+
+
 @pytest.mark.parametrize("verb", ["cancel", "give_up", "adjust"])
 def test_a_template_makes_no_move(verb):
     write(1, attempts=1)

@@ -24,7 +24,7 @@ def duration(value: timedelta | float, name: str) -> timedelta:
     """A timedelta >= 0, from a timedelta or seconds. Raises TypeError or ValueError about `name`."""
     span = _timedelta(value, name)
     if span < timedelta(0):
-        raise ValueError(f"{name} must not be negative, got {span!r}.")
+        raise ValueError(f"{name} must not be negative, got {value!r}.")
     return span
 
 
