@@ -321,19 +321,21 @@ def test_cancel_by_an_invalid_name_is_refused(by):
 
 @pytest.mark.parametrize(
     ("given", "error"),
-    [("5", TypeError), (True, TypeError), (-1, ValueError), (float("nan"), ValueError), (1e300, ValueError)]
-    + [(-HOUR, ValueError), (timedelta.max, ValueError), ([], TypeError)],
+    [
+        *(("5", TypeError), (True, TypeError), ([], TypeError), (-1, ValueError), (-HOUR, ValueError)),
+        *((float("nan"), ValueError), (1e300, ValueError), (timedelta.max, ValueError)),
+    ],
     ids=str,
 )
 def test_a_span_that_no_row_can_have_is_refused_and_moves_nothing(given, error):
     write(1, failed_at=timezone.now())
     write(1, run_at=timezone.now() + HOUR)
     failed, waiting = DelayedJob.objects.failed(), DelayedJob.objects.waiting()
-    with pytest.raises(error, match="^wait must |^wait is out of range"):
+    with pytest.raises(error, match=r"^wait must |^wait is out of range"):
         failed.retry(wait=given)
     if given:
         for move in (failed.retry, waiting.run_now):
-            with pytest.raises(error, match="^keep_for must |^keep_for is out of range"):
+            with pytest.raises(error, match=r"^keep_for must |^keep_for is out of range"):
                 move(keep_for=given)
     assert (failed.count(), waiting.not_due().count()) == (1, 1)
 

@@ -15,6 +15,13 @@ from django.utils.dateparse import parse_date, parse_datetime, parse_duration
 from ..conf import CENTURY, duration
 
 
+class UsageError(CommandError):
+    """Flags or values that a command cannot take: it exits with 2, as argparse does."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, returncode=2)
+
+
 class Once(Action):
     """A flag that is given once: a second value would silently win over the first."""
 
@@ -69,7 +76,7 @@ def moment_of(value: Any, parse: Callable[[str], datetime]) -> datetime:
     try:
         return value if isinstance(value, datetime) else parse(str(value))
     except ArgumentTypeError as error:
-        raise CommandError(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -107,7 +114,7 @@ def queues_of(options: dict[str, Any]) -> tuple[str, ...]:
 def require_order(queues: Sequence[str]) -> None:
     """Raise CommandError for queues that --in-order cannot put in an order: none, or exceptions only."""
     if all(name.startswith("!") for name in queues):
-        raise CommandError("--in-order needs queues, by names or patterns in the order to serve them.")
+        raise UsageError("--in-order needs queues, by names or patterns in the order to serve them.")
 
 
 def span_of(value: Any, name: str) -> timedelta:

@@ -21,7 +21,7 @@ from ..models import DelayedJob
 from ..worker.availability import UNAVAILABLE, migrate_command
 from ..worker.configuration import ENVIRONMENT_VARIABLE, Configuration
 from ..worker.requirements import why_no_worker
-from .arguments import add_queues, names, positive, queues_of, require_order, seconds, span_of
+from .arguments import UsageError, add_queues, names, positive, queues_of, require_order, seconds, span_of
 from .terminal import log_in_terminal, terminal_shows
 
 UNKNOWN = 2  # exit code: the queue cannot be read
@@ -129,7 +129,7 @@ class WorkerCommand(QueueCommand):
         lowest = _chosen(options["min_priority"], "MIN_PRIORITY", int, None)
         highest = _chosen(options["max_priority"], "MAX_PRIORITY", int, None)
         if lowest is not None and highest is not None and lowest > highest:
-            raise CommandError(
+            raise UsageError(
                 f"The lowest priority, {lowest}, is above the highest, {highest}: no job is between them."
             )
         sleep_delay = _chosen(options["sleep_delay"], "SLEEP_DELAY", seconds, settings.SLEEP_DELAY)
@@ -164,4 +164,4 @@ def _from_environment(variable: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(text)
     except ValueError:
-        raise CommandError(f"The environment variable {variable} has an invalid value: {text!r}.") from None
+        raise UsageError(f"The environment variable {variable} has an invalid value: {text!r}.") from None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.core.management.base import CommandError, CommandParser
 
 from ..supervisor.health import Health
-from .arguments import Once
+from .arguments import Once, UsageError
 
 LOCALHOST = "127.0.0.1"
 
@@ -52,7 +52,7 @@ def health(options: dict[str, Any]) -> Health | None:
         at = given if isinstance(given, Address) else address(str(given))
         return Health(*at)
     except ArgumentTypeError as error:
-        raise CommandError(f"--health: {error}", returncode=2) from None
+        raise UsageError(f"--health: {error}") from None
     except OSError as error:
         why = error.strerror or error
         raise CommandError(

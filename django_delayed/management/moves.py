@@ -15,7 +15,7 @@ from ..models import all_rows
 from ..operations import Operation
 from ..states import DelayedJobQuerySet, State
 from ..stats import count_by_state
-from .arguments import Once, add_queues, end_of, moment, moment_of, queues_of, span_of
+from .arguments import Once, UsageError, add_queues, end_of, moment, moment_of, queues_of, span_of
 from .base import UNKNOWN, QueueCommand, require_tables
 from .question import add_noinput, confirm
 from .queues import in_queues
@@ -97,7 +97,7 @@ class MoveCommand(QueueCommand):
         for name in ("queues", *TEXTS):
             if options[name] is not None and not options[name]:
                 flag = f"--{name.replace('_', '-')}"
-                raise CommandError(f"{flag} is empty. Leave it out to move jobs with any value.")
+                raise UsageError(f"{flag} is empty. Leave it out to move jobs with any value.")
         for name, (condition, _) in TEXTS.items():
             if options[name]:
                 yield condition, options[name]

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from ..worker.configuration import Configuration
 from ..worker.memory import MEGABYTE, memory_taken
-from .arguments import Once, names, positive, queues_of, require_order
+from .arguments import Once, UsageError, names, positive, queues_of, require_order
 
 LONGEST_NAME = 255
+# Of one `jobs_work`. A number with some zeros too many would take the memory of all other programs.
+MOST_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,13 @@ def configurations(one: Configuration, options: dict[str, Any]) -> Sequence[Conf
     # With call_command, this may also be a single text, or pools that are not parsed yet.
     given = [options["pools"]] if isinstance(options["pools"], str) else options["pools"]
     if not given:
-        return [one] * (_number(options, "processes") or 1)
+        return [one] * _within_limit(_number(options, "processes") or 1, one.threads)
     if options["processes"] is not None or queues_of(options):
-        raise CommandError(
+        raise UsageError(
             "A pool names its queues and its number, as in --pool mail:2; leave --queues and --processes out."
         )
     pools = [each if isinstance(each, Pool) else _pool_of(each) for each in given]
+    _within_limit(sum(each.processes for each in pools), one.threads)
     if one.filters.in_order:
         for each in pools:
             require_order(each.queues)
@@ -106,6 +109,16 @@ def configurations(one: Configuration, options: dict[str, Any]) -> Sequence[Conf
         for each in pools
         for _ in range(each.processes)
     ]
+
+
+def _within_limit(processes: int, threads: int) -> int:
+    """The number of processes. Raises CommandError if they would perform too many jobs at the same time."""
+    if processes * threads > MOST_AT_ONCE:
+        raise UsageError(
+            f"jobs_work performs at most {MOST_AT_ONCE:,} jobs at the same time (processes times threads),"
+            f" not {processes * threads:,}."
+        )
+    return processes
 
 
 def _limited(one: Configuration, options: dict[str, Any]) -> Configuration:
@@ -123,10 +136,9 @@ def _limited(one: Configuration, options: dict[str, Any]) -> Configuration:
 def _isolating(one: Configuration) -> Configuration:
     """The same worker, with a process for each job. Raises CommandError."""
     if one.threads > 1:
-        raise CommandError(
+        raise UsageError(
             "--isolate forks a process for each job, and a worker that has threads cannot; leave one of"
-            " --isolate and --threads out, or take --processes.",
-            returncode=2,
+            " --isolate and --threads out, or take --processes."
         )
     return replace(one, isolate=True, read_ahead=1)
 
@@ -134,9 +146,7 @@ def _isolating(one: Configuration) -> Configuration:
 def _threads(options: dict[str, Any]) -> int:
     threads = _number(options, "threads") or 1
     if threads > 1 and options["in_order"]:
-        raise CommandError(
-            "--in-order serves one job after the other; leave --threads out, or --in-order.", returncode=2
-        )
+        raise UsageError("--in-order serves one job after the other; leave --threads out, or --in-order.")
     return threads
 
 
@@ -144,7 +154,7 @@ def _name(options: dict[str, Any]) -> str:
     try:
         return "" if options["name"] is None else name(str(options["name"]))
     except ArgumentTypeError as error:
-        raise CommandError(f"--name: {error}", returncode=2) from None
+        raise UsageError(f"--name: {error}") from None
 
 
 def _max_memory(options: dict[str, Any]) -> int | None:
@@ -152,10 +162,9 @@ def _max_memory(options: dict[str, Any]) -> int | None:
     if megabytes is None:
         return None
     if megabytes * MEGABYTE <= taken:
-        raise CommandError(
+        raise UsageError(
             f"--max-memory {megabytes} is not more than the {taken // MEGABYTE} MB that this process takes"
-            " before it performs anything: each worker would be replaced after its first job.",
-            returncode=2,
+            " before it performs anything: each worker would be replaced after its first job."
         )
     return megabytes * MEGABYTE
 
@@ -172,7 +181,7 @@ def _number(options: dict[str, Any], name: str) -> int | None:
         return positive(str(value))
     except ValueError:
         flag = name.replace("_", "-")
-        raise CommandError(f"--{flag} must be a number of at least 1, not {value!r}.", returncode=2) from None
+        raise UsageError(f"--{flag} must be a number of at least 1, not {value!r}.") from None
 
 
 def _pool_of(value: Any) -> Pool:
@@ -180,4 +189,4 @@ def _pool_of(value: Any) -> Pool:
     try:
         return pool(str(value))
     except ArgumentTypeError as error:
-        raise CommandError(str(error)) from None
+        raise UsageError(str(error)) from None

@@ -157,7 +157,7 @@ def test_an_invalid_value_is_refused_with_its_name(monkeypatch, arguments, envir
 
 def test_an_invalid_value_makes_it_exit_with_an_error(command):
     assert command("jobs_work", "--sleep-delay", "soon").ends() == 2
-    assert command("jobs_work", environment={"READ_AHEAD": "0"}).ends() == 1
+    assert command("jobs_work", environment={"READ_AHEAD": "0"}).ends() == 2
     assert not WorkerProcess.objects.exists()
 
 

@@ -134,11 +134,26 @@ def test_call_command_accepts_pools_and_processes():
         (["--pool", "mail:2", "--queues", "index"], "leave --queues and --processes out"),
         (["--pool", "mail", "--pool", "!mail", "--in-order"], "--in-order needs queues"),
         (["--in-order"], "--in-order needs queues"),
+        (["--min-priority", "5", "--max-priority", "1"], "is above the highest"),
+        (["--processes", "1001"], "at most 1,000 jobs at the same time (processes times threads), not 1,001"),
+        (["--processes", "9" * 15], "at most 1,000 jobs"),
+        (["--threads", "1001"], "at most 1,000 jobs"),
+        (["--processes", "50", "--threads", "21"], "not 1,050"),
+        (["--pool", "*:600", "--pool", "mail:401"], "not 1,001"),
     ],
 )
 def test_an_invalid_value_is_refused(flags, complaint):
     with pytest.raises(CommandError, match=re.escape(complaint)):
         call_command("jobs_work", *flags)
+    with pytest.raises((SystemExit, CommandError)) as ended:
+        all_of(Command(), vars(call_command_line(*flags)))
+    error = ended.value
+    assert (error.code if isinstance(error, SystemExit) else error.returncode) == 2
+
+
+def test_a_thousand_jobs_may_be_performed_at_the_same_time():
+    assert len(workers("--processes", "1000")) == 1000
+    assert len(workers("--pool", "*:250", "--threads", "4")) == 250
 
 
 @pytest.mark.parametrize(

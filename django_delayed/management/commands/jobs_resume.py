@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from ...models import all_paused
 from ...operations import resume
+from ..arguments import UsageError
 from ..pauses import PauseCommand
 from ..queues import warn_of_unknown_queues
 
@@ -25,7 +26,7 @@ class Command(PauseCommand):
     def queues(self, options: dict[str, Any]) -> list[str]:
         """Those that are named, or all that are paused."""
         if options["all"] == bool(options["queues"]):
-            raise CommandError("Name queues, or give --all for all that are paused; not both.")
+            raise UsageError("Name queues, or give --all for all that are paused; not both.")
         if options["all"]:
             return [str(queue) for queue in all_paused().order_by("pk")]
         return super().queues(options)
