@@ -253,7 +253,7 @@ def test_the_address_chooses_the_time_span(operator, queue_page, minute, span, s
 
 def test_a_span_without_performed_jobs_says_so(operator, queue_page):
     response = operator.get(queue_page())
-    assert "No worker has performed a job in this time." in response.text
+    assert "No worker has performed a job in this time. The last two minutes are not" in response.text
     assert performed(response)["figures"] == []
 
 
