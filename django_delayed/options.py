@@ -44,7 +44,10 @@ def check_options(given: Mapping[str, Any]) -> Options:
     if "wait_until" in options:
         options["run_at"] = options.pop("wait_until")
     if unknown := sorted(set(given) - set(_CHECKS) - {"wait_until"}):
-        raise TypeError(f"Unknown option {unknown[0]!r}; a job has {', '.join(_CHECKS)} (and wait_until).")
+        raise TypeError(
+            f"Unknown option {unknown[0]!r}; a job has {', '.join(_CHECKS)} (and wait_until). All else that a"
+            " job may have is an attribute of its class."
+        )
     if options.keys() >= WHEN:
         raise TypeError("Give run_at or wait, not both.")
     return {name: value if callable(value) else _CHECKS[name](value, name) for name, value in options.items()}

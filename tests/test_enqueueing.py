@@ -12,6 +12,7 @@ from django.db.models.signals import post_init, pre_init
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 from django_delayed import SerializationError, delay, enqueue, enqueue_all
+from django_delayed.enqueueing.rows import _model
 from django_delayed.models import DelayedJob
 from django_delayed.signals import job_enqueued, job_finished, job_started
 from tests.blog import jobs
@@ -70,6 +71,15 @@ def test_one_enqueue_is_one_statement(django_assert_num_queries):
         post.reindex()
     with django_assert_num_queries(1):
         CleanUpJob.set(wait=timedelta(weeks=1)).perform_later(post)
+
+
+def test_without_the_app_an_enqueue_says_what_to_add(settings):
+    _model.cache_clear()
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_delayed"]
+    with pytest.raises(ImproperlyConfigured, match='Add "django_delayed" to INSTALLED_APPS'):
+        Plain.perform_later()
+    with pytest.raises(ImproperlyConfigured, match='Add "django_delayed" to INSTALLED_APPS'):
+        delay(jobs.resize)(1)
 
 
 @pytest.mark.parametrize("thing", [Plain, Plain.set(queue="a"), delay, None, 5, jobs.Cleaner], ids=range(6))

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models.base import ModelState
 
 from ..conf import settings
@@ -86,4 +87,7 @@ def all_rows() -> DelayedJobQuerySet:
 
 @cache
 def _model() -> Any:
-    return apps.get_model("django_delayed", "DelayedJob")
+    try:
+        return apps.get_model("django_delayed", "DelayedJob")
+    except LookupError:
+        raise ImproperlyConfigured('Add "django_delayed" to INSTALLED_APPS, and run migrate.') from None

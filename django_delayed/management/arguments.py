@@ -41,9 +41,11 @@ def seconds(text: str) -> timedelta:
     try:
         span = parse_duration(text)
     except OverflowError:
-        span = None
-    if span is None or not timedelta(0) <= span <= CENTURY:
+        span = timedelta.max
+    if span is None:
         raise Invalid(f"{text!r} is not a duration, such as 90 (seconds) or 1:30:00.")
+    if not timedelta(0) <= span <= CENTURY:
+        raise Invalid(f"{text!r} is out of range: a duration is 0 to {CENTURY.days:,} days.")
     return span
 
 

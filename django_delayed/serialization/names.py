@@ -47,6 +47,11 @@ def _name_of(thing: Any) -> str:
             f"{module}.{qualname} is a lambda or is defined inside a function, where no worker can find it; "
             "define it at the top of a module."
         )
+    if module == "__main__":
+        raise SerializationError(
+            f"{qualname} is defined in a script or a shell, where no worker can find it; define it in a"
+            " module of an app."
+        )
     name = f"{module}:{qualname}"
     try:
         found = found_under(name)

@@ -367,7 +367,7 @@ def test_as_json_its_warnings_are_a_list(capsys):
     MigrationRecorder(connection).record_unapplied("django_delayed", "0001_initial")
     call_command("jobs_check", "--json")
     assert report_of(capsys)["warnings"] == [
-        "Paused, with waiting jobs: mail.",
+        "Paused, with waiting jobs until jobs_resume: mail.",
         "The migration 0001_initial of django_delayed is not applied: run `manage.py migrate`.",
     ]
 

@@ -89,7 +89,7 @@ def test_jobs_check_warns_of_a_paused_queue_with_waiting_jobs(capsys):
     waiting("mail")
     call_command("jobs_pause", "mail", "images")
     call_command("jobs_check")
-    assert "Paused, with waiting jobs: mail." in capsys.readouterr().err
+    assert "Paused, with waiting jobs until jobs_resume: mail." in capsys.readouterr().err
     call_command("jobs_check", "--queues", "images")
     assert "Paused" not in capsys.readouterr().err
     DelayedJob.objects.update(run_at=timezone.now() - timedelta(hours=1))

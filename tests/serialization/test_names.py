@@ -64,11 +64,12 @@ Impostor.__module__, Impostor.__qualname__ = "tests.blog.jobs", "Cleaner"
         (subprocess.Popen, "not in any of INSTALLED_APPS"),
         (local, "not in any of INSTALLED_APPS"),
         (models.Post._internal, "is private"),
+        (type("Typed", (), {"__module__": "__main__"}), "Typed is defined in a script or a shell"),
         (Impostor, "a worker would find <class 'tests.blog.jobs.Cleaner'>"),
         (5, "has no name"),
         ("text", "has no name"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_a_thing_that_a_worker_could_not_find_by_its_name_is_refused(thing, sentence):
     with pytest.raises(SerializationError, match=sentence):

@@ -101,7 +101,7 @@ class Command(QueueCommand):
         if waited > most:
             raise CommandError(
                 f"A job has been due for {waited.total_seconds():,.0f} s, more than "
-                f"{most.total_seconds():,.0f} s: no worker has claimed it.",
+                f"{most.total_seconds():,.0f} s: no worker has claimed it. Does jobs_work serve its queue?",
                 returncode=LATE,
             )
         if waited:
@@ -132,7 +132,7 @@ class Command(QueueCommand):
     def warn_of_pauses(self, filters: Filters) -> None:
         """Warn of paused queues: jobs that wait there for too long are late like any others."""
         if paused := sorted({lane.queue for lane in lanes(filters) if lane.is_paused}):
-            self.warn(f"Paused, with waiting jobs: {', '.join(paused)}.")
+            self.warn(f"Paused, with waiting jobs until jobs_resume: {', '.join(paused)}.")
 
     def warn_of_transaction(self) -> None:
         """Warn of a transaction that makes the database keep the rows of performed jobs."""
