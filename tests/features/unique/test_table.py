@@ -70,7 +70,7 @@ def gone(write):
 FIRST = {
     "scheduled": (scheduled, State.SCHEDULED),
     "enqueued": (enqueued, State.ENQUEUED),
-    "put to now by an operator": (put_to_now, State.ENQUEUED),
+    "made due by *Run now*": (put_to_now, State.ENQUEUED),
     "retried by an operator": (retried, State.ENQUEUED),
     "running": (running, State.RUNNING),
     "retrying": (retrying, State.RETRYING),
