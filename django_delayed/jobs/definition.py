@@ -6,7 +6,7 @@ import inspect
 from itertools import takewhile
 from typing import Any, NoReturn
 
-from ..conf import CATCH_UP, CODE_NAME, INTEGERS, duration, positive_duration
+from ..conf import CATCH_UP, CODE_NAME, count, duration, positive_duration
 from ..features.recurring.schedules import Cron, Every
 from ..options import WHEN, check_options
 from .hooks import Hooks
@@ -133,13 +133,15 @@ def _try_call(cls: Any, name: str, given: tuple[str, ...]) -> None:
 
 
 def _check_attributes(cls: Any, where: str) -> None:
-    check_options({"queue": cls.queue, "priority": cls.priority, "unique": cls.unique})
+    try:
+        check_options({"queue": cls.queue, "priority": cls.priority, "unique": cls.unique})
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{where}.{error}") from None
     for name in ("atomic", "result"):
         if not isinstance(getattr(cls, name), bool):
             raise TypeError(f"{where}.{name} must be True or False, not {getattr(cls, name)!r}.")
-    attempts = cls.max_attempts
-    if attempts is not None and (type(attempts) is not int or not 1 <= attempts <= INTEGERS[-1]):
-        raise TypeError(f"{where}.max_attempts must be a whole number of at least 1, not {attempts!r}.")
+    if cls.max_attempts is not None:
+        count(cls.max_attempts, f"{where}.max_attempts")
     for name in ("max_run_time", "retry_for", "expires"):
         value = getattr(cls, name)
         if value is not None and not duration(value, f"{where}.{name}"):

@@ -25,6 +25,7 @@ class PauseCommand(QueueCommand):
     requires_system_checks: list[str] = []
 
     done: ClassVar[str]
+    unchanged: ClassVar[str]
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The names of queues."""
@@ -44,7 +45,7 @@ class PauseCommand(QueueCommand):
             if changed:
                 logger.info("Queues %s: %s, by %s in a terminal", self.done, ", ".join(changed), operator())
         for queue in queues:
-            self.stdout.write(f"{queue}: {self.done}{'' if queue in changed else ' already'}")
+            self.stdout.write(f"{queue}: {self.done if queue in changed else self.unchanged}")
 
     def queues(self, options: dict[str, Any]) -> list[str]:
         """The queues that the arguments name, each once."""

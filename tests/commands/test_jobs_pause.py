@@ -57,7 +57,7 @@ def test_pausing_or_resuming_a_queue_again_says_so_and_is_no_error(capsys, caplo
     assert capsys.readouterr().out.splitlines()[-1:] == ["mail: paused already"]
     assert "Queues paused" not in caplog.text
     call_command("jobs_resume", "feeds")
-    assert capsys.readouterr().out.splitlines()[-1:] == ["feeds: resumed already"]
+    assert capsys.readouterr().out.splitlines()[-1:] == ["feeds: is not paused"]
 
 
 def test_an_unknown_queue_is_paused_with_a_warning_and_resumed_by_all_without_one(caplog):

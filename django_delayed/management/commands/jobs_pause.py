@@ -15,7 +15,7 @@ class Command(PauseCommand):
         "Pause queues: no worker claims their jobs until jobs_resume. Jobs are enqueued as ever, and those"
         " that run are performed to their end."
     )
-    done = "paused"
+    done, unchanged = "paused", "paused already"
 
     def change(self, queues: Sequence[str]) -> list[str]:
         changed = pause(queues, operator())

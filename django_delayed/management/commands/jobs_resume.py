@@ -16,7 +16,7 @@ from ..queues import warn_of_unknown_queues
 
 class Command(PauseCommand):
     help = "Resume queues that jobs_pause, or somebody in the admin, has paused."
-    done = "resumed"
+    done, unchanged = "resumed", "is not paused"
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The names of queues, or that all are meant."""
