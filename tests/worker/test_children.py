@@ -10,8 +10,11 @@ import pytest
 from django.core.management import call_command
 from django.urls import reverse
 from django_delayed import enqueue_all
+from django_delayed.execution.session import Session
 from django_delayed.models import DelayedJob, WorkerProcess
 from django_delayed.operations import CANCEL
+from django_delayed.worker import children as module
+from django_delayed.worker.shutdown import Shutdown
 from tests.playground.isolated import CloseAll, Find, Leave, Parent, Talkative, Where
 from tests.playground.jobs import (
     AtomicWork,
@@ -27,6 +30,7 @@ from tests.playground.jobs import (
 from tests.playground.models import Effect
 from tests.playground.processes import children_of, is_alive, no_job_is_left, nothing_is_held, until
 from tests.playground.tasks import add
+from tests.playground.waiting import PATIENCE
 
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="/proc is not available")
 
@@ -77,6 +81,19 @@ def test_each_job_has_a_process_of_its_own_in_a_group_of_its_own(isolate, ledger
     assert host.child == worker
     assert host.stop() == 0
     assert nothing_is_held()
+
+
+def test_the_end_of_a_child_ends_the_sleep_of_its_worker(wakeup, activity, monkeypatch):
+    monkeypatch.setattr(module, "prepare", lambda: None)
+    children = module.Children(activity, Session(), wakeup, Shutdown())
+    children.begin()
+    try:
+        if not (pid := os.fork()):
+            os._exit(0)
+        assert wakeup.wait(PATIENCE)
+        os.waitpid(pid, 0)
+    finally:
+        children.end()
 
 
 @needs_proc
