@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
+from django.db.models import F
 from django.http import HttpRequest
 
 from .. import stats
@@ -111,7 +112,10 @@ class JobList(ChangeList):
         found = [name for name in IN_INDEX.get(state, ()) if name in chosen]
         for name in found:
             rows = chosen[name].queryset(request, rows)
-        if state in BY_ID:
+        if state == State.RUNNING:
+            # They are few, so they may be sorted. By the primary key, SQLite would read all others, too.
+            return rows.order_by((F("id") + 0).desc())
+        if state == State.RETRYING:
             return stats.newest_first(rows)
         return rows.order_by(*_order_in(state, QueueFilter.parameter_name in found))
 

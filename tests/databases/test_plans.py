@@ -407,6 +407,17 @@ def test_a_list_of_the_admin_reads_no_more_than_it_looks_at(vacuumed, admin_clie
         assert touched < {"postgresql": 60_000, "mysql": 200_000, "sqlite": 4_000_000}[vendor]
 
 
+def test_the_list_of_running_jobs_reads_only_these(vacuumed, admin_client):
+    DelayedJob.objects.create(name="a job", payload="{}", locked_at=timezone.now(), locked_by="w" * 32)
+    address = reverse("admin:django_delayed_delayedjob_changelist")
+    statements, response = statements_of(lambda: admin_client.get(address, {"state": "running"}))
+    assert response.context["cl"].result_count == 1
+    for sql, params in statements:
+        if TABLE in sql and sql.startswith("SELECT"):
+            _, touched = explain(sql, params)
+            assert touched < 2_000
+
+
 def test_pruning_looks_only_at_the_rows_that_have_expired(statistics):
     rows = DelayedJob.objects.filter(expires_at__lte=DatabaseNow()).values_list("pk", flat=True)
     [(sql, params)], found = statements_of(lambda: list(rows))
