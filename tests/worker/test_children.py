@@ -13,6 +13,7 @@ from django_delayed import enqueue_all
 from django_delayed.execution.session import Session
 from django_delayed.models import DelayedJob, WorkerProcess
 from django_delayed.operations import CANCEL
+from django_delayed.worker import child
 from django_delayed.worker import children as module
 from django_delayed.worker.shutdown import Shutdown
 from tests.playground.isolated import CloseAll, Find, Leave, Parent, Talkative, Where
@@ -94,6 +95,17 @@ def test_the_end_of_a_child_ends_the_sleep_of_its_worker(wakeup, activity, monke
         os.waitpid(pid, 0)
     finally:
         children.end()
+
+
+def test_the_process_of_a_job_ends_at_once_if_its_worker_has_died_before_it_began():
+    if not (pid := os.fork()):
+        try:
+            # No process is its own parent.
+            child._part_from(os.getpid(), 0)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 1
 
 
 @needs_proc
