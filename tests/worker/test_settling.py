@@ -74,6 +74,14 @@ def test_the_rows_of_a_batch_are_removed_by_one_statement(worker, knows, written
     assert len(diary) == 10
 
 
+def test_a_worker_learns_from_the_first_job_that_the_others_are_short(worker, written, diary):
+    enqueue_all([Plain(number) for number in range(10)])
+    written.clear()
+    assert worker.run() == DONE
+    assert written == ["DELETE"]
+    assert len(diary) == 10
+
+
 def test_a_job_is_announced_when_its_row_is_gone(worker, knows, heard, diary):
     rows = enqueue_all([Plain(number) for number in range(3)])
     assert worker.run() == DONE
