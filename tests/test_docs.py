@@ -194,7 +194,8 @@ def test_the_figures_of_the_readme_are_those_of_the_pages():
     measured = list(rows_of_tables(ROOT / "benchmarks/README.md"))
     [claim] = [row[3] for row in measured if row[0] == "PostgreSQL 15, 1"]
     assert f"a claim takes {claim.strip('*')} " in readme
-    slowest = max(int(row[2].removesuffix(" ms")) for row in measured if len(row) == 5 and row[4].isdigit())
+    pages = [row for row in measured if len(row) == 7 and row[6].isdigit()]
+    slowest = max(int(cell.removesuffix(" ms")) for row in pages for cell in row[2:4])
     assert f"pages take at most {slowest} ms" in readme
     [(rate, ratio)] = [
         (row[1], row[3]) for row in measured if row[0] == "PostgreSQL 15" and row[1].endswith("/s")
