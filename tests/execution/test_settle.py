@@ -19,7 +19,14 @@ from django_delayed.databases import database
 from django_delayed.execution.deaths import decide_after_crash
 from django_delayed.execution.outcomes import Discarded, Failed, Finished, Released, Rescheduled, decide
 from django_delayed.execution.session import Session
-from django_delayed.execution.settle import _with_text, announce, settle, settle_together, write_outcomes
+from django_delayed.execution.settle import (
+    _with_text,
+    announce,
+    is_plain,
+    settle,
+    settle_together,
+    write_outcomes,
+)
 from django_delayed.jobs.results import RESULT, result_settled
 from django_delayed.models import DelayedJob, FailedAttempt
 from django_delayed.serialization.errors import describe
@@ -29,6 +36,8 @@ from tests.blog import jobs
 from tests.blog.jobs import Plain
 from tests.blog.work import WORKER, claim, perform, perform_next
 from tests.connections import end_connection, needs_server
+
+HOUR = timedelta(hours=1)
 
 transactional = pytest.mark.django_db(transaction=True)
 
@@ -361,6 +370,27 @@ def test_a_conflict_is_repeated_and_not_taken_for_an_error_in_the_text(monkeypat
 
 class Conflict(OperationalError):
     pass
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({}, True),
+        ({"extras": 1}, False),
+        ({"last_error": "once"}, False),
+        ({"extras": RESULT}, False),
+        ({"keep_for": HOUR}, True),
+        ({"keep_for": HOUR, "last_error": "once"}, True),
+        ({"keep_for": HOUR, "extras": RESULT}, True),
+        ({"keep_for": HOUR, "extras": RESULT | 1}, False),
+    ],
+    ids=str,
+)
+def test_a_finished_job_is_plain_if_it_leaves_nothing_beside_its_row(columns, expected):
+    row = DelayedJob(**columns)
+    assert is_plain(row, Finished(Plain(), 0.1)) is expected
+    assert not is_plain(row, Finished(Plain(), 0.1, is_moved=True))
+    assert not is_plain(row, Released())
 
 
 @transactional
