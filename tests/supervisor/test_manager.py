@@ -551,40 +551,40 @@ def test_a_worker_that_ended_as_it_should_is_replaced_at_once(life, code):
     assert life(lived=1, code=code) < 0.1
 
 
-@pytest.mark.parametrize("end", [WorkerManager.stop, WorkerManager.kill])
-def test_a_process_that_not_even_a_kill_ends_is_not_waited_for(clock, monkeypatch, wakeup, end):
+@pytest.fixture
+def unkillable(clock, monkeypatch, wakeup):
+    """The manager of a process that no signal ends."""
     made = []
     monkeypatch.setattr(module, "Process", lambda *what: made.append(StandIn(W1, clock.now)) or made[0])
     managed = WorkerManager(UNTIL_STOPPED, AtOnce(), wakeup)
     while not made:
         managed.tick()
-    end(managed)
-    managed.tick()
+    yield managed
+    managed.abandon()
+
+
+@pytest.mark.parametrize("end", [WorkerManager.stop, WorkerManager.kill])
+def test_a_process_that_not_even_a_kill_ends_is_not_waited_for(clock, unkillable, end):
+    end(unkillable)
+    unkillable.tick()
     timeout = delayed.SHUTDOWN_TIMEOUT if end is WorkerManager.stop else timedelta(0)
     clock.now += (timeout + GRACE).total_seconds() - 0.01
-    managed.tick()
-    assert not managed.has_ended
+    unkillable.tick()
+    assert not unkillable.has_ended
     clock.now += 0.02
-    managed.tick()
-    assert managed.has_ended
-    managed.abandon()
+    unkillable.tick()
+    assert unkillable.has_ended
 
 
-def test_a_second_kill_does_not_put_off_the_end(clock, monkeypatch, wakeup):
-    made = []
-    monkeypatch.setattr(module, "Process", lambda *what: made.append(StandIn(W1, clock.now)) or made[0])
-    managed = WorkerManager(UNTIL_STOPPED, AtOnce(), wakeup)
-    while not made:
-        managed.tick()
-    managed.kill()
+def test_a_second_kill_does_not_put_off_the_end(clock, unkillable):
+    unkillable.kill()
     clock.now += GRACE.total_seconds() - 0.01
-    managed.kill()
-    managed.tick()
-    assert not managed.has_ended
+    unkillable.kill()
+    unkillable.tick()
+    assert not unkillable.has_ended
     clock.now += 0.02
-    managed.tick()
-    assert managed.has_ended
-    managed.abandon()
+    unkillable.tick()
+    assert unkillable.has_ended
 
 
 def test_a_manager_is_idle_while_its_worker_is_up_and_has_nothing_to_do(clock, monkeypatch, wakeup):
